@@ -1,0 +1,298 @@
+"""The one jit decorator of the package, and the disk cache of compiled kernels.
+
+Every kernel is compiled without the GIL, with NumPy's error model (a division
+by zero gives infinity, not an exception, and so vectorises) and without
+``fastmath``: only the single flags of `ALLOWED_FLAGS` may be asked for.
+
+numba's own cache looks at one source file only, so an edited callee in another
+file would leave stale machine code in use.  The cache here is a directory whose
+name is a hash of everything that decides the machine code: all kernel sources,
+the versions of Python, numba and llvmlite, the processor and numba's code
+generation settings.  Inside it one file holds one compiled signature, written
+under another name and moved into place, with a digest that is checked on load.
+Nothing is ever updated in place and there is no index, so processes cannot
+disturb each other.
+"""
+
+import ctypes
+import hashlib
+import logging
+import os
+import pickle
+import platform
+import stat
+import sys
+import tempfile
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+
+import llvmlite
+import numba
+from numba.core import serialize
+from numba.core.caching import CompileResultCacheImpl
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.registry import cpu_target
+from numba.core.untyped_passes import IRProcessing
+
+__all__ = ["ALLOWED_FLAGS", "cache_directory", "cache_size", "jit"]
+
+logger = logging.getLogger("fastmlp")
+
+#: The only LLVM fast-math flags that kernels may use: none of them lets the
+#: compiler assume that NaN or infinity do not occur.
+ALLOWED_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def jit(function=None, *, flags=(), entry=False):
+    """Compile `function` with numba, lazily, for each signature it is called with.
+
+    Parameters
+    ----------
+    flags : collection of str, default=()
+        Fast-math flags, each in `ALLOWED_FLAGS`.
+    entry : bool, default=False
+        Whether Python calls the function.  An entry point is optimised as a whole
+        with all that it calls, and its machine code is kept on disk.  All other
+        kernels can only be called from kernels (from Python: a TypeError).
+
+    Raises
+    ------
+    ValueError
+        If a flag is not allowed.
+    """
+    if not ALLOWED_FLAGS.issuperset(flags):
+        raise ValueError(f"flags must be among {sorted(ALLOWED_FLAGS)}, got {flags!r}")
+
+    def decorate(function):
+        options = {"nogil": True, "error_model": "numpy", "fastmath": set(flags)}
+        if not entry:
+            return numba.njit(**options, pipeline_class=_InnerCompiler)(function)
+        dispatcher = numba.njit(**options)(function)
+        if not _cache_is_off():
+            dispatcher._cache = _KernelCache(function)
+        return dispatcher
+
+    return decorate if function is None else decorate(function)
+
+
+# numba optimises every function, with all that it calls, on its own: code that
+# stands five calls deep is optimised and turned into machine code five times, which
+# made the first fit wait half a minute.  Inner kernels stay plain LLVM IR instead,
+# until an entry point links and optimises all of it once.
+
+
+class _InnerLibrary(JITCodeLibrary):
+    """The LLVM IR of a kernel that is only called from kernels."""
+
+    def _optimize_functions(self, ll_module):
+        ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name):
+        # what a call from Python would jump to: sets TypeError, returns NULL
+        return ctypes.cast(ctypes.pythonapi.PyErr_BadArgument, ctypes.c_void_p).value
+
+    @property
+    def codegen(self):
+        return _WithoutEnvironment
+
+
+class _WithoutEnvironment:
+    """Stands for the code generator of a library that has no machine code yet."""
+
+    @staticmethod
+    def set_env(name, environment):
+        pass
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _PostponeOptimisation(FunctionPass):
+    _name = "fastmlp_postpone_optimisation"
+
+    def __init__(self):
+        super().__init__()
+
+    def run_pass(self, state):
+        state.flags.no_cpython_wrapper = True
+        state.flags.no_cfunc_wrapper = True
+        state.library = _InnerLibrary(
+            state.targetctx.codegen(), state.func_id.func_qualname
+        )
+        return True
+
+
+class _InnerCompiler(CompilerBase):
+    def define_pipelines(self):
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(_PostponeOptimisation, IRProcessing)
+        passes.finalize()
+        return [passes]
+
+
+def _cache_is_off():
+    return os.environ.get("FASTMLP_NO_CACHE", "0") not in ("", "0")
+
+
+def _cache_root():
+    """The directory that holds the caches of all versions and processors."""
+    if chosen := os.environ.get("FASTMLP_CACHE_DIR"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "fastmlp"
+
+
+@cache
+def _fingerprint():
+    """Hash of everything that decides what machine code the sources become."""
+    digest = hashlib.sha256()
+    here = Path(__file__)
+    for path in [here, *sorted((here.parent / "kernels").glob("*.py"))]:
+        source = path.read_bytes()
+        digest.update(f"{path.name} {len(source)}\n".encode())
+        digest.update(source)
+    config = numba.config
+    decisive = (
+        sys.version,
+        platform.machine(),
+        numba.__version__,
+        llvmlite.__version__,
+        cpu_target.target_context.codegen().magic_tuple(),
+        config.OPT,
+        config.BOUNDSCHECK,
+        config.DEBUGINFO_DEFAULT,
+        config.LOOP_VECTORIZE,
+        config.SLP_VECTORIZE,
+        config.ENABLE_AVX,
+    )
+    digest.update(repr(decisive).encode())
+    return digest.hexdigest()[:32]
+
+
+def cache_directory():
+    """Where the compiled kernels of this version, on this processor, are kept.
+
+    Returns
+    -------
+    pathlib.Path or None
+        ``$FASTMLP_CACHE_DIR`` or the user's cache directory, and in it a
+        directory named by a hash of sources, versions and processor; None when
+        ``FASTMLP_NO_CACHE=1`` or no home directory is known.
+    """
+    if _cache_is_off():
+        return None
+    try:
+        return _cache_root() / _fingerprint()
+    except (OSError, RuntimeError):
+        return None
+
+
+def cache_size():
+    """Bytes on disk that `cache_directory` takes (0 if it does not exist)."""
+    directory = cache_directory()
+    if directory is None or not directory.is_dir():
+        return 0
+    return sum(path.stat().st_size for path in directory.iterdir() if path.is_file())
+
+
+class _KernelCache:
+    """The disk cache of one entry point: what numba's dispatcher asks of a cache."""
+
+    def __init__(self, function):
+        self._name = f"{function.__module__}.{function.__qualname__}"
+
+    @property
+    def cache_path(self):
+        return str(cache_directory())
+
+    def load_overload(self, signature, target_context):
+        """The compile result stored for `signature`, or None."""
+        self._started = time.perf_counter()
+        target_context.refresh()
+        try:
+            path = self._path(signature)
+            if path is None or not path.is_file() or not _is_private(path.parent):
+                return None
+            content = path.read_bytes()
+            digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+            if hashlib.sha256(payload).digest() != digest:
+                logger.info("ignoring the damaged cache file %s", path)
+                return None
+            identity, reduced = pickle.loads(payload)
+            if identity != self._identity(signature):
+                return None
+            return CompileResultCacheImpl.rebuild(None, target_context, reduced)
+        except Exception as error:  # whatever is wrong with a file, we can compile
+            logger.info("could not load %s from the cache: %r", self._name, error)
+            return None
+
+    def save_overload(self, signature, compiled):
+        """Store `compiled` for `signature`; a failure costs one warning."""
+        seconds = time.perf_counter() - self._started
+        if seconds > 1:
+            logger.info("compiled %s in %.1f s", self._name, seconds)
+        path = self._path(signature)
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_private(path.parent):
+                raise OSError(f"{path.parent} belongs to, or can be changed by, others")
+            payload = serialize.dumps((self._identity(signature), compiled._reduce()))
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(hashlib.sha256(payload).digest() + payload)
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
+        except (OSError, pickle.PicklingError) as error:
+            _warn_once(
+                f"fastmlp cannot keep compiled kernels on disk ({error}); every new "
+                "process will compile them again. Set FASTMLP_CACHE_DIR to a "
+                "directory that you can write to, or FASTMLP_NO_CACHE=1."
+            )
+
+    def flush(self):
+        """Nothing to do: a changed source changes the directory."""
+
+    def _identity(self, signature):
+        return (self._name, str(signature), _fingerprint())
+
+    def _path(self, signature):
+        directory = cache_directory()
+        if directory is None:
+            return None
+        key = hashlib.sha256(repr(self._identity(signature)).encode()).hexdigest()
+        return directory / f"{self._name.rpartition('.')[2]}-{key[:16]}.kernel"
+
+
+def _is_private(directory):
+    """Whether nobody but this user can have put files into `directory`."""
+    if not hasattr(os, "getuid"):
+        return True
+    status = os.stat(directory)
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == os.getuid() and not others_write
+
+
+@cache
+def _warn_once(message):
+    warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -1,0 +1,345 @@
+"""What kernels are told: data, network and settings as one record of addresses.
+
+A job keeps every array alive whose address it has handed out.
+"""
+
+import numpy as np
+
+from fastmlp.kernels import passes
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.network import Arena, Network
+
+__all__ = ["PredictionJob", "TrainingJob", "compile_kernels"]
+
+#: Bytes of activations and deltas that a block of rows may take while it goes
+#: through all layers: about half of a core's second-level cache.
+_BLOCK_BYTES = 192 * 1024
+_MOST_BLOCK_ROWS = 256
+
+#: Bytes of a panel of weights that a product reads again and again: most of a
+#: first-level cache.
+_PANEL_BYTES = 24 * 1024
+
+
+def _as_kernel_input(X):
+    """X itself, or a copy if its strides do not count whole, aligned numbers."""
+    X = np.asarray(X)
+    if X.dtype not in (np.float32, np.float64) or not X.dtype.isnative:
+        X = X.astype(np.float64)
+    if not X.flags.aligned or any(stride % X.itemsize for stride in X.strides):
+        X = X.copy()
+    return X
+
+
+class _Job:
+    """A record `fastmlp.kernels.passes.JOB` and the arrays that it points to."""
+
+    def __init__(self, network, X, activation):
+        self.network = network
+        self._kept = [network.arena]
+        self._records = np.zeros(1, passes.JOB)
+        self.address = self._records.ctypes.data
+        self.precision = network.dtype.type(0)
+        self.layers = network.layers.copy()
+        row = ACTIVATIONS[activation]
+        self._set(
+            layers=self.layers,
+            n_layers=network.n_layers,
+            activation=row.code,
+            keeps_zero=row.keeps_zero,
+            n_threads=1,
+            depth=max(
+                1,
+                _PANEL_BYTES // (network.shape.width**2 * network.dtype.itemsize),
+            ),
+        )
+        self._set(
+            **{
+                name: array
+                for name, array in network.arena.arrays.items()
+                if name in passes.JOB.names
+            }
+        )
+        X = _as_kernel_input(X)
+        if X.ndim != 2 or X.shape[1] != network.units[0]:
+            raise ValueError(
+                f"X has shape {X.shape}, the network takes {network.units[0]} features"
+            )
+        self._set(
+            X=X,
+            X_is_double=X.dtype == np.float64,
+            n_samples=X.shape[0],
+            row_stride=X.strides[0] // X.itemsize,
+            column_stride=X.strides[1] // X.itemsize,
+        )
+
+    def _set(self, **fields):
+        """Set fields of the record; of an array, its address."""
+        record = self._records[0]
+        for name, value in fields.items():
+            if isinstance(value, np.ndarray):
+                self._kept.append(value)
+                value = value.__array_interface__["data"][0]
+            record[name] = value
+
+    def _block_rows(self, n_rows, buffers):
+        """Rows that go through all layers together: whole tiles that fit the cache.
+
+        buffers : numbers that one row needs.
+        """
+        tile = self.network.shape.rows
+        fitting = _BLOCK_BYTES // (self.network.dtype.itemsize * buffers)
+        rows = min(_MOST_BLOCK_ROWS, max(fitting, 4 * tile), -(-n_rows // tile) * tile)
+        return rows // tile * tile
+
+    def _join(self, team):
+        self._set(n_threads=team.size, barrier=team.barrier, spins=team.spins)
+
+
+class TrainingJob(_Job):
+    """Steps of mini-batch gradient descent on a network.
+
+    Parameters
+    ----------
+    network : Network
+        Trainable, with the moments that the optimizer needs; changed in place.
+    X : ndarray of shape (n_samples, n_features)
+        float32 or float64, any strides; read, never copied as a whole.
+    targets : ndarray of shape (n_samples, n_targets)
+        In the network's dtype, C-contiguous; class numbers for ``log_loss``.
+    sample_weight : ndarray of shape (n_samples,) or None
+    batch_size : int
+        Rows of a step; the last one of an epoch may have fewer.
+    activation, loss, optimizer : str
+        Names of rows in the kernels' tables.
+    l2 : float, default=0.0
+        Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
+    n_threads : int, default=1
+        Threads that will take part.
+
+    Attributes
+    ----------
+    n_steps : int
+        Mini-batches of an epoch.
+    order : ndarray of int64 of shape (n_samples,)
+        The samples in the order of the next epoch; to be shuffled in place.
+    """
+
+    def __init__(
+        self,
+        network,
+        X,
+        targets,
+        sample_weight=None,
+        *,
+        batch_size,
+        activation,
+        loss,
+        optimizer,
+        l2=0.0,
+        n_threads=1,
+    ):
+        super().__init__(network, X, activation)
+        dtype, shape = network.dtype, network.shape
+        n_samples = X.shape[0]
+        self.n_samples = n_samples
+        self.batch_size = batch_size
+        self.n_steps = -(-n_samples // batch_size)
+        self.steps_per_chunk = 1  # a guess, see fastmlp.training
+        self.order = np.arange(n_samples, dtype=np.int64)
+
+        def padded(units):
+            return -(-units // shape.lanes) * shape.lanes
+
+        capacity = -(-batch_size // shape.rows) * shape.rows
+        widths = [padded(n) for n in network.units]
+        # activations of every layer, then deltas of the hidden ones
+        activations = np.concatenate([[0], np.cumsum(widths)]) * capacity
+        deltas = (
+            activations[-1] + np.concatenate([[0], np.cumsum(widths[1:-1])]) * capacity
+        )
+        self.layers["inputs"] = activations[:-2]
+        self.layers["outputs"] = activations[1:-1]
+        self.layers["deltas"][:-1] = deltas[:-1]
+        self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
+
+        targets = np.ascontiguousarray(targets, dtype=dtype)
+        if targets.ndim != 2 or len(targets) != n_samples:
+            raise ValueError(
+                f"targets have shape {targets.shape}, X has {n_samples} rows"
+            )
+        n_targets = targets.shape[1]
+        block_rows = self._block_rows(
+            -(-capacity // n_threads), sum(widths) + sum(widths[1:-1])
+        )
+        scratch_size = (
+            shape.width**2
+            + shape.lanes
+            + (network.units[-1] + 2 + n_targets) * block_rows
+        )
+        buffers = Arena(
+            {
+                "workspace": int(deltas[-1]),
+                "sample_losses": capacity,
+                "scratch": (padded(scratch_size) + 2 * shape.lanes) * n_threads,
+            },
+            dtype,
+        )
+        self._set(
+            **buffers.arrays,
+            capacity=capacity,
+            scratch_size=padded(scratch_size) + 2 * shape.lanes,
+            block_rows=block_rows,
+            order=self.order,
+            targets=targets,
+            n_targets=n_targets,
+            batch_size=batch_size,
+            loss=LOSSES[loss].code,
+            optimizer=OPTIMIZERS[optimizer].code,
+            n_penalties=network.arena.arrays["penalties"].size,
+            l2=l2,
+        )
+        if sample_weight is not None:
+            sample_weight = np.ascontiguousarray(sample_weight, dtype=dtype)
+            if sample_weight.shape != (n_samples,):
+                raise ValueError(
+                    f"sample_weight has shape {sample_weight.shape}, "
+                    f"X has {n_samples} rows"
+                )
+            self._set(sample_weights=sample_weight)
+
+    def refresh(self):
+        """Renew what is derived from the weights, after they were written."""
+        passes.refresh_transposed(self.address, self.precision)
+
+    def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
+            epsilon=0.0, n_updates=0):  # fmt: skip
+        """Mini-batches first_step..last_step of the epoch.
+
+        Parameters
+        ----------
+        team : Team
+        first_step, last_step : int
+        rate : float
+            Learning rate.
+        decay_1 : float
+            Momentum of sgd, beta_1 of Adam.
+        decay_2, epsilon : float
+            beta_2 and epsilon of Adam.
+        n_updates : int
+            Steps made before these, for Adam's bias correction.
+
+        Returns
+        -------
+        float
+            Sum over the batches of their loss times their rows.
+        """
+        self._join(team)
+        self._set(
+            learning_rate=rate,
+            decay_1=decay_1,
+            decay_2=decay_2,
+            epsilon=epsilon,
+            beta_1_power=decay_1**n_updates,
+            beta_2_power=decay_2**n_updates,
+            loss_sum=0.0,
+        )
+        address, precision = self.address, self.precision
+
+        def steps(thread):
+            passes.train_steps(address, precision, thread, first_step, last_step)
+
+        team.run(steps)
+        return float(self._records[0]["loss_sum"])
+
+
+class PredictionJob(_Job):
+    """Predictions of a network for every row of X.
+
+    Parameters
+    ----------
+    network : Network
+    X : ndarray of shape (n_samples, n_features)
+        float32 or float64, any strides.
+    activation, output_activation : str
+        Names of rows in the kernels' tables.
+    dtype : dtype, default=None
+        Of the predictions, float32 or float64; None for that of X.
+    n_threads : int, default=1
+        Threads that will take part.
+    """
+
+    def __init__(
+        self, network, X, *, activation, output_activation, dtype=None, n_threads=1
+    ):
+        super().__init__(network, X, activation)
+        shape = network.shape
+        n_rows = -(-X.shape[0] // n_threads)
+        widths = [-(-n // shape.lanes) * shape.lanes for n in network.units]
+        block_rows = self._block_rows(n_rows, 2 * max(widths))
+        buffer = max(widths) * block_rows
+        turns = np.arange(network.n_layers)
+        self.layers["inputs"] = turns % 2 * buffer
+        self.layers["outputs"] = (turns + 1) % 2 * buffer
+        self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
+        self._scratch = np.empty(
+            ((network.units[-1] + 2) * block_rows + 16) * n_threads, self._output_dtype
+        )
+        workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
+        self._set(
+            **workspace.arrays,
+            workspace_size=2 * buffer,
+            capacity=block_rows,
+            block_rows=block_rows,
+            scratch=self._scratch,
+            scratch_size=self._scratch.size // n_threads,
+            output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
+        )
+
+    def run(self, team):
+        """Predict.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        n_samples = int(self._records[0]["n_samples"])
+        outputs = np.empty((n_samples, self.network.units[-1]), self._output_dtype)
+        self._join(team)
+        self._set(outputs=outputs)
+        output_type = self._output_dtype.type(0)
+
+        def predict(thread):
+            passes.predict(self.address, self.precision, output_type, thread)
+
+        team.run(predict)
+        return outputs
+
+
+def compile_kernels(precisions=("float32", "float64")):
+    """Compile, or load from the cache, the kernels of the given precisions.
+
+    Parameters
+    ----------
+    precisions : collection of str
+        Of "float32" and "float64".
+    """
+    from fastmlp.threads import Team
+
+    for precision in precisions:
+        network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
+        X = np.zeros((1, 1))
+        training = TrainingJob(
+            network, X, X, batch_size=1, activation="relu", loss="squared_error",
+            optimizer="gradient",
+        )  # fmt: skip
+        with Team(1) as alone:
+            training.refresh()
+            training.run(alone, 0, 1)
+            for dtype in ("float32", "float64"):
+                PredictionJob(
+                    network, X.astype(dtype), activation="relu",
+                    output_activation="identity",
+                ).run(alone)  # fmt: skip

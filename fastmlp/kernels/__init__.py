@@ -1,0 +1,1 @@
+"""Numba kernels: the numerical core.  Nothing here knows of estimators."""

@@ -1,0 +1,115 @@
+"""Update rules, applied to a tile of weights while its gradient is in the cache.
+
+All rules see the regularised mean gradient g = (s + l2 w) scale, where s is the
+gradient summed over the batch, l2 the strength of the L2 penalty and scale one
+over the total weight of the batch.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import math
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.simd import cast, fused_multiply_add
+from fastmlp.kernels.tables import dispatch
+
+__all__ = ["GRADIENT_CODE", "OPTIMIZERS", "adam_rate", "update"]
+
+
+class Optimizer(NamedTuple):
+    """One row: a rule and how many arrays of state (as long as w) it keeps."""
+
+    name: str
+    code: int
+    formula: str
+    n_moments: int
+    apply: Callable  # (w, sums, first, second, count, l2, scale, rates)
+
+
+@jit
+def _gradient_of(w, sums, l2, scale):
+    return fused_multiply_add(l2, w, sums) * scale
+
+
+@jit
+def _store_gradient(w, sums, first, second, count, l2, scale, rates):
+    """first <- g; the weights stay."""
+    for i in range(count):
+        first[i] = _gradient_of(w[i], sums[i], l2, scale)
+
+
+@jit
+def _sgd(w, sums, first, second, count, l2, scale, rates):
+    """w <- w - rate g."""
+    rate = rates[0]
+    for i in range(count):
+        w[i] -= rate * _gradient_of(w[i], sums[i], l2, scale)
+
+
+@jit
+def _momentum(w, sums, first, second, count, l2, scale, rates):
+    """v <- mu v - rate g; w <- w + v."""
+    rate, mu = rates[0], rates[1]
+    for i in range(count):
+        step = rate * _gradient_of(w[i], sums[i], l2, scale)
+        v = mu * first[i] - step
+        first[i] = v
+        w[i] += v
+
+
+@jit
+def _nesterov(w, sums, first, second, count, l2, scale, rates):
+    """v <- mu v - rate g; w <- w + mu v - rate g."""
+    rate, mu = rates[0], rates[1]
+    for i in range(count):
+        step = rate * _gradient_of(w[i], sums[i], l2, scale)
+        v = mu * first[i] - step
+        first[i] = v
+        w[i] += mu * v - step
+
+
+@jit
+def _adam(w, sums, first, second, count, l2, scale, rates):
+    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; w <- w - rate m / (sqrt v + eps)."""
+    rate, beta_1, beta_2, epsilon = rates
+    one = cast(1, rate)
+    rest_1, rest_2 = one - beta_1, one - beta_2
+    for i in range(count):
+        g = _gradient_of(w[i], sums[i], l2, scale)
+        m = beta_1 * first[i] + rest_1 * g
+        v = beta_2 * second[i] + rest_2 * g * g
+        first[i] = m
+        second[i] = v
+        w[i] -= rate * m / (math.sqrt(v) + epsilon)
+
+
+@jit
+def adam_rate(rate, beta_1_power, beta_2_power):
+    """rate sqrt(1 - b2^t) / (1 - b1^t): Adam's step with the bias of m and v undone.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization" (2015), section 2.
+    """
+    return rate * math.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
+
+
+#: Not an optimizer: writes the gradient where the first moment would be.
+GRADIENT_CODE = 0
+ADAM_CODE = 4
+
+_ROWS = (
+    Optimizer("gradient", GRADIENT_CODE, "first = g", 1, _store_gradient),
+    Optimizer("sgd", 1, "w -= rate g", 0, _sgd),
+    Optimizer("momentum", 2, "v = mu v - rate g; w += v", 1, _momentum),
+    Optimizer("nesterov", 3, "v = mu v - rate g; w += mu v - rate g", 1, _nesterov),
+    Optimizer("adam", ADAM_CODE, "w -= rate m / (sqrt v + eps)", 2, _adam),
+)
+
+#: name -> row
+OPTIMIZERS = {row.name: row for row in _ROWS}
+
+#: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
+#: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon) of w's type.
+update = dispatch([(row.code, row.apply) for row in _ROWS])

@@ -1,0 +1,488 @@
+"""The whole network: training steps in two phases, and prediction.
+
+A training step is
+
+1. rows   each thread carries its rows of the mini-batch through all layers
+          forward and all layers backward;
+2. (barrier)
+3. tiles  each thread sums its tiles of all weight gradients over the whole batch
+          and updates the weights while the tile is in L1;
+4. (barrier)
+
+so that every number is summed in one order whatever the number of threads.
+
+Kernels never raise and allocate nothing.  They are told where everything is by
+one record, `JOB`, that `fastmlp.network` fills.
+"""
+
+import numpy as np
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.dense import (
+    LAYER,
+    Model,
+    Rule,
+    backward,
+    forward,
+    layer_at,
+    panels,
+    update_tiles,
+    width_at,
+)
+from fastmlp.kernels.losses import loss_and_deltas, output_activation
+from fastmlp.kernels.optimizers import ADAM_CODE, adam_rate
+from fastmlp.kernels.simd import (
+    advance,
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    cast,
+    flush_denormals,
+    panel_width,
+    pause,
+    pointer,
+    record_at,
+    restore_denormals,
+    tile_rows,
+    vector_lanes,
+    yield_processor,
+)
+
+__all__ = ["JOB", "predict", "refresh_transposed", "train_steps"]
+
+_INTEGERS = (
+    # the network
+    "layers",  # address of n_layers records LAYER
+    "n_layers",
+    "parameters",  # addresses of arrays, see dense.Model
+    "transposed",
+    "first_moment",
+    "second_moment",
+    "penalties",
+    "n_penalties",
+    "activation",  # codes
+    "keeps_zero",
+    "loss",
+    "output_activation",
+    "optimizer",
+    # buffers
+    "workspace",  # address of activations and deltas
+    "workspace_size",  # elements from one thread's to the next (0: shared)
+    "capacity",  # rows of its panels
+    "sample_losses",  # address of `capacity` numbers
+    "scratch",  # address
+    "scratch_size",  # elements of each thread
+    "block_rows",  # rows that go through all layers together
+    "depth",  # panels summed before a product stores, see dense
+    # the data
+    "X",  # address of sample 0, feature 0
+    "X_is_double",
+    "row_stride",  # in elements
+    "column_stride",
+    "order",  # address of the samples' indices in the order of the epoch
+    "targets",  # address of n_samples x n_targets numbers
+    "n_targets",
+    "sample_weights",  # address, or 0
+    "n_samples",
+    "batch_size",
+    "outputs",  # address of n_samples x n_outputs predictions
+    # the team
+    "n_threads",
+    "barrier",  # address of three int64, BARRIER_GAP apart
+    "spins",  # turns of a waiting loop before it gives up its core
+)
+_FLOATS = (
+    "l2",
+    "learning_rate",
+    "decay_1",  # momentum, or Adam's beta_1
+    "decay_2",  # Adam's beta_2
+    "epsilon",
+    "beta_1_power",  # beta**t, t the number of updates done before this call
+    "beta_2_power",
+    "loss_sum",  # result: the sum over steps of (loss of batch) * (rows of batch)
+)
+
+#: All that a kernel needs to know.  Addresses are of the kernel's precision.
+JOB = np.dtype(
+    [(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS]
+)
+
+BARRIER_GAP = 16  # int64 between the three numbers of a barrier: other cache lines
+
+_job_at = record_at(JOB)
+_LAYER_BYTES = LAYER.itemsize
+
+
+@jit
+def _layer(job, i):
+    return layer_at(job.layers + i * _LAYER_BYTES)
+
+
+@jit
+def wait_for_team(job):
+    """A barrier: returns when all threads of the team have called it.
+
+    What any of them wrote before is then visible to all.  False, and at once, if
+    the team has been abandoned: a thread could not come.
+    """
+    if job.n_threads == 1:
+        return True
+    arrived = pointer(job.barrier, 0)
+    generation = advance(arrived, BARRIER_GAP)
+    mine = atomic_load(generation)
+    if atomic_add(arrived, 1) == job.n_threads - 1:
+        atomic_store(arrived, 0)
+        atomic_store(generation, mine + 1)
+        return True
+    abandoned = advance(generation, BARRIER_GAP)
+    turns = 0
+    while atomic_load(generation) == mine:
+        if turns < job.spins:
+            turns += 1
+            pause()
+        else:
+            if atomic_load(abandoned) != 0:
+                return False
+            yield_processor()
+    return True
+
+
+@jit
+def _gather_row(source, stride, target, columns, rows, row, like):
+    """One sample into row `row` of panels, converted to their type."""
+    full_width = panel_width(like)
+    for column in range(0, columns, full_width):
+        width = width_at(column, columns, like)
+        count = min(full_width, columns - column)
+        to = advance(target, column * rows + row * width)
+        start = advance(source, column * stride)
+        if stride == 1:
+            for j in range(count):
+                to[j] = cast(start[j], like)
+        else:
+            for j in range(count):
+                to[j] = cast(start[j * stride], like)
+
+
+@jit
+def _gather(job, a, first, last, start, in_order, like):
+    """Rows first..last of the panels `a`: samples from position `start` on.
+
+    in_order : whether positions are samples, or places in the epoch's order.
+    """
+    order = pointer(job.order, 0)
+    singles = pointer(job.X, np.float32(0))
+    doubles = pointer(job.X, np.float64(0))
+    stride = job.column_stride
+    for row in range(first, last):
+        sample = start + row if in_order else order[start + row]
+        offset = sample * job.row_stride
+        if job.X_is_double:
+            x = advance(doubles, offset)
+            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+        else:
+            x = advance(singles, offset)
+            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+
+
+@jit
+def _forward_all(job, workspace, parameters, first_row, tiles):
+    """All layers forward; the last one stays raw outputs."""
+    last = job.n_layers - 1
+    for i in range(job.n_layers):
+        layer = _layer(job, i)
+        forward(
+            panels(workspace, layer.inputs, layer.fan_in, job.capacity),
+            panels(parameters, layer.weights, layer.fan_out, layer.weight_rows),
+            advance(parameters, layer.biases),
+            panels(workspace, layer.outputs, layer.fan_out, job.capacity),
+            first_row,
+            tiles,
+            job.depth,
+            job.activation if i < last else 0,
+            job.keeps_zero,
+        )
+
+
+@jit
+def _to_output_major(matrix, first_row, rows, z):
+    """z[j*rows + r] = element (first_row + r, j)."""
+    like = z[0]
+    full_width = panel_width(like)
+    for column in range(0, matrix.columns, full_width):
+        width = width_at(column, matrix.columns, like)
+        panel = advance(matrix.data, column * matrix.rows + first_row * width)
+        for j in range(min(full_width, matrix.columns - column)):
+            target = advance(z, (column + j) * rows)
+            for r in range(rows):
+                target[r] = cast(panel[r * width + j], like)
+
+
+@jit
+def _from_output_major(z, matrix, first_row, rows):
+    """The inverse of `_to_output_major`."""
+    like = z[0]
+    full_width = panel_width(like)
+    for column in range(0, matrix.columns, full_width):
+        width = width_at(column, matrix.columns, like)
+        panel = advance(matrix.data, column * matrix.rows + first_row * width)
+        for j in range(min(full_width, matrix.columns - column)):
+            source = advance(z, (column + j) * rows)
+            for r in range(rows):
+                panel[r * width + j] = source[r]
+
+
+@jit
+def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows):
+    """Sample losses of some rows; their raw outputs become the output deltas."""
+    like = scratch[0]
+    n_outputs, n_targets = outputs.columns, job.n_targets
+    z = scratch
+    targets = advance(z, (n_outputs + 2) * rows)
+    order = pointer(job.order, 0)
+    all_targets = pointer(job.targets, like)
+    for r in range(rows):
+        # rows that round the batch up to whole tiles count for nothing
+        position = min(first_row + r, batch_rows - 1)
+        y = advance(all_targets, order[start + position] * n_targets)
+        for j in range(n_targets):
+            targets[j * rows + r] = y[j]
+    _to_output_major(outputs, first_row, rows, z)
+    losses = advance(pointer(job.sample_losses, like), first_row)
+    loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
+    if job.sample_weights != 0:
+        sample_weights = pointer(job.sample_weights, like)
+        for r in range(rows):
+            position = min(first_row + r, batch_rows - 1)
+            weight = sample_weights[order[start + position]]
+            losses[r] *= weight
+            for j in range(n_outputs):
+                z[j * rows + r] *= weight
+    _from_output_major(z, outputs, first_row, rows)
+
+
+@jit
+def _rows_phase(job, workspace, parameters, transposed, scratch, start, rows, thread):
+    """Phase 1: this thread's rows of the batch forward and backward."""
+    like = scratch[0]
+    mr = tile_rows(like)
+    n_tiles = (rows + mr - 1) // mr
+    tile = n_tiles * thread // job.n_threads
+    last_tile = n_tiles * (thread + 1) // job.n_threads
+    block_tiles = job.block_rows // mr
+    output_layer = _layer(job, job.n_layers - 1)
+    input_layer = _layer(job, 0)
+    while tile < last_tile:
+        tiles = min(block_tiles, last_tile - tile)
+        first = tile * mr
+        a = panels(workspace, input_layer.inputs, input_layer.fan_in, job.capacity)
+        _gather(job, a, first, min(first + tiles * mr, rows), start, False, like)
+        _forward_all(job, workspace, parameters, first, tiles)
+        outputs = panels(
+            workspace, output_layer.outputs, output_layer.fan_out, job.capacity
+        )
+        _losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows)
+        for i in range(job.n_layers - 1, 0, -1):
+            layer = _layer(job, i)
+            before = _layer(job, i - 1)
+            backward(
+                panels(workspace, layer.deltas, layer.fan_out, job.capacity),
+                panels(
+                    transposed, layer.transposed, layer.fan_in, layer.transposed_rows
+                ),
+                panels(workspace, layer.inputs, layer.fan_in, job.capacity),
+                panels(workspace, before.deltas, layer.fan_in, job.capacity),
+                first,
+                tiles,
+                job.depth,
+                job.activation,
+            )
+        tile += tiles
+
+
+@jit
+def _tiles_phase(job, workspace, model, rule, scratch, rows, thread):
+    """Phase 2: this thread's share of the gradient tiles, summed and applied."""
+    like = scratch[0]
+    mr = tile_rows(like)
+    full_width = panel_width(like)
+    # the work of a tile is its width; each thread takes an equal stretch of it
+    total = 0
+    for i in range(job.n_layers):
+        layer = _layer(job, i)
+        lanes = vector_lanes(like)
+        width = (layer.fan_out + lanes - 1) // lanes * lanes
+        total += layer.weight_rows // mr * width
+    mine_from = total * thread // job.n_threads
+    mine_to = total * (thread + 1) // job.n_threads
+    done = 0
+    for i in range(job.n_layers):
+        layer = _layer(job, i)
+        n_tiles = layer.weight_rows // mr
+        a = panels(workspace, layer.inputs, layer.fan_in, job.capacity)
+        deltas = panels(workspace, layer.deltas, layer.fan_out, job.capacity)
+        for column in range(0, layer.fan_out, full_width):
+            width = width_at(column, layer.fan_out, like)
+            # tile t does the work from done + t*width on: mine if I own that spot
+            first = min(max((mine_from - done + width - 1) // width, 0), n_tiles)
+            last = min(max((mine_to - done + width - 1) // width, 0), n_tiles)
+            if first < last:
+                update_tiles(
+                    layer, column, first, last, model, a, deltas, rows, rule, scratch
+                )
+            done += n_tiles * width
+
+
+@jit
+def _total_weight(job, start, rows, like):
+    """Sum of the sample weights of a batch (its size if there are none)."""
+    if job.sample_weights == 0:
+        return float(rows)
+    order = pointer(job.order, 0)
+    sample_weights = pointer(job.sample_weights, like)
+    total = 0.0
+    for position in range(start, start + rows):
+        total += sample_weights[order[position]]
+    return total
+
+
+@jit
+def _sum(numbers, count):
+    """Sum in float64, four at a time, in an order that only depends on `count`."""
+    a = b = c = d = 0.0
+    whole = count // 4 * 4
+    for i in range(0, whole, 4):
+        a += numbers[i]
+        b += numbers[i + 1]
+        c += numbers[i + 2]
+        d += numbers[i + 3]
+    for i in range(whole, count):
+        a += numbers[i]
+    return (a + b) + (c + d)
+
+
+@jit(entry=True)
+def train_steps(job_address, precision, thread, first_step, last_step):
+    """Mini-batches first_step..last_step of an epoch, by one thread of the team.
+
+    All threads of the team make this call at once, with their own number
+    `thread`.  The job's loss_sum grows by the sum over batches of
+    (mean loss + l2/2 |W|^2 / (weight of the batch)) * (rows of the batch).
+
+    precision : a number of the type, float32 or float64, to compute in.
+    """
+    control = flush_denormals()
+    job = _job_at(job_address)
+    like = precision
+    workspace = pointer(job.workspace, like)
+    scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
+    one = advance(scratch, panel_width(like) * panel_width(like))
+    outputs_scratch = advance(one, vector_lanes(like))
+    model = Model(
+        pointer(job.parameters, like),
+        pointer(job.transposed, like),
+        pointer(job.first_moment, like),
+        pointer(job.second_moment, like),
+        pointer(job.penalties, like),
+    )
+    one[0] = cast(1, like)
+    sample_losses = pointer(job.sample_losses, like)
+    power_1, power_2 = job.beta_1_power, job.beta_2_power
+    loss_sum = 0.0
+    for step in range(first_step, last_step):
+        start = step * job.batch_size
+        rows = min(job.batch_size, job.n_samples - start)
+        weight = _total_weight(job, start, rows, like)
+        rate = job.learning_rate
+        if job.optimizer == ADAM_CODE:
+            power_1 *= job.decay_1
+            power_2 *= job.decay_2
+            rate = adam_rate(rate, power_1, power_2)
+        rates = (
+            cast(rate, like),
+            cast(job.decay_1, like),
+            cast(job.decay_2, like),
+            cast(job.epsilon, like),
+        )
+        rule = Rule(job.optimizer, cast(job.l2, like), cast(1.0 / weight, like), rates)
+        _rows_phase(
+            job, workspace, model.parameters, model.transposed, outputs_scratch,
+            start, rows, thread,
+        )  # fmt: skip
+        if not wait_for_team(job):
+            break
+        if thread == 0:
+            loss_sum += _sum(sample_losses, rows) * rows / weight
+        _tiles_phase(job, workspace, model, rule, scratch, rows, thread)
+        if not wait_for_team(job):
+            break
+        if thread == 0 and job.l2 > 0:
+            penalty = _sum(model.penalties, job.n_penalties)
+            loss_sum += 0.5 * job.l2 * penalty * rows / weight
+    if thread == 0:
+        job.loss_sum += loss_sum
+    restore_denormals(control)
+
+
+@jit(entry=True)
+def predict(job_address, precision, output_type, thread):
+    """Predictions of this thread's share of the samples, into the job's outputs.
+
+    output_type : a number of the type of the outputs, float32 or float64; the
+        output activation is computed in it.
+    """
+    control = flush_denormals()
+    job = _job_at(job_address)
+    like = precision
+    mr = tile_rows(like)
+    parameters = pointer(job.parameters, like)
+    workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
+    z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
+    predictions = pointer(job.outputs, output_type)
+    input_layer = _layer(job, 0)
+    output_layer = _layer(job, job.n_layers - 1)
+    a = panels(workspace, input_layer.inputs, input_layer.fan_in, job.capacity)
+    outputs = panels(
+        workspace, output_layer.outputs, output_layer.fan_out, job.capacity
+    )
+    n_outputs = outputs.columns
+    sample = job.n_samples * thread // job.n_threads
+    last_sample = job.n_samples * (thread + 1) // job.n_threads
+    while sample < last_sample:
+        rows = min(job.block_rows, last_sample - sample)
+        tiles = (rows + mr - 1) // mr
+        # the rows that fill up the last tile are never stored
+        _gather(job, a, 0, rows, sample, True, like)
+        _forward_all(job, workspace, parameters, 0, tiles)
+        stride = tiles * mr
+        _to_output_major(outputs, 0, stride, z)
+        output_activation(job.output_activation, z, n_outputs, stride)
+        for r in range(rows):
+            for j in range(n_outputs):
+                predictions[(sample + r) * n_outputs + j] = z[j * stride + r]
+        sample += rows
+    restore_denormals(control)
+
+
+@jit(entry=True)
+def refresh_transposed(job_address, precision):
+    """Write the transposed copies of the weights that the backward pass reads."""
+    job = _job_at(job_address)
+    like = precision
+    full_width = panel_width(like)
+    parameters = pointer(job.parameters, like)
+    transposed = pointer(job.transposed, like)
+    for i in range(1, job.n_layers):
+        layer = _layer(job, i)
+        for column in range(0, layer.fan_out, full_width):
+            width = width_at(column, layer.fan_out, like)
+            panel = advance(parameters, layer.weights + column * layer.weight_rows)
+            for k in range(layer.fan_in):
+                start = k // full_width * full_width
+                k_width = width_at(start, layer.fan_in, like)
+                to = advance(
+                    transposed,
+                    layer.transposed + start * layer.transposed_rows + k - start,
+                )
+                for c in range(width):
+                    to[(column + c) * k_width] = panel[k * width + c]

@@ -1,0 +1,175 @@
+"""A network's numbers: one arena of padded, packed arrays, and views on it."""
+
+import numpy as np
+
+from fastmlp.kernels.dense import LAYER
+from fastmlp.kernels.simd import tile_shape
+
+__all__ = ["Arena", "Network"]
+
+_ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
+
+
+def _round_up(count, multiple):
+    return -(-count // multiple) * multiple
+
+
+class Arena:
+    """One block of zeroed memory that arrays are cut from.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        Elements of each array.
+    dtype : dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    arrays : dict of str to ndarray
+        One-dimensional views, each on a cache line of its own.
+    """
+
+    def __init__(self, sizes, dtype):
+        dtype = np.dtype(dtype)
+        per_line = _ALIGNMENT // dtype.itemsize
+        # one more cache line between arrays: a prefetch past an end stays inside
+        spaces = {n: _round_up(size, per_line) + per_line for n, size in sizes.items()}
+        block = np.zeros(sum(spaces.values()) + per_line, dtype)
+        start = -block.ctypes.data % _ALIGNMENT // dtype.itemsize
+        self.arrays = {}
+        for name, size in sizes.items():
+            self.arrays[name] = block[start : start + size]
+            start += spaces[name]
+
+    def address(self, name):
+        """Address of the first element of an array."""
+        return self.arrays[name].ctypes.data
+
+
+class Network:
+    """Weights and biases of a multi-layer perceptron in column panels.
+
+    Parameters
+    ----------
+    units : sequence of int
+        Units of every layer: features, hidden layers, outputs.
+    dtype : dtype
+        float32 or float64: what kernels compute in.
+    trainable : bool, default=False
+        Whether to keep the transposed weights of the backward pass.
+    n_moments : int, default=0
+        Arrays of optimizer state as long as the parameters (0, 1 or 2).
+
+    Attributes
+    ----------
+    layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
+        Sizes and offsets; those into the workspace are not set here.
+    arena : Arena
+        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
+        ``penalties``.
+    """
+
+    def __init__(self, units, dtype, *, trainable=False, n_moments=0):
+        self.units = tuple(int(n) for n in units)
+        self.dtype = np.dtype(dtype)
+        self.shape = tile_shape(self.dtype)
+        rows, lanes = self.shape.rows, self.shape.lanes
+
+        self.layers = np.zeros(len(self.units) - 1, LAYER)
+        n_parameters = n_transposed = n_penalties = 0
+        for i, layer in enumerate(self.layers):
+            fan_in, fan_out = self.units[i : i + 2]
+            layer["fan_in"], layer["fan_out"] = fan_in, fan_out
+            layer["weight_rows"] = _round_up(fan_in, rows)
+            layer["weights"] = n_parameters
+            n_parameters += int(layer["weight_rows"]) * _round_up(fan_out, lanes)
+            layer["biases"] = n_parameters
+            n_parameters += _round_up(fan_out, lanes)
+            layer["transposed"] = -1
+            if trainable and i > 0:
+                layer["transposed"] = n_transposed
+                layer["transposed_rows"] = _round_up(fan_out, lanes)
+                n_transposed += _round_up(fan_out, lanes) * _round_up(fan_in, lanes)
+            layer["penalties"] = n_penalties
+            n_panels = -(-fan_out // self.shape.width)
+            n_penalties += n_panels * int(layer["weight_rows"]) // rows
+        self.arena = Arena(
+            {
+                "parameters": n_parameters,
+                "transposed": n_transposed,
+                "first_moment": n_parameters if n_moments > 0 else 0,
+                "second_moment": n_parameters if n_moments > 1 else 0,
+                "penalties": n_penalties if trainable else 0,
+            },
+            self.dtype,
+        )
+
+    @property
+    def n_layers(self):
+        """Layers of weights."""
+        return len(self.layers)
+
+    @property
+    def n_weights(self):
+        """Weights of all layers, biases not counted."""
+        return sum(a * b for a, b in zip(self.units, self.units[1:], strict=False))
+
+    def _panels(self, layer, array):
+        """(first column, last column, view of the panel's rows) of some weights."""
+        fan_out, rows = int(layer["fan_out"]), int(layer["weight_rows"])
+        for column in range(0, fan_out, self.shape.width):
+            columns = min(self.shape.width, fan_out - column)
+            width = _round_up(columns, self.shape.lanes)
+            start = int(layer["weights"]) + column * rows
+            panel = array[start : start + rows * width].reshape(rows, width)
+            yield column, column + columns, panel[: int(layer["fan_in"]), :columns]
+
+    def write(self, coefs, intercepts, array="parameters"):
+        """Copy in weights (fan_in, fan_out) and biases (fan_out,) of every layer.
+
+        The transposed weights are not renewed: see
+        `fastmlp.jobs.TrainingJob.refresh`.
+        """
+        flat = self.arena.arrays[array]
+        for layer, coef, intercept in zip(self.layers, coefs, intercepts, strict=True):
+            fan_in, fan_out = int(layer["fan_in"]), int(layer["fan_out"])
+            if np.shape(coef) != (fan_in, fan_out) or np.shape(intercept) != (fan_out,):
+                raise ValueError(
+                    f"a layer of {fan_in} x {fan_out} units cannot hold weights of "
+                    f"shape {np.shape(coef)} and biases of shape {np.shape(intercept)}"
+                )
+            for first, last, panel in self._panels(layer, flat):
+                panel[...] = coef[:, first:last]
+            start = int(layer["biases"])
+            flat[start : start + fan_out] = intercept
+
+    def read(self, dtype=None, array="parameters"):
+        """Copies of all weights (fan_in, fan_out) and biases (fan_out,).
+
+        Parameters
+        ----------
+        dtype : dtype, default=None
+            What to return; None for the network's own.
+        array : str, default="parameters"
+            Which array of the arena: moments and gradients are laid out alike.
+
+        Returns
+        -------
+        coefs, intercepts : list of ndarray
+        """
+        dtype = self.dtype if dtype is None else dtype
+        flat = self.arena.arrays[array]
+        coefs, intercepts = [], []
+        for layer in self.layers:
+            coef = np.empty((int(layer["fan_in"]), int(layer["fan_out"])), dtype)
+            for first, last, panel in self._panels(layer, flat):
+                coef[:, first:last] = panel
+            start = int(layer["biases"])
+            coefs.append(coef)
+            intercepts.append(flat[start : start + coef.shape[1]].astype(dtype))
+        return coefs, intercepts
+
+    def is_finite(self):
+        """Whether all weights and biases are finite."""
+        return bool(np.isfinite(self.arena.arrays["parameters"]).all())

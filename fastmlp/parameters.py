@@ -1,0 +1,162 @@
+"""The estimators' parameters: what is valid, and the text that documents them."""
+
+from numbers import Integral, Real
+
+import numpy as np
+
+# Not public in scikit-learn, but the only way to its own error messages.
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+__all__ = ["ANY_LOSS", "CONSTRAINTS", "REGRESSION_LOSS", "TASK", "documented"]
+
+#: Constraints that all estimators share, as scikit-learn's validation reads them.
+CONSTRAINTS = {
+    "hidden_layer_sizes": [
+        "array-like",
+        Interval(Integral, 1, None, closed="left"),
+    ],
+    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [
+        Interval(Integral, 1, None, closed="left"),
+        Options(Real, {np.inf}),
+    ],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "precision": [StrOptions({"auto", "float32", "float64"})],
+    "n_jobs": [None, Integral],
+}
+
+#: Constraints of what only some estimators have.
+REGRESSION_LOSS = [StrOptions({"squared_error", "poisson"})]
+ANY_LOSS = [StrOptions({"auto", "log_loss", "squared_error", "poisson"})]
+TASK = [StrOptions({"auto", "classification", "regression"})]
+
+_TEXTS = {
+    "parameters": """\
+    hidden_layer_sizes : int or array-like of int, default=(100,)
+        Units of each hidden layer; ``()`` for none, which makes a linear model.
+    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
+        What hidden units do with their input z: z, 1/(1 + exp(-z)), tanh z or
+        max(0, z).
+    solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
+        How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
+        method of Kingma and Ba. 'lbfgs' is not available yet.
+    alpha : float, default=0.0001
+        Strength of the L2 penalty alpha/2 * sum of squared weights, which is
+        divided by the size of the mini-batch when added to its loss.
+    batch_size : int or 'auto', default='auto'
+        Rows of a mini-batch; 'auto' is min(200, n_samples).
+    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
+        For ``solver='sgd'``: 'constant' keeps learning_rate_init; 'invscaling'
+        divides it by (t + 1)**power_t, t the samples seen so far; 'adaptive'
+        divides the rate by 5 each time the loss stops improving.
+    learning_rate_init : float, default=0.001
+        The (first) learning rate.
+    power_t : float, default=0.5
+        Exponent of 'invscaling'.
+    max_iter : int, default=200
+        Epochs at most.
+    shuffle : bool, default=True
+        Whether to shuffle the samples before each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Source of initial weights and shuffles. The same seed gives the same
+        initial weights and shuffles as in scikit-learn.
+    tol : float, default=1e-4
+        By how much an epoch's loss must fall below the best so far to count as
+        an improvement.
+    verbose : bool, default=False
+        Whether to print the loss of every epoch.
+    warm_start : bool, default=False
+        Not available yet.
+    momentum : float, default=0.9
+        Momentum of 'sgd', between 0 and 1.
+    nesterovs_momentum : bool, default=True
+        Whether that is Nesterov's momentum.
+    early_stopping : bool, default=False
+        Not available yet.
+    validation_fraction : float, default=0.1
+        Only used by early_stopping.
+    beta_1, beta_2 : float, default=0.9, 0.999
+        Decay rates of Adam's estimates of the gradient's first and second moment.
+    epsilon : float, default=1e-8
+        What Adam adds to the denominator.
+    n_iter_no_change : int or inf, default=10
+        Epochs in a row without improvement after which training ends.
+    max_fun : int, default=15000
+        Only used by 'lbfgs'.
+    precision : {'auto', 'float32', 'float64'}, default='auto'
+        What is computed in; 'auto' is float32. Arrays that come out have the
+        dtype of X all the same.
+    n_jobs : int or None, default=None
+        Threads of one fit or predict. None takes as many as pay, within the
+        cores that the process may use; -1 takes all cores. Results are bitwise
+        the same for any number.
+""",
+    "attributes": """\
+    coefs_ : list of ndarray of shape (fan_in, fan_out)
+        Weights of each layer, in the dtype of X.
+    intercepts_ : list of ndarray of shape (fan_out,)
+        Biases of each layer, in the dtype of X.
+    loss_ : float
+        Loss of the last epoch, penalty included.
+    best_loss_ : float
+        The lowest loss of an epoch.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    n_iter_ : int
+        Epochs done.
+    t_ : int
+        Training samples seen, all epochs together.
+    n_layers_ : int
+        Layers, input and output included.
+    n_outputs_ : int
+        Output units.
+    out_activation_ : str
+        Activation of the output units.
+    precision_ : str
+        What was computed in, 'float32' or 'float64'.
+    n_features_in_ : int
+        Features seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X had names that are all strings.
+""",
+    "classes": """\
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+""",
+    "references": """\
+    Rumelhart, Hinton and Williams, "Learning representations by back-propagating
+    errors", Nature 323 (1986).
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward
+    neural networks", AISTATS (2010).
+
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR (2015).
+""",
+}
+
+
+def documented(cls):
+    """Fill the shared texts into the docstring of an estimator class."""
+    if cls.__doc__:
+        for name, text in _TEXTS.items():
+            cls.__doc__ = cls.__doc__.replace(f"    %({name})s\n", text)
+    return cls
