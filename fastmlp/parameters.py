@@ -50,12 +50,14 @@ ANY_LOSS = [StrOptions({"auto", "log_loss", "squared_error", "poisson"})]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 _TEXTS = {
-    "parameters": """\
+    "layers": """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer; ``()`` for none, which makes a linear model.
     activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
         What hidden units do with their input z: z, 1/(1 + exp(-z)), tanh z or
         max(0, z).
+""",
+    "settings": """\
     solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
         How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
         method of Kingma and Ba. 'lbfgs' is not available yet.

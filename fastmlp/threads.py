@@ -199,8 +199,11 @@ class _Worker(threading.Thread):
         self._function = None
         self._busy = False
         self._error = None
-        self._todo = threading.Semaphore(0)
-        self._done = threading.Semaphore(0)
+        # taken: nothing to do, not done.  Plain locks wake up faster than events.
+        self._todo = threading.Lock()
+        self._done = threading.Lock()
+        self._todo.acquire()
+        self._done.acquire()
 
     def run(self):
         while True:

@@ -5,10 +5,9 @@ gradient summed over the batch, l2 the strength of the L2 penalty and scale one
 over the total weight of the batch.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
-
-import math
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.simd import cast, fused_multiply_add
@@ -71,7 +70,7 @@ def _nesterov(w, sums, first, second, count, l2, scale, rates):
 
 @jit
 def _adam(w, sums, first, second, count, l2, scale, rates):
-    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; w <- w - rate m / (sqrt v + eps)."""
+    """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; w <- w - rate m/(sqrt v + eps)."""
     rate, beta_1, beta_2, epsilon = rates
     one = cast(1, rate)
     rest_1, rest_2 = one - beta_1, one - beta_2

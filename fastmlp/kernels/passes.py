@@ -206,8 +206,8 @@ def _forward_all(job, workspace, parameters, first_row, tiles):
 
 @jit
 def _to_output_major(matrix, first_row, rows, z):
-    """z[j*rows + r] = element (first_row + r, j)."""
-    like = z[0]
+    """z[j*rows + r] = element (first_row + r, j), in the type of z."""
+    like = matrix.data[0]
     full_width = panel_width(like)
     for column in range(0, matrix.columns, full_width):
         width = width_at(column, matrix.columns, like)
@@ -215,13 +215,13 @@ def _to_output_major(matrix, first_row, rows, z):
         for j in range(min(full_width, matrix.columns - column)):
             target = advance(z, (column + j) * rows)
             for r in range(rows):
-                target[r] = cast(panel[r * width + j], like)
+                target[r] = cast(panel[r * width + j], z[0])
 
 
 @jit
 def _from_output_major(z, matrix, first_row, rows):
     """The inverse of `_to_output_major`."""
-    like = z[0]
+    like = matrix.data[0]
     full_width = panel_width(like)
     for column in range(0, matrix.columns, full_width):
         width = width_at(column, matrix.columns, like)

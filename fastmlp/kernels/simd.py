@@ -48,6 +48,7 @@ __all__ = [
     "features",
     "flush_denormals",
     "fused_multiply_add",
+    "panel_width",
     "pause",
     "pointer",
     "product",
@@ -58,7 +59,6 @@ __all__ = [
     "tile_shape",
     "transpose",
     "vector_lanes",
-    "panel_width",
     "yield_processor",
 ]
 
@@ -310,7 +310,7 @@ def split_float(typing_context, x):
     """
     if x not in _FORMATS:
         return None
-    integer, mantissa_bits, bias = _FORMATS[x]
+    integer, mantissa_bits, _ = _FORMATS[x]
     # sqrt(1/2) rounded down to a few bits: the offset that centres the mantissa
     centre = int(np.array(np.sqrt(0.5), x.name).view(f"i{integer.width // 8}"))
 

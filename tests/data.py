@@ -1,0 +1,66 @@
+"""Small seeded problems, and networks to go with them, for all tests."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from fastmlp.jobs import TrainingJob
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.network import Network
+
+
+def random_network(units, seed=0, scale=1.0):
+    """Weights and biases in float64, of a size that keeps activations around 1."""
+    rng = np.random.default_rng(seed)
+    coefs, intercepts = [], []
+    for fan_in, fan_out in pairwise(units):
+        coefs.append(scale * rng.standard_normal((fan_in, fan_out)) / np.sqrt(fan_in))
+        intercepts.append(scale * rng.standard_normal(fan_out) / 2)
+    return coefs, intercepts
+
+
+def random_targets(loss, n_samples, n_outputs, seed=0):
+    """Targets as kernels take them, in float64."""
+    rng = np.random.default_rng(seed)
+    if loss == "log_loss":
+        return rng.integers(0, n_outputs, (n_samples, 1)).astype(float)
+    if loss == "binary_log_loss":
+        return rng.integers(0, 2, (n_samples, n_outputs)).astype(float)
+    if loss == "poisson":
+        return rng.poisson(1.5, (n_samples, n_outputs)).astype(float)
+    return rng.standard_normal((n_samples, n_outputs))
+
+
+def training_job(
+    units,
+    X,
+    targets,
+    coefs,
+    intercepts,
+    *,
+    dtype="float64",
+    optimizer="gradient",
+    activation="relu",
+    loss="squared_error",
+    batch_size=None,
+    **settings,
+):
+    """A job on a fresh network with the given weights."""
+    assert loss in LOSSES
+    network = Network(
+        units, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments
+    )
+    network.write(coefs, intercepts)
+    job = TrainingJob(
+        network,
+        X,
+        targets,
+        batch_size=batch_size or len(X),
+        activation=activation,
+        loss=loss,
+        optimizer=optimizer,
+        **settings,
+    )
+    job.refresh()
+    return job

@@ -1,0 +1,196 @@
+"""Rules that no single function shows: import directions, banned flags, docstrings."""
+
+import ast
+import doctest
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from numpydoc.validate import validate
+
+import fastmlp
+
+PACKAGE = Path(fastmlp.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+#: Rooms from the ground up: a module imports from lower floors, or its own if listed
+#: before it there.
+FLOORS = [
+    ["compilation"],
+    ["kernels.simd", "kernels.tables", "kernels.elementwise"],
+    ["kernels.activations", "kernels.losses", "kernels.optimizers"],
+    ["kernels.dense"],
+    ["kernels.passes"],
+    ["network", "initialization", "schedules", "threads", "parameters"],
+    ["jobs"],
+    ["training"],
+    ["perceptron", "estimators"],
+    [""],  # the package itself
+    ["info", "demo"],
+    ["__main__"],
+]
+HEIGHT = {name: i for i, floor in enumerate(FLOORS) for name in floor}
+
+#: Who may import what of the outside.
+OWNERS = {
+    "numba": {"compilation", "info"},
+    "llvmlite": {"compilation", "info", "kernels.simd"},
+    "sklearn": {"estimators", "perceptron", "parameters", "demo", "info"},
+    "rich": {"demo", "info", "__main__"},
+}
+
+BANNED = {"parallel", "fastmath"}
+
+
+def name_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def imports_of(path):
+    """(module, line) of every import in a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            yield node.module, node.lineno
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node.lineno
+
+
+def test_every_module_has_a_floor():
+    assert {name_of(path) for path in FILES} == {*HEIGHT, "kernels"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_imports_run_one_way(path):
+    mine = name_of(path)
+    if mine == "kernels":
+        assert not list(imports_of(path))
+        return
+    for module, line in imports_of(path):
+        top, _, rest = module.partition(".")
+        if top == "fastmlp" and rest in HEIGHT:
+            if mine == "" and rest == "":
+                continue
+            # warmup, in the package itself, is the one that reaches in
+            lower = HEIGHT[rest] < HEIGHT[mine]
+            floor = FLOORS[HEIGHT[mine]]
+            beside = HEIGHT[rest] == HEIGHT[mine] and floor.index(rest) < floor.index(
+                mine
+            )
+            assert lower or beside, f"{path}:{line} imports {module}"
+        owners = OWNERS.get(top)
+        if owners is not None and not (
+            mine in owners or (top == "numba" and mine.startswith("kernels"))
+        ):
+            raise AssertionError(f"{path}:{line} imports {module}")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_banned_flags(path):
+    """No parallel=True, prange, nor fastmath but through the one decorator."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg in BANNED:
+            raise AssertionError(f"{path}:{node.value.lineno} uses {node.arg}=")
+        if isinstance(node, ast.Attribute | ast.Name):
+            name = node.attr if isinstance(node, ast.Attribute) else node.id
+            assert name != "prange", f"{path}:{node.lineno}"
+            if name in ("njit", "vectorize", "guvectorize"):
+                assert name_of(path) == "compilation", f"{path}:{node.lineno}"
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert node.value not in ("nnan", "ninf", "fast"), f"{path}:{node.lineno}"
+
+
+def test_llvm_ir_is_written_in_one_file():
+    for path in FILES:
+        text = path.read_text(encoding="utf-8")
+        if name_of(path) != "kernels.simd":
+            assert not re.search(r"\b(intrinsic|ir\.IRBuilder)\b\(?", text), path
+
+
+def test_files_stay_readable():
+    for path in FILES:
+        length = len(path.read_text(encoding="utf-8").splitlines())
+        limit = 900 if name_of(path) == "kernels.simd" else 600
+        assert length <= limit, f"{path} has {length} lines"
+
+
+# --- docstrings ----------------------------------------------------------------------
+
+PUBLIC_CLASSES = [getattr(fastmlp, name) for name in fastmlp.__all__ if name[0] == "M"]
+
+
+def public_names():
+    yield "fastmlp.warmup"
+    for cls in PUBLIC_CLASSES:
+        yield f"fastmlp.{cls.__name__}"
+        for method in ("fit", "predict", "predict_proba", "predict_log_proba", "score"):
+            if hasattr(cls, method):
+                yield f"fastmlp.{cls.__name__}.{method}"
+
+
+#: Sections that only examples and cross-references would fill on methods, and style
+#: points on which scikit-learn's own docstrings differ.
+TOLERATED = {"EX01", "SA01", "ES01", "GL01", "GL02", "GL03", "RT02", "RT03", "SS06"}
+    "EX01",
+    "SA01",
+    "ES01",
+    "GL01",
+    "GL02",
+    "GL03",
+    "RT02",
+    "RT03",
+    "SS06",
+    "SA04",
+}
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_public_docstrings_follow_numpydoc(name):
+    problems = validate(name)["errors"]
+    problems = [p for p in problems if p[0] not in TOLERATED]
+    inherited = [p for p in problems if "set_score_request" in p[1]]
+    assert problems == inherited
+
+
+@pytest.mark.parametrize("cls", PUBLIC_CLASSES)
+def test_every_parameter_is_documented_with_its_default(cls):
+    text = inspect.getdoc(cls)
+    assert "%(" not in text
+    for name, parameter in inspect.signature(cls).parameters.items():
+        assert re.search(rf"^(\w+, )?{name}(, \w+)? : ", text, re.MULTILINE), name
+        shown = repr(parameter.default)
+        line = next(
+            line for line in text.splitlines()
+            if re.match(rf"(\w+, )?{name}(, \w+)? : ", line)
+        )  # fmt: skip
+        if isinstance(parameter.default, float):
+            defaults = re.findall(r"[\d.]+(?:e-?\d+)?", line.split("default=")[1])
+            assert parameter.default in map(float, defaults), name
+        else:
+            assert f"default={shown}" in line, name
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_examples_run(path):
+    name = f"fastmlp.{name_of(path)}".rstrip(".")
+    module = importlib.import_module(name)
+    result = doctest.testmod(module)
+    assert result.failed == 0
+    if name == "fastmlp.estimators":
+        assert result.attempted >= 12
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_every_function_that_others_may_use_says_what_it_does(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), path
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
+            assert ast.get_docstring(node), f"{path}:{node.lineno} {node.name}"

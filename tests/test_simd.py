@@ -1,0 +1,343 @@
+"""The micro-kernel, its epilogues, and what else is made of LLVM IR."""
+
+import subprocess
+import sys
+import textwrap
+
+import numba
+import numpy as np
+import pytest
+from panels import pack, padded_size, unpack
+
+from fastmlp.kernels import simd
+from fastmlp.kernels.simd import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU, tile_shape
+
+DTYPES = (np.float32, np.float64)
+
+
+@numba.njit(error_model="numpy")
+def multiply_panels(rows, depth, columns, a, b, c, extra, extra_rows, mode, like):
+    """All panels of C = A B; arguments after `columns` are addresses."""
+    full, lanes = simd.panel_width(like), simd.vector_lanes(like)
+    segments = depth // full
+    tail_length = depth - segments * full
+    tail_width = (tail_length + lanes - 1) // lanes * lanes
+    a = simd.pointer(a, like)
+    for column in range(0, columns, full):
+        width = min(full, (columns - column + lanes - 1) // lanes * lanes)
+        simd.product(
+            width // lanes,
+            rows // simd.tile_rows(like),
+            simd.advance(simd.pointer(c, like), column * rows),
+            a,
+            full,
+            1,
+            segments,
+            rows * full,
+            simd.advance(a, segments * full * rows),
+            tail_width,
+            tail_length,
+            simd.advance(simd.pointer(b, like), column * depth),
+            simd.advance(simd.pointer(extra, like), column * extra_rows),
+            mode,
+        )
+
+
+@numba.njit(error_model="numpy")
+def multiply_transposed(rows, batch, columns, a, a_width, d, c, mode, like):
+    """One panel of C = A^T D, A one panel of width a_width."""
+    lanes = simd.vector_lanes(like)
+    c = simd.pointer(c, like)
+    simd.product(
+        columns // lanes, rows // simd.tile_rows(like), c,
+        c, 0, a_width, 0, 0,
+        simd.pointer(a, like), 1, batch,
+        simd.pointer(d, like), c, mode,
+    )  # fmt: skip
+
+
+def address(array):
+    return array.ctypes.data
+
+
+def shapes(dtype):
+    """(rows, depth, columns) around the edges of tiles and panels."""
+    shape = tile_shape(dtype)
+    edges = [1, shape.lanes, shape.width - 1, shape.width, shape.width + 1]
+    edges.append(2 * shape.width + shape.lanes + 1)
+    return [
+        (tiles * shape.rows, depth, columns)
+        for tiles in (1, 3)
+        for depth in [*edges, 0]
+        for columns in edges
+    ]
+
+
+MODES = {
+    "zero": 0,
+    "bias": FROM_BIAS,
+    "bias, relu": FROM_BIAS | RELU,
+    "output": FROM_OUTPUT,
+    "mask": MASK,
+    "add": ADD,
+    "output, relu": FROM_OUTPUT | RELU,
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("mode", MODES)
+def test_product_against_numpy(mode, dtype):
+    flags = MODES[mode]
+    rng = np.random.default_rng(0)
+    tolerance = 30 * np.finfo(dtype).eps
+    for rows, depth, columns in shapes(dtype):
+        a = rng.standard_normal((rows, depth)).astype(dtype)
+        b = rng.standard_normal((depth, columns)).astype(dtype)
+        c = rng.standard_normal((rows, columns)).astype(dtype)
+        bias = rng.standard_normal((1, columns)).astype(dtype)
+        mask = rng.integers(0, 2, (rows, columns)).astype(dtype)
+        expected = a.astype(float) @ b.astype(float)
+        extra, extra_rows = pack(bias), 1
+        if flags & FROM_BIAS:
+            expected = expected + bias
+        if flags & (FROM_OUTPUT | ADD):
+            expected = expected + c
+        if flags & RELU:
+            expected = np.maximum(expected, 0)
+        if flags & MASK:
+            extra, extra_rows = pack(mask), rows
+            expected = expected * mask
+        packed_a, packed_b, packed_c = pack(a), pack(b), pack(c)
+        multiply_panels(
+            rows, depth, columns, address(packed_a), address(packed_b),
+            address(packed_c), address(extra), extra_rows, flags, dtype(0),
+        )  # fmt: skip
+        result, padding = unpack(packed_c, rows, columns)
+        scale = 1 + np.abs(a).astype(float) @ np.abs(b)
+        assert np.abs((result - expected) / scale).max() < tolerance
+        assert not padding.any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_product_with_transposed_left_side(dtype):
+    shape = tile_shape(dtype)
+    rng = np.random.default_rng(0)
+    for batch in (1, 2, 7, 600):
+        for vectors in range(1, shape.vectors + 1):
+            width = vectors * shape.lanes
+            a = rng.standard_normal((batch, width)).astype(dtype)
+            d = rng.standard_normal((batch, width)).astype(dtype)
+            c = np.full((width, width), np.nan, dtype)
+            multiply_transposed(
+                width, batch, width, address(a), width, address(d), address(c), 0,
+                dtype(0),
+            )  # fmt: skip
+            expected = a.T.astype(float) @ d
+            np.testing.assert_allclose(
+                c, expected, rtol=0, atol=batch * 10 * np.finfo(dtype).eps
+            )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_element_does_not_depend_on_its_tile(dtype):
+    """A row has the same bits wherever it stands, and whoever stands beside it."""
+    shape = tile_shape(dtype)
+    rng = np.random.default_rng(0)
+    depth, columns = 2 * shape.width + 3, shape.width + 1
+    b = pack(rng.standard_normal((depth, columns)).astype(dtype))
+    bias = pack(rng.standard_normal((1, columns)).astype(dtype))
+    row = rng.standard_normal((1, depth)).astype(dtype)
+    seen = set()
+    for place in range(2 * shape.rows):
+        a = rng.standard_normal((2 * shape.rows, depth)).astype(dtype)
+        a[place] = row
+        packed_a = pack(a)
+        c = np.zeros(padded_size(len(a), columns, dtype), dtype)
+        multiply_panels(
+            len(a), depth, columns, address(packed_a), address(b), address(c),
+            address(bias), 1, FROM_BIAS, dtype(0),
+        )  # fmt: skip
+        seen.add(unpack(c, len(a), columns)[0][place].tobytes())
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("flags", [FROM_BIAS | RELU, MASK])
+def test_nan_stays_nan(flags, dtype):
+    """Neither epilogue hides a number that is not one."""
+    shape = tile_shape(dtype)
+    a = pack(np.full((shape.rows, 1), np.nan, dtype))
+    b = pack(np.ones((1, 1), dtype))
+    c = np.zeros(padded_size(shape.rows, 1, dtype), dtype)
+    extra = np.ones_like(c)
+    multiply_panels(
+        shape.rows, 1, 1, address(a), address(b), address(c), address(extra), 1,
+        flags, dtype(0),
+    )  # fmt: skip
+    assert np.isnan(unpack(c, shape.rows, 1)[0]).all()
+
+
+@numba.njit
+def call_transpose(target, stride, source, columns, like):
+    simd.transpose(
+        simd.pointer(target, like), stride, simd.pointer(source, like), columns
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose(dtype):
+    shape = tile_shape(dtype)
+    for vectors in range(1, shape.vectors + 1):
+        columns = vectors * shape.lanes
+        source = np.arange(shape.rows * columns, dtype=dtype).reshape(-1, columns)
+        target = np.full((columns, shape.width), -1, dtype)
+        call_transpose(address(target), shape.width, address(source), columns, dtype(0))
+        np.testing.assert_array_equal(target[:, : shape.rows], source.T)
+        assert (target[:, shape.rows :] == -1).all()
+
+
+@numba.njit
+def call_flush():
+    return simd.flush_denormals()
+
+
+@numba.njit
+def call_restore(state):
+    simd.restore_denormals(state)
+
+
+@numba.njit
+def add(x):
+    return x[0] + x[1]
+
+
+def test_denormals_are_flushed_and_the_state_restored():
+    x = np.full(2, 1e-310)
+    assert add(x) == 2e-310
+    state = call_flush()
+    flushed = add(x)
+    call_restore(state)
+    assert add(x) == 2e-310
+    if simd.features()[0].startswith(("x86_64", "aarch64", "arm64")):
+        assert flushed == 0
+
+
+@numba.njit
+def call_atomics(numbers):
+    counter = simd.pointer(numbers, 0)
+    before = simd.atomic_add(counter, 3)
+    simd.atomic_store(simd.advance(counter, 1), before + 40)
+    simd.pause()
+    simd.yield_processor()
+    return simd.atomic_load(counter) + simd.atomic_load(simd.advance(counter, 1))
+
+
+def test_atomics():
+    numbers = np.array([5, 0], np.int64)
+    assert call_atomics(address(numbers)) == 8 + 45
+    assert numbers.tolist() == [8, 45]
+
+
+def test_inner_kernels_are_not_for_python():
+    from fastmlp.kernels.elementwise import exp
+
+    with pytest.raises(TypeError):
+        exp(np.float32(1))
+
+
+GUARD_PAGES = """
+    import ctypes, mmap, sys
+    import numpy as np
+    sys.path.insert(0, {tests!r})
+    from panels import pack, padded_size
+    from test_simd import MODES, call_transpose, multiply_panels, multiply_transposed
+    from test_simd import shapes
+    from fastmlp.kernels.simd import MASK, tile_shape
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    PAGE = mmap.PAGESIZE
+
+    class Guarded:
+        '''Memory between two pages that nobody may touch.'''
+        def __init__(self, size):
+            pages = -(-size // PAGE) + 2
+            self.map = mmap.mmap(-1, pages * PAGE)
+            self.start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+            self.end = self.start + (pages - 1) * PAGE
+            for page in (self.start, self.end):
+                assert libc.mprotect(ctypes.c_void_p(page), PAGE, 0) == 0
+
+        def hold(self, array, at_end):
+            '''A copy that ends where the guard begins, or begins where it ends.'''
+            begin = self.end - array.nbytes if at_end else self.start + PAGE
+            raw = (ctypes.c_char * array.nbytes).from_address(begin)
+            copy = np.frombuffer(raw, array.dtype)
+            copy[:] = array
+            return copy
+
+    buffers = [Guarded(1 << 20) for _ in range(4)]
+    rng = np.random.default_rng(0)
+    count = 0
+    for dtype in (np.float32, np.float64):
+        shape = tile_shape(dtype)
+        for at_end in (True, False):
+            for rows, depth, columns in shapes(dtype):
+                if depth == 0:
+                    continue
+                a = pack(rng.standard_normal((rows, depth)).astype(dtype))
+                b = pack(rng.standard_normal((depth, columns)).astype(dtype))
+                c = pack(rng.standard_normal((rows, columns)).astype(dtype))
+                for flags in MODES.values():
+                    extra_rows = rows if flags & MASK else 1
+                    extra = np.ones(padded_size(extra_rows, columns, dtype), dtype)
+                    held = [g.hold(x, at_end) for g, x in
+                            zip(buffers, (a, b, c, extra))]
+                    multiply_panels(rows, depth, columns,
+                                    *(h.ctypes.data for h in held),
+                                    extra_rows, flags, dtype(0))
+                    count += 1
+            for batch in (1, 5):
+                for vectors in range(1, shape.vectors + 1):
+                    width = vectors * shape.lanes
+                    a = buffers[0].hold(np.ones(batch * width, dtype), at_end)
+                    d = buffers[1].hold(np.ones(batch * width, dtype), at_end)
+                    c = buffers[2].hold(np.ones(width * width, dtype), at_end)
+                    multiply_transposed(width, batch, width, a.ctypes.data, width,
+                                        d.ctypes.data, c.ctypes.data, 0, dtype(0))
+                    source = buffers[0].hold(np.ones(shape.rows * width, dtype), at_end)
+                    target = buffers[1].hold(np.ones(shape.rows * width, dtype), at_end)
+                    call_transpose(target.ctypes.data, shape.rows, source.ctypes.data,
+                                   width, dtype(0))
+                    count += 2
+    print("swept", count)
+    if {overstep}:
+        a = buffers[0].hold(np.ones(64, np.float32), True)
+        call_transpose(buffers[1].start + PAGE, 4, a.ctypes.data + 4,
+                       64 // shape.rows, np.float32(0))
+"""
+
+
+def run_guarded(overstep):
+    import pathlib
+
+    script = textwrap.dedent(GUARD_PAGES).format(
+        tests=str(pathlib.Path(__file__).parent), overstep=overstep
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_nothing_outside_the_arrays_is_touched():
+    done = run_guarded(overstep=False)
+    assert done.returncode == 0, done.stderr
+    assert "swept" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_the_guard_pages_guard():
+    """One number too far, and the process dies: the sweep above means something."""
+    done = run_guarded(overstep=True)
+    assert "swept" in done.stdout
+    assert done.returncode < 0

@@ -1,0 +1,193 @@
+"""Activations, losses, output activations and update rules against the reference."""
+
+import numba
+import numpy as np
+import pytest
+import reference
+from data import random_targets
+
+from fastmlp.kernels import activations, losses, optimizers, simd
+from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS
+
+DTYPES = (np.float32, np.float64)
+COUNTS = (1, 7, 8, 33)
+
+
+@numba.njit(error_model="numpy")
+def call_activate(code, z, like):
+    activations.activate(code, simd.pointer(z.ctypes.data, like), z.size)
+
+
+@numba.njit(error_model="numpy")
+def call_derivative(code, deltas, a, like):
+    activations.multiply_by_derivative(
+        code,
+        simd.pointer(deltas.ctypes.data, like),
+        simd.pointer(a.ctypes.data, like),
+        a.size,
+    )
+
+
+@numba.njit(error_model="numpy")
+def call_loss(code, z, targets, n_outputs, rows, values, like):
+    losses.loss_and_deltas(
+        code,
+        simd.pointer(z.ctypes.data, like),
+        simd.pointer(targets.ctypes.data, like),
+        n_outputs,
+        rows,
+        simd.pointer(values.ctypes.data, like),
+    )
+
+
+@numba.njit(error_model="numpy")
+def call_output_activation(code, z, n_outputs, rows, like):
+    losses.output_activation(code, simd.pointer(z.ctypes.data, like), n_outputs, rows)
+
+
+@numba.njit(error_model="numpy")
+def call_update(code, w, sums, first, second, l2, scale, rates, like):
+    optimizers.update(
+        code,
+        simd.pointer(w.ctypes.data, like),
+        simd.pointer(sums.ctypes.data, like),
+        simd.pointer(first.ctypes.data, like),
+        simd.pointer(second.ctypes.data, like),
+        w.size,
+        l2,
+        scale,
+        rates,
+    )
+
+
+def test_the_reference_knows_every_row():
+    assert set(ACTIVATIONS) == set(reference.ACTIVATIONS)
+    assert set(LOSSES) == set(reference.LOSSES)
+    assert set(OUTPUT_ACTIVATIONS) == set(reference.OUTPUT_ACTIVATIONS)
+    assert set(OPTIMIZERS) == {*reference.OPTIMIZERS, "gradient"}
+
+
+@pytest.mark.parametrize("table", [ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, OPTIMIZERS])
+def test_codes_differ(table):
+    assert len({row.code for row in table.values()}) == len(table)
+    assert all(name == row.name for name, row in table.items())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activation_and_derivative(name, dtype):
+    row = ACTIVATIONS[name]
+    value, derivative = reference.ACTIVATIONS[name]
+    tolerance = 10 * np.finfo(dtype).eps
+    rng = np.random.default_rng(0)
+    for count in COUNTS:
+        z = rng.standard_normal(count).astype(dtype) * 3
+        z[0] = 0
+        a = z.copy()
+        call_activate(row.code, a, dtype(0))
+        exact = value(z.astype(float))
+        np.testing.assert_allclose(a, exact, rtol=tolerance, atol=tolerance)
+        assert (a[0] == 0) == row.keeps_zero
+        deltas = np.full(count, 2, dtype)
+        call_derivative(row.code, deltas, a, dtype(0))
+        np.testing.assert_allclose(
+            deltas, 2 * derivative(exact), rtol=tolerance, atol=tolerance
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_outputs", [1, 2, 3, 30])
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_and_deltas(name, n_outputs, dtype):
+    value, delta, _ = reference.LOSSES[name]
+    tolerance = 40 * np.finfo(dtype).eps
+    for rows in COUNTS:
+        rng = np.random.default_rng(rows)
+        z = (rng.standard_normal((rows, n_outputs)) * 3).astype(dtype)
+        y = random_targets(name, rows, n_outputs).astype(dtype)
+        scratch = np.concatenate([z.T.ravel(), np.empty(2 * rows, dtype)])
+        values = np.empty(rows, dtype)
+        call_loss(
+            LOSSES[name].code, scratch, y.T.ravel(), n_outputs, rows, values, dtype(0)
+        )
+        deltas = scratch[: z.size].reshape(n_outputs, rows).T
+        z, y = z.astype(float), y.astype(float)
+        scale = 1 + np.abs(z).max() + np.exp(z).max() * (name == "poisson")
+        atol = tolerance * scale * (n_outputs + y.max())
+        np.testing.assert_allclose(values, value(z, y), rtol=tolerance, atol=atol)
+        np.testing.assert_allclose(deltas, delta(z, y), rtol=tolerance, atol=atol)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["log_loss", "binary_log_loss"])
+def test_log_losses_stay_exact_where_probabilities_saturate(name, dtype):
+    """No clipping: the loss of a sure mistake grows with the logit."""
+    for size in (50.0, 1e4):
+        z = np.array([size, -size], dtype)
+        y = np.array([1.0] if name == "log_loss" else [0.0, 1.0], dtype)
+        n_outputs, rows = (2, 1) if name == "log_loss" else (1, 2)
+        scratch = np.concatenate([z, np.empty(2 * rows, dtype)])
+        values = np.empty(rows, dtype)
+        call_loss(LOSSES[name].code, scratch, y, n_outputs, rows, values, dtype(0))
+        expected = 2 * size if name == "log_loss" else size
+        np.testing.assert_allclose(values, expected, rtol=1e-6)
+        assert np.isfinite(scratch[:2]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_outputs", [1, 3])
+@pytest.mark.parametrize("name", OUTPUT_ACTIVATIONS)
+def test_output_activation(name, n_outputs, dtype):
+    tolerance = 20 * np.finfo(dtype).eps
+    for rows in COUNTS:
+        rng = np.random.default_rng(rows)
+        z = (rng.standard_normal((rows, n_outputs)) * 3).astype(dtype)
+        scratch = np.concatenate([z.T.ravel(), np.empty(2 * rows, dtype)])
+        call_output_activation(
+            OUTPUT_ACTIVATIONS[name].code, scratch, n_outputs, rows, dtype(0)
+        )
+        result = scratch[: z.size].reshape(n_outputs, rows).T
+        expected = reference.OUTPUT_ACTIVATIONS[name](z.astype(float))
+        np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", reference.OPTIMIZERS)
+def test_update_rules_over_several_steps(name, dtype):
+    rates = {"rate": 0.1, "decay_1": 0.8, "decay_2": 0.99, "epsilon": 1e-8}
+    if name == "sgd":
+        rates["decay_1"] = 0.0
+    tolerance = 50 * np.finfo(dtype).eps
+    l2, scale = 0.3, 0.25
+    for count in COUNTS:
+        rng = np.random.default_rng(count)
+        w = rng.standard_normal(count).astype(dtype)
+        first, second = np.zeros(count, dtype), np.zeros(count, dtype)
+        expected, state = w.astype(float), {}
+        for t in range(1, 5):
+            sums = rng.standard_normal(count).astype(dtype)
+            rate = rates["rate"]
+            if name == "adam":
+                rate *= np.sqrt(1 - rates["decay_2"] ** t)
+                rate /= 1 - rates["decay_1"] ** t
+            typed = (rate, rates["decay_1"], rates["decay_2"], rates["epsilon"])
+            call_update(
+                OPTIMIZERS[name].code, w, sums, first, second, dtype(l2),
+                dtype(scale), tuple(dtype(r) for r in typed), dtype(0),
+            )  # fmt: skip
+            gradient = (sums + l2 * expected) * scale
+            expected = reference.OPTIMIZERS[name](expected, gradient, state, **rates)
+            np.testing.assert_allclose(w, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_gradient_row_only_stores():
+    w, sums = np.arange(5.0), np.ones(5)
+    first = np.zeros(5)
+    call_update(
+        OPTIMIZERS["gradient"].code, w, sums, first, first, 2.0, 0.5,
+        (0.1, 0.1, 0.1, 0.1), 0.0,
+    )  # fmt: skip
+    np.testing.assert_array_equal(w, np.arange(5.0))
+    np.testing.assert_array_equal(first, (1 + 2 * w) / 2)

@@ -1,0 +1,135 @@
+"""The team of threads, its barrier, and how many threads there are."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import joblib
+import numpy as np
+import pytest
+from data import random_network, random_targets, training_job
+
+from fastmlp import threads
+from fastmlp.threads import Team, available_threads, resolve_threads
+
+
+def test_every_thread_runs_once_with_its_number():
+    with Team(4) as team:
+        for _ in range(3):
+            numbers = []
+            team.run(numbers.append)
+            assert sorted(numbers) == [0, 1, 2, 3]
+    assert team.size == 1
+
+
+def test_threads_end_with_the_team():
+    with Team(3) as team:
+        workers = [t for t in threading.enumerate() if t.name.startswith("fastmlp")]
+        assert len(workers) == team.size - 1 == 2
+    for worker in workers:
+        worker.join(timeout=10)
+    assert not any(worker.is_alive() for worker in workers)
+
+
+@pytest.mark.parametrize("culprit", [0, 1, 2])
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_error_in_one_thread_leaves_nobody_at_the_barrier(culprit, error):
+    """The others are already inside the kernel, waiting."""
+    X = np.random.default_rng(0).standard_normal((60, 5))
+    y = random_targets("squared_error", 60, 2)
+    network = random_network((5, 8, 2))
+    job = training_job((5, 8, 2), X, y, *network, optimizer="sgd", n_threads=3)
+    weights = job.network.arena.arrays["parameters"].copy()
+    with Team(3) as team:
+        run = team.run
+
+        def run_with_an_error(function):
+            def maybe(number):
+                if number == culprit:
+                    raise error("early")
+                function(number)
+
+            run(maybe)
+
+        team.run = run_with_an_error
+        with pytest.raises(error):
+            job.run(team, 0, 1, rate=0.1)
+        np.testing.assert_array_equal(job.network.arena.arrays["parameters"], weights)
+        team.run = run
+        assert np.isfinite(job.run(team, 0, 1, rate=0.1))  # and the team still works
+
+
+def test_a_thread_that_cannot_start_is_done_without(monkeypatch, caplog):
+    started = []
+
+    def start(self):
+        if started:
+            raise RuntimeError("can't start new thread")
+        started.append(self)
+        threading.Thread.start(self)
+
+    monkeypatch.setattr(threads._Worker, "start", start)
+    with Team(5) as team:
+        assert team.size == 2
+        numbers = []
+        team.run(numbers.append)
+        assert sorted(numbers) == [0, 1]
+    assert "running with 2 threads" in caplog.text
+
+
+def test_resolve_threads(monkeypatch):
+    monkeypatch.setattr(threads, "available_threads", lambda: 8)
+    assert resolve_threads(None, work=0.5, most=100) == 1
+    assert resolve_threads(None, work=3.7, most=100) == 3
+    assert resolve_threads(None, work=1e9, most=100) == 8
+    assert resolve_threads(None, work=1e9, most=5) == 5
+    assert resolve_threads(3, work=0, most=100) == 3
+    assert resolve_threads(-1, work=0, most=1000) == joblib.cpu_count()
+    assert resolve_threads(-1000, work=0, most=1000) == 1
+
+
+def test_available_threads_obeys_the_environment(monkeypatch):
+    monkeypatch.setattr(threads, "_cores", lambda: 8)
+    for name in ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    assert available_threads() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    assert available_threads() == 4
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    assert available_threads() == 3
+    monkeypatch.setenv("OMP_NUM_THREADS", "many")
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "0")
+    assert available_threads() == 8
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_one_thread_inside_workers(backend):
+    counts = joblib.Parallel(n_jobs=2, backend=backend)(
+        joblib.delayed(available_threads)() for _ in range(2)
+    )
+    assert counts == [1, 1]
+
+
+FORK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from fastmlp import MLPClassifier
+X = np.random.default_rng(0).standard_normal((300, 50)); y = (X[:, 0] > 0) * 1
+fit = lambda: MLPClassifier((200, 100), max_iter=3, random_state=0, n_jobs=2).fit(X, y)
+expected = fit().loss_curve_
+child = os.fork()
+if child == 0:
+    os._exit(0 if fit().loss_curve_ == expected else 1)
+_, status = os.waitpid(child, 0)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_can_fit():
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,123 @@
+"""Initial weights, schedules, stopping, and the loop around the kernels."""
+
+import numpy as np
+import pytest
+from data import random_network, random_targets, training_job
+from sklearn.neural_network import MLPClassifier as TheirClassifier
+
+from fastmlp.initialization import glorot_uniform
+from fastmlp.schedules import SCHEDULES, Adaptive, Constant, InverseScaling
+from fastmlp.training import Rates, Stopping, train
+
+
+def test_initial_weights_are_scikit_learns():
+    X = np.zeros((4, 3))
+    y = [0, 1, 2, 0]
+    for activation, gain in (("relu", 6.0), ("logistic", 2.0)):
+        theirs = TheirClassifier(
+            (5, 4), activation, solver="sgd", learning_rate_init=1e-300, alpha=0,
+            max_iter=1, random_state=7,
+        ).fit(X, y)  # fmt: skip
+        ours = glorot_uniform((3, 5, 4, 3), gain, np.random.RandomState(7), float)
+        for arrays, others in zip(
+            ours, (theirs.coefs_, theirs.intercepts_), strict=True
+        ):
+            for array, other in zip(arrays, others, strict=True):
+                np.testing.assert_array_equal(array, other)
+
+
+def test_constant_schedule():
+    schedule = Constant(0.5)
+    schedule.epoch_ends(100)
+    assert schedule.rate == 0.5
+    assert schedule.stops_on_plateau() == (True, "Stopping.")
+
+
+def test_inverse_scaling():
+    schedule = InverseScaling(0.5, 0.25)
+    assert schedule.rate == 0.5
+    schedule.epoch_ends(15)
+    assert schedule.rate == 0.5 / 16**0.25
+
+
+def test_adaptive_schedule_divides_by_five_until_it_is_too_small():
+    schedule = Adaptive(1e-5)
+    assert schedule.stops_on_plateau() == (False, "Setting learning rate to 0.000002")
+    assert schedule.rate == pytest.approx(2e-6)
+    assert schedule.stops_on_plateau()[0] is False
+    stops, message = schedule.stops_on_plateau()
+    assert stops
+    assert message == "Learning rate too small. Stopping."
+
+
+def test_schedules_are_named():
+    assert set(SCHEDULES) == {"constant", "invscaling", "adaptive"}
+
+
+def test_stopping_counts_epochs_without_improvement():
+    stopping = Stopping(tol=0.1, patience=2)
+    losses = [1.0, 0.85, 0.80, 0.78, 0.77]
+    assert [stopping.update(loss) for loss in losses] == [False] * 4 + [True]
+    assert stopping.best_loss == 0.77
+    assert "tol=0.100000 for 2 consecutive epochs" in stopping.message
+
+
+def fit(max_iter=3, on_epoch=None, job=None, **settings):
+    rng = np.random.default_rng(0)
+    if job is None:
+        X = rng.standard_normal((40, 3))
+        y = random_targets("squared_error", 40, 1)
+        job = training_job(
+            (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=7
+        )
+    settings = {
+        "n_threads": 1,
+        "schedule": Constant(0.01),
+        "stopping": Stopping(0, np.inf),
+        "rates": Rates(),
+        "shuffle": True,
+        "random_state": np.random.RandomState(0),
+        **settings,
+    }
+    return job, train(job, max_iter=max_iter, on_epoch=on_epoch, **settings)
+
+
+def test_history():
+    seen = []
+    job, history = fit(on_epoch=lambda epoch, loss: seen.append((epoch, loss)))
+    assert seen == list(enumerate(history.loss_curve, start=1))
+    assert history.n_updates == 3 * job.n_steps == 18
+    assert history.finite
+    assert not history.converged
+    assert not history.interrupted
+
+
+def test_interrupt_keeps_the_last_weights():
+    def interrupt(epoch, loss):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    job, history = fit(max_iter=10, on_epoch=interrupt)
+    other, _ = fit(max_iter=2)
+    assert history.interrupted
+    assert len(history.loss_curve) == 2
+    for ours, theirs in zip(job.network.read(), other.network.read(), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_chunks_do_not_change_the_result(monkeypatch):
+    whole, history = fit()
+    monkeypatch.setattr("fastmlp.training._CHUNK_SECONDS", 0.0)  # a step at a time
+    pieces, other = fit()
+    assert history.loss_curve == pytest.approx(other.loss_curve, rel=1e-14)
+    np.testing.assert_array_equal(
+        whole.network.arena.arrays["parameters"],
+        pieces.network.arena.arrays["parameters"],
+    )
+
+
+def test_a_network_that_blew_up_ends_the_fit():
+    _, history = fit(max_iter=1000, schedule=Constant(1e200))
+    assert not history.finite
+    assert len(history.loss_curve) < 10
