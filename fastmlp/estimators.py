@@ -191,7 +191,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     >>> regr = MLPRegressor(
     ...     max_iter=2000, learning_rate_init=0.01, random_state=1
     ... ).fit(X, y)
-    >>> regr.score(X, y) > 0.9
+    >>> regr.score(X, y) > 0.7
     True
     """
 
