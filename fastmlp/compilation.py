@@ -36,6 +36,7 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 from numba.core.untyped_passes import IRProcessing
 
 __all__ = ["ALLOWED_FLAGS", "cache_directory", "cache_size", "jit"]
@@ -224,7 +225,9 @@ class _KernelCache:
     def load_overload(self, signature, target_context):
         """The compile result stored for `signature`, or None."""
         self._started = time.perf_counter()
-        target_context.refresh()
+        # what stored code may call; numba's own caches also load all that is needed
+        # to compile, which takes longer than all the rest of a first fit
+        rtsys.initialize(target_context)
         try:
             path = self._path(signature)
             if path is None or not path.is_file() or not _is_private(path.parent):

@@ -16,11 +16,13 @@ __all__ = ["PredictionJob", "TrainingJob", "compile_kernels"]
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's second-level cache.
 _BLOCK_BYTES = 192 * 1024
+#: Bounds on these rows: few would read all weights too often, many leave the cache.
+_LEAST_BLOCK_ROWS = 64
 _MOST_BLOCK_ROWS = 256
 
-#: Bytes of a panel of weights that a product reads again and again: most of a
-#: first-level cache.
-_PANEL_BYTES = 24 * 1024
+#: Bytes of a panel of weights that a product reads again and again: half of a
+#: first-level cache, the other half is for the rows that pass by.
+_PANEL_BYTES = 16 * 1024
 
 
 def _as_kernel_input(X):
@@ -91,8 +93,8 @@ class _Job:
         """
         tile = self.network.shape.rows
         fitting = _BLOCK_BYTES // (self.network.dtype.itemsize * buffers)
-        rows = min(_MOST_BLOCK_ROWS, max(fitting, 4 * tile), -(-n_rows // tile) * tile)
-        return rows // tile * tile
+        rows = min(max(fitting, _LEAST_BLOCK_ROWS), _MOST_BLOCK_ROWS)
+        return min(rows // tile * tile, -(-n_rows // tile) * tile)
 
     def _join(self, team):
         self._set(n_threads=team.size, barrier=team.barrier, spins=team.spins)

@@ -67,7 +67,7 @@ def shapes(dtype):
     edges.append(2 * shape.width + shape.lanes + 1)
     return [
         (tiles * shape.rows, depth, columns)
-        for tiles in (1, 3)
+        for tiles in (1, 5)
         for depth in [*edges, 0]
         for columns in edges
     ]

@@ -55,7 +55,7 @@ LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
 layer_at = record_at(LAYER)
 
 #: Rows of a batch that a gradient tile sums before it adds to memory.
-_GRADIENT_ROWS = 512
+_GRADIENT_ROWS = 256
 
 
 class Panels(NamedTuple):

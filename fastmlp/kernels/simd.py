@@ -393,7 +393,7 @@ def product(
             block = builder.append_basic_block(f"product.{count}")
             switch.add_case(INT(count), block)
             with builder.goto_block(block):
-                builder.call(_tile_function(builder.module, scalar, shape, count), rest)
+                _call_tiles(builder, scalar, shape, count, rest)
                 builder.branch(done)
         builder.position_at_end(done)
         return context.get_dummy_value()
@@ -401,9 +401,44 @@ def product(
     return signature, codegen
 
 
-def _tile_function(module, scalar, shape, vectors):
-    """The LLVM function of `product` for one panel width, made once a module."""
-    rows, lanes, segment_length = shape.rows, shape.lanes, shape.width
+def _call_tiles(builder, scalar, shape, vectors, arguments):
+    """All tiles of a panel `vectors` wide, as many as possible by tall tiles.
+
+    A narrow tile has too few accumulators to keep the multipliers busy; where the
+    panel is narrow, several tiles on top of each other fill the registers instead.
+    """
+    (tiles, output, full, row_stride, k_stride, segments, jump,
+     tail, tail_row_stride, tail_length, b, extra, mode) = arguments  # fmt: skip
+    plain = _tile_function(builder.module, scalar, shape, vectors, shape.rows)
+    stack = shape.vectors // vectors
+    if stack == 1:
+        builder.call(plain, arguments)
+        return
+    tall = _tile_function(builder.module, scalar, shape, vectors, stack * shape.rows)
+    stacks = builder.sdiv(tiles, INT(stack))
+    builder.call(tall, [stacks, *arguments[1:]])
+    done = builder.mul(stacks, INT(stack))
+    done_rows = builder.mul(done, INT(shape.rows))
+    done_elements = builder.mul(done_rows, INT(vectors * shape.lanes))
+    has_bias = builder.icmp_signed("!=", builder.and_(mode, INT(FROM_BIAS)), INT(0))
+    builder.call(
+        plain,
+        [
+            builder.sub(tiles, done),
+            builder.gep(output, [done_elements]),
+            builder.gep(full, [builder.mul(done_rows, row_stride)]),
+            row_stride, k_stride, segments, jump,
+            builder.gep(tail, [builder.mul(done_rows, tail_row_stride)]),
+            tail_row_stride, tail_length, b,
+            builder.select(has_bias, extra, builder.gep(extra, [done_elements])),
+            mode,
+        ],
+    )  # fmt: skip
+
+
+def _tile_function(module, scalar, shape, vectors, rows):
+    """The LLVM function of `product` for one size of tile, made once a module."""
+    lanes, segment_length = shape.lanes, shape.width
     width = vectors * lanes
     name = f"fastmlp.product.{_type_name(scalar)}.{rows}x{width}"
     if name in module.globals:
