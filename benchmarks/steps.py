@@ -109,7 +109,9 @@ def _processor():
 def main():
     """Run the workloads named on the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help="part of a name")
+    parser.add_argument(
+        "workloads", nargs="*", metavar="WORKLOAD", help="part of a name"
+    )
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)

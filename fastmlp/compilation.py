@@ -263,10 +263,12 @@ class _KernelCache:
                 with os.fdopen(handle, "wb") as file:
                     file.write(hashlib.sha256(payload).digest() + payload)
                 os.replace(temporary, path)
-            except BaseException:
+            except BaseException as error:
                 os.unlink(temporary)
-                raise
-        except (OSError, pickle.PicklingError) as error:
+                # on Windows a file that another process has open stays: it is as good
+                if not (isinstance(error, PermissionError) and path.is_file()):
+                    raise
+        except Exception as error:  # the kernel is compiled: the fit must go on
             _warn_once(
                 f"fastmlp cannot keep compiled kernels on disk ({error}); every new "
                 "process will compile them again. Set FASTMLP_CACHE_DIR to a "

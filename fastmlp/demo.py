@@ -105,15 +105,20 @@ def load_csv(path, target):
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = [row for row in csv.reader(file) if row]
+            header, *numbered = [
+                (number, row) for number, row in enumerate(csv.reader(file), 1) if row
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read {path}: {error}") from error
     except ValueError:
         raise DataError(f"{path} is empty") from None
-    header = [name.strip() for name in header]
+    header = [name.strip() for name in header[1]]
+    if len(set(header)) < len(header):
+        raise DataError(f"{path} has two columns of the same name")
     if target not in header:
         raise DataError(f"{path} has no column {target!r}, only {', '.join(header)}")
-    for number, row in enumerate(rows, start=2):
+    rows = [row for _, row in numbered]
+    for number, row in numbered:
         if len(row) != len(header):
             raise DataError(
                 f"{path}, row {number}: {len(row)} fields, the header has {len(header)}"
@@ -132,10 +137,12 @@ def load_csv(path, target):
     classifies = y.dtype == object or len(np.unique(y)) <= _MOST_CLASSES
     if classifies:
         _, y, counts = np.unique(y.astype(str), return_inverse=True, return_counts=True)
-        frequent = counts[y] >= 2  # one for training, one for the test
+        frequent = counts[y] >= 4  # three for training, one for the test
         X, y = X[frequent], y[frequent]
         if len(np.unique(y)) < 2:
-            raise DataError(f"column {target!r} of {path} has only one class")
+            raise DataError(
+                f"column {target!r} of {path} has fewer than two classes of four rows"
+            )
     categories = tuple(
         i for i, column in enumerate(columns.values()) if column.dtype == object
     )
@@ -143,11 +150,12 @@ def load_csv(path, target):
 
 
 def _column(fields):
-    """Floats with NaN for empty fields, or else strings."""
+    """Floats with NaN for what is missing or infinite, or else strings."""
     try:
-        return np.array([float(field) if field else np.nan for field in fields])
+        numbers = np.array([float(field) if field else np.nan for field in fields])
     except ValueError:
         return np.array(fields, dtype=object)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _split(data, seed):

@@ -132,8 +132,8 @@ class MLPClassifier(ClassifierMixin, _ProbabilityMethods, MultiLayerPerceptron):
     def _classifies(self):
         return True
 
-    def _decide_task(self, y):
-        return True
+    def _task_of(self, y):
+        return "classification"
 
     def predict(self, X):
         """Most probable class of each sample.
@@ -229,8 +229,8 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     ):
         self._store(locals())
 
-    def _decide_task(self, y):
-        return False
+    def _task_of(self, y):
+        return "regression"
 
     def predict(self, X):
         """Predicted target of each sample.
@@ -338,21 +338,22 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
 
     def _classifies(self):
         """Whether this is, or before fit passes for, a classifier."""
-        if self.task == "auto":
-            return getattr(self, "task_", "classification") == "classification"
-        return self.task == "classification"
+        return getattr(self, "task_", self.task) != "regression"
 
-    def _decide_task(self, y):
-        self.task_ = self.task
-        if self.task == "auto":
+    def _task_of(self, y):
+        task = self.task
+        if task == "auto":
             continuous = type_of_target(y, input_name="y").startswith("continuous")
-            self.task_ = "regression" if continuous else "classification"
-        classifies = self.task_ == "classification"
-        if self.loss != "auto" and classifies != (self.loss == "log_loss"):
-            raise ValueError(f"loss={self.loss!r} does not fit a {self.task_} task")
-        if not classifies and hasattr(self, "classes_"):
-            del self.classes_  # of an earlier fit
-        return classifies
+            task = "regression" if continuous else "classification"
+        if self.loss != "auto" and (self.loss == "log_loss") != (
+            task == "classification"
+        ):
+            raise ValueError(f"loss={self.loss!r} does not fit a {task} task")
+        return task
+
+    def _remember_task(self, task, binarizer):
+        super()._remember_task(task, binarizer)
+        self.task_ = task
 
     def predict(self, X):
         """Most probable class, or predicted number, of each sample.
@@ -367,7 +368,7 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Class labels or numbers, as in fit.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         if self.task_ == "classification":
             return self._predict_labels(X)
         return self._predict_numbers(X)

@@ -1,6 +1,7 @@
 """What kernels are told: data, network and settings as one record of addresses.
 
-A job keeps every array alive whose address it has handed out.
+A job keeps every array alive whose address it has handed out, and checks all that
+keeps the kernels inside these arrays.
 """
 
 import numpy as np
@@ -9,7 +10,8 @@ from fastmlp.kernels import passes
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
-from fastmlp.network import Arena, Network
+from fastmlp.network import Arena, Network, round_up
+from fastmlp.threads import Team
 
 __all__ = ["PredictionJob", "TrainingJob", "compile_kernels"]
 
@@ -23,6 +25,9 @@ _MOST_BLOCK_ROWS = 256
 #: Bytes of a panel of weights that a product reads again and again: half of a
 #: first-level cache, the other half is for the rows that pass by.
 _PANEL_BYTES = 16 * 1024
+
+#: Elements between the scratch of two threads, so that they share no cache line.
+_SCRATCH_GAP = 16
 
 
 def _as_kernel_input(X):
@@ -38,38 +43,28 @@ def _as_kernel_input(X):
 class _Job:
     """A record `fastmlp.kernels.passes.JOB` and the arrays that it points to."""
 
-    def __init__(self, network, X, activation):
+    def __init__(self, network, X, activation, n_threads):
         self.network = network
-        self._kept = [network.arena]
+        self._n_threads = n_threads
+        self._kept = {"network": network}
         self._records = np.zeros(1, passes.JOB)
         self.address = self._records.ctypes.data
         self.precision = network.dtype.type(0)
         self.layers = network.layers.copy()
-        row = ACTIVATIONS[activation]
-        self._set(
-            layers=self.layers,
-            n_layers=network.n_layers,
-            activation=row.code,
-            keeps_zero=row.keeps_zero,
-            n_threads=1,
-            depth=max(
-                1,
-                _PANEL_BYTES // (network.shape.width**2 * network.dtype.itemsize),
-            ),
-        )
-        self._set(
-            **{
-                name: array
-                for name, array in network.arena.arrays.items()
-                if name in passes.JOB.names
-            }
-        )
+        panel_bytes = network.shape.width**2 * network.dtype.itemsize
         X = _as_kernel_input(X)
         if X.ndim != 2 or X.shape[1] != network.units[0]:
             raise ValueError(
                 f"X has shape {X.shape}, the network takes {network.units[0]} features"
             )
+        row = ACTIVATIONS[activation]
         self._set(
+            **network.arena.arrays,
+            layers=self.layers,
+            n_layers=network.n_layers,
+            activation=row.code,
+            keeps_zero=row.keeps_zero,
+            depth=max(1, _PANEL_BYTES // panel_bytes),
             X=X,
             X_is_double=X.dtype == np.float64,
             n_samples=X.shape[0],
@@ -82,7 +77,7 @@ class _Job:
         record = self._records[0]
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
-                self._kept.append(value)
+                self._kept[name] = value
                 value = value.__array_interface__["data"][0]
             record[name] = value
 
@@ -94,9 +89,13 @@ class _Job:
         tile = self.network.shape.rows
         fitting = _BLOCK_BYTES // (self.network.dtype.itemsize * buffers)
         rows = min(max(fitting, _LEAST_BLOCK_ROWS), _MOST_BLOCK_ROWS)
-        return min(rows // tile * tile, -(-n_rows // tile) * tile)
+        return min(rows // tile * tile, round_up(n_rows, tile))
 
     def _join(self, team):
+        if team.size > self._n_threads:
+            raise ValueError(
+                f"a team of {team.size} for a job made for {self._n_threads} threads"
+            )
         self._set(n_threads=team.size, barrier=team.barrier, spins=team.spins)
 
 
@@ -143,7 +142,13 @@ class TrainingJob(_Job):
         l2=0.0,
         n_threads=1,
     ):
-        super().__init__(network, X, activation)
+        super().__init__(network, X, activation, n_threads)
+        row = OPTIMIZERS[optimizer]
+        if not network.trainable or network.n_moments < row.n_moments:
+            raise ValueError(
+                f"the network must be trainable and have the {row.n_moments} moments "
+                f"of {optimizer}"
+            )
         dtype, shape = network.dtype, network.shape
         n_samples = X.shape[0]
         self.n_samples = n_samples
@@ -152,11 +157,8 @@ class TrainingJob(_Job):
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
         self.order = np.arange(n_samples, dtype=np.int64)
 
-        def padded(units):
-            return -(-units // shape.lanes) * shape.lanes
-
-        capacity = -(-batch_size // shape.rows) * shape.rows
-        widths = [padded(n) for n in network.units]
+        capacity = round_up(batch_size, shape.rows)
+        widths = [round_up(n, shape.lanes) for n in network.units]
         # activations of every layer, then deltas of the hidden ones
         activations = np.concatenate([[0], np.cumsum(widths)]) * capacity
         deltas = (
@@ -168,49 +170,55 @@ class TrainingJob(_Job):
         self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
 
         targets = np.ascontiguousarray(targets, dtype=dtype)
-        if targets.ndim != 2 or len(targets) != n_samples:
-            raise ValueError(
-                f"targets have shape {targets.shape}, X has {n_samples} rows"
-            )
+        expected = (n_samples, 1 if loss == "log_loss" else network.units[-1])
+        if targets.shape != expected:
+            raise ValueError(f"targets have shape {targets.shape}, not {expected}")
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight, dtype=np.float64)
+            if sample_weight.shape != (n_samples,):
+                raise ValueError(
+                    f"sample_weight has shape {sample_weight.shape}, "
+                    f"X has {n_samples} rows"
+                )
+            # a common factor changes nothing but the share of the penalty; taken
+            # out, weights of any size fit the precision
+            factor = float(np.abs(sample_weight).max()) or 1.0
+            l2 /= factor
+            sample_weight = (sample_weight / factor).astype(dtype)
+            self._set(sample_weights=sample_weight)
         n_targets = targets.shape[1]
         block_rows = self._block_rows(
             -(-capacity // n_threads), sum(widths) + sum(widths[1:-1])
         )
-        scratch_size = (
+        scratch_size = round_up(
             shape.width**2
             + shape.lanes
             + (network.units[-1] + 2 + n_targets) * block_rows
+            + _SCRATCH_GAP,
+            shape.lanes,
         )
         buffers = Arena(
             {
                 "workspace": int(deltas[-1]),
                 "sample_losses": capacity,
-                "scratch": (padded(scratch_size) + 2 * shape.lanes) * n_threads,
+                "scratch": scratch_size * n_threads,
             },
             dtype,
         )
         self._set(
             **buffers.arrays,
             capacity=capacity,
-            scratch_size=padded(scratch_size) + 2 * shape.lanes,
+            scratch_size=scratch_size,
             block_rows=block_rows,
             order=self.order,
             targets=targets,
             n_targets=n_targets,
             batch_size=batch_size,
             loss=LOSSES[loss].code,
-            optimizer=OPTIMIZERS[optimizer].code,
+            optimizer=row.code,
             n_penalties=network.arena.arrays["penalties"].size,
             l2=l2,
         )
-        if sample_weight is not None:
-            sample_weight = np.ascontiguousarray(sample_weight, dtype=dtype)
-            if sample_weight.shape != (n_samples,):
-                raise ValueError(
-                    f"sample_weight has shape {sample_weight.shape}, "
-                    f"X has {n_samples} rows"
-                )
-            self._set(sample_weights=sample_weight)
 
     def refresh(self):
         """Renew what is derived from the weights, after they were written."""
@@ -243,7 +251,8 @@ class TrainingJob(_Job):
             learning_rate=rate,
             decay_1=decay_1,
             decay_2=decay_2,
-            epsilon=epsilon,
+            # a denominator of zero would follow if it were flushed to zero
+            epsilon=max(epsilon, float(np.finfo(self.network.dtype).tiny)),
             beta_1_power=decay_1**n_updates,
             beta_2_power=decay_2**n_updates,
             loss_sum=0.0,
@@ -276,27 +285,26 @@ class PredictionJob(_Job):
     def __init__(
         self, network, X, *, activation, output_activation, dtype=None, n_threads=1
     ):
-        super().__init__(network, X, activation)
+        super().__init__(network, X, activation, n_threads)
         shape = network.shape
         n_rows = -(-X.shape[0] // n_threads)
-        widths = [-(-n // shape.lanes) * shape.lanes for n in network.units]
+        widths = [round_up(n, shape.lanes) for n in network.units]
         block_rows = self._block_rows(n_rows, 2 * max(widths))
         buffer = max(widths) * block_rows
         turns = np.arange(network.n_layers)
         self.layers["inputs"] = turns % 2 * buffer
         self.layers["outputs"] = (turns + 1) % 2 * buffer
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
-        self._scratch = np.empty(
-            ((network.units[-1] + 2) * block_rows + 16) * n_threads, self._output_dtype
-        )
+        scratch_size = (network.units[-1] + 2) * block_rows + _SCRATCH_GAP
+        scratch = np.empty(scratch_size * n_threads, self._output_dtype)
         workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
         self._set(
             **workspace.arrays,
             workspace_size=2 * buffer,
             capacity=block_rows,
             block_rows=block_rows,
-            scratch=self._scratch,
-            scratch_size=self._scratch.size // n_threads,
+            scratch=scratch,
+            scratch_size=scratch_size,
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
         )
 
@@ -328,8 +336,6 @@ def compile_kernels(precisions=("float32", "float64")):
     precisions : collection of str
         Of "float32" and "float64".
     """
-    from fastmlp.threads import Team
-
     for precision in precisions:
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
         X = np.zeros((1, 1))

@@ -5,12 +5,13 @@ import numpy as np
 from fastmlp.kernels.dense import LAYER
 from fastmlp.kernels.simd import tile_shape
 
-__all__ = ["Arena", "Network"]
+__all__ = ["Arena", "Network", "round_up"]
 
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
 
 
-def _round_up(count, multiple):
+def round_up(count, multiple):
+    """The smallest multiple that is not less than `count`."""
     return -(-count // multiple) * multiple
 
 
@@ -34,17 +35,13 @@ class Arena:
         dtype = np.dtype(dtype)
         per_line = _ALIGNMENT // dtype.itemsize
         # one more cache line between arrays: a prefetch past an end stays inside
-        spaces = {n: _round_up(size, per_line) + per_line for n, size in sizes.items()}
+        spaces = {n: round_up(size, per_line) + per_line for n, size in sizes.items()}
         block = np.zeros(sum(spaces.values()) + per_line, dtype)
         start = -block.ctypes.data % _ALIGNMENT // dtype.itemsize
         self.arrays = {}
         for name, size in sizes.items():
             self.arrays[name] = block[start : start + size]
             start += spaces[name]
-
-    def address(self, name):
-        """Address of the first element of an array."""
-        return self.arrays[name].ctypes.data
 
 
 class Network:
@@ -63,6 +60,10 @@ class Network:
 
     Attributes
     ----------
+    units, dtype, trainable, n_moments
+        As given.
+    shape : fastmlp.kernels.simd.TileShape
+        The register tile that decides the layout.
     layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
         Sizes and offsets; those into the workspace are not set here.
     arena : Arena
@@ -73,6 +74,8 @@ class Network:
     def __init__(self, units, dtype, *, trainable=False, n_moments=0):
         self.units = tuple(int(n) for n in units)
         self.dtype = np.dtype(dtype)
+        self.trainable = trainable
+        self.n_moments = n_moments
         self.shape = tile_shape(self.dtype)
         rows, lanes = self.shape.rows, self.shape.lanes
 
@@ -81,16 +84,16 @@ class Network:
         for i, layer in enumerate(self.layers):
             fan_in, fan_out = self.units[i : i + 2]
             layer["fan_in"], layer["fan_out"] = fan_in, fan_out
-            layer["weight_rows"] = _round_up(fan_in, rows)
+            layer["weight_rows"] = round_up(fan_in, rows)
             layer["weights"] = n_parameters
-            n_parameters += int(layer["weight_rows"]) * _round_up(fan_out, lanes)
+            n_parameters += int(layer["weight_rows"]) * round_up(fan_out, lanes)
             layer["biases"] = n_parameters
-            n_parameters += _round_up(fan_out, lanes)
+            n_parameters += round_up(fan_out, lanes)
             layer["transposed"] = -1
             if trainable and i > 0:
                 layer["transposed"] = n_transposed
-                layer["transposed_rows"] = _round_up(fan_out, lanes)
-                n_transposed += _round_up(fan_out, lanes) * _round_up(fan_in, lanes)
+                layer["transposed_rows"] = round_up(fan_out, lanes)
+                n_transposed += round_up(fan_out, lanes) * round_up(fan_in, lanes)
             layer["penalties"] = n_penalties
             n_panels = -(-fan_out // self.shape.width)
             n_penalties += n_panels * int(layer["weight_rows"]) // rows
@@ -120,7 +123,7 @@ class Network:
         fan_out, rows = int(layer["fan_out"]), int(layer["weight_rows"])
         for column in range(0, fan_out, self.shape.width):
             columns = min(self.shape.width, fan_out - column)
-            width = _round_up(columns, self.shape.lanes)
+            width = round_up(columns, self.shape.lanes)
             start = int(layer["weights"]) + column * rows
             panel = array[start : start + rows * width].reshape(rows, width)
             yield column, column + columns, panel[: int(layer["fan_in"]), :columns]

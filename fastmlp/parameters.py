@@ -41,7 +41,11 @@ CONSTRAINTS = {
     ],
     "max_fun": [Interval(Integral, 1, None, closed="left")],
     "precision": [StrOptions({"auto", "float32", "float64"})],
-    "n_jobs": [None, Integral],
+    "n_jobs": [
+        None,
+        Interval(Integral, 1, None, closed="left"),
+        Interval(Integral, None, -1, closed="right"),
+    ],
 }
 
 #: Constraints of what only some estimators have.

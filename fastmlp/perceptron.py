@@ -72,7 +72,8 @@ class MultiLayerPerceptron(BaseEstimator):
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        classifies = self._decide_task(y)
+        task = self._task_of(y)
+        classifies = task == "classification"
         X, y = validate_data(
             self,
             X,
@@ -85,9 +86,10 @@ class MultiLayerPerceptron(BaseEstimator):
             sample_weight = _check_sample_weight(sample_weight, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        loss, targets = self._encode(y, classifies)
+        binarizer = LabelBinarizer().fit(y) if classifies else None
+        loss, targets, n_outputs = self._encode(y, binarizer)
         batch_size = self._batch_size(X.shape[0])
-        units = [X.shape[1], *hidden, self.n_outputs_]
+        units = [X.shape[1], *hidden, n_outputs]
 
         from fastmlp.initialization import glorot_uniform
         from fastmlp.jobs import TrainingJob
@@ -98,14 +100,12 @@ class MultiLayerPerceptron(BaseEstimator):
         from fastmlp.threads import threads_for_training
         from fastmlp.training import Rates, Stopping, train
 
-        self.out_activation_ = LOSSES[loss].output_activation
-        self.n_layers_ = len(units)
-        self.precision_ = "float32" if self.precision == "auto" else self.precision
+        precision = "float32" if self.precision == "auto" else self.precision
         random_state = check_random_state(self.random_state)
         optimizer = self._optimizer()
         network = Network(
             units,
-            self.precision_,
+            precision,
             trainable=True,
             n_moments=OPTIMIZERS[optimizer].n_moments,
         )
@@ -150,6 +150,12 @@ class MultiLayerPerceptron(BaseEstimator):
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
+        # all of it, or nothing: a fit that fails leaves the model of the last one
+        self._remember_task(task, binarizer)
+        self.n_outputs_ = n_outputs
+        self.n_layers_ = len(units)
+        self.out_activation_ = LOSSES[loss].output_activation
+        self.precision_ = precision
         self.coefs_, self.intercepts_ = network.read(X.dtype)
         self.loss_curve_ = history.loss_curve
         self.n_iter_ = len(history.loss_curve)
@@ -159,13 +165,13 @@ class MultiLayerPerceptron(BaseEstimator):
         self.validation_scores_ = None
         self.best_validation_score_ = None
         if history.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=3)
+            warnings.warn("Training interrupted by user.", stacklevel=4)
         elif not history.converged:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
         return self
 
@@ -186,17 +192,24 @@ class MultiLayerPerceptron(BaseEstimator):
                 f"sklearn.neural_network has it."
             )
 
-    def _encode(self, y, classifies):
-        """(name of the loss, targets of shape (n_samples, n_targets)) for y."""
-        if classifies:
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-            if self._label_binarizer.y_type_ == "multiclass":
-                self.n_outputs_ = len(self.classes_)
-                return "log_loss", np.searchsorted(self.classes_, y).reshape(-1, 1)
-            targets = self._label_binarizer.transform(y)
-            self.n_outputs_ = targets.shape[1]
-            return "binary_log_loss", targets
+    def _remember_task(self, task, binarizer):
+        """Keep what labels stand for; nothing is left of an earlier task."""
+        if binarizer is not None:
+            self._label_binarizer = binarizer
+            self.classes_ = binarizer.classes_
+        else:
+            for name in ("_label_binarizer", "classes_"):
+                vars(self).pop(name, None)
+
+    def _encode(self, y, binarizer):
+        """(name of the loss, targets of shape (n_samples, n_targets), n_outputs)."""
+        if binarizer is not None:
+            classes = binarizer.classes_
+            if binarizer.y_type_ == "multiclass":
+                codes = np.searchsorted(classes, y).reshape(-1, 1)
+                return "log_loss", codes, len(classes)
+            targets = binarizer.transform(y)
+            return "binary_log_loss", targets, targets.shape[1]
         loss = "squared_error" if self.loss == "auto" else self.loss
         if loss == "poisson" and np.any(y < 0):
             raise ValueError(
@@ -204,8 +217,7 @@ class MultiLayerPerceptron(BaseEstimator):
                 "y must not be negative."
             )
         targets = y.reshape(-1, 1) if y.ndim == 1 else y
-        self.n_outputs_ = targets.shape[1]
-        return loss, targets
+        return loss, targets, targets.shape[1]
 
     def _batch_size(self, n_samples):
         if self.batch_size == "auto":
@@ -214,7 +226,7 @@ class MultiLayerPerceptron(BaseEstimator):
             warnings.warn(
                 "Got `batch_size` less than 1 or larger than "
                 "sample size. It is going to be clipped",
-                stacklevel=4,
+                stacklevel=5,
             )
         return int(np.clip(self.batch_size, 1, n_samples))
 
@@ -230,17 +242,24 @@ class MultiLayerPerceptron(BaseEstimator):
 
     def _outputs(self, X):
         """What the output units give for X, of shape (n_samples, n_outputs)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "coefs_")
         if issparse(X):
             self._refuse_what_is_missing(X)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        outputs = self._compute_outputs(X, self.precision_)
+        if self.precision_ == "float32" and not np.isfinite(outputs).all():
+            # numbers that only float64 can hold
+            outputs = self._compute_outputs(X, "float64")
+        return outputs
 
+    def _compute_outputs(self, X, precision):
+        """`_outputs` of checked X, computed in `precision`."""
         from fastmlp.jobs import PredictionJob
         from fastmlp.network import Network
         from fastmlp.threads import Team, threads_for_prediction
 
         units = [len(self.coefs_[0]), *(coef.shape[1] for coef in self.coefs_)]
-        network = Network(units, self.precision_)
+        network = Network(units, precision)
         network.write(self.coefs_, self.intercepts_)
         n_threads = threads_for_prediction(self.n_jobs, network, X.shape[0])
         job = PredictionJob(

@@ -10,6 +10,7 @@ import logging
 import multiprocessing
 import os
 import threading
+from contextlib import suppress
 from functools import cache
 
 import joblib
@@ -48,10 +49,10 @@ def available_threads():
     """Threads that a fit may use by default.
 
     The smallest of the physical cores of this process, ``NUMBA_NUM_THREADS`` and
-    ``OMP_NUM_THREADS``; one inside joblib's workers and daemonic processes, which
-    are parallel already.
+    ``OMP_NUM_THREADS``; one inside joblib's workers and in processes that
+    multiprocessing started, which are parallel already.
     """
-    if multiprocessing.current_process().daemon:
+    if multiprocessing.parent_process() is not None:
         return 1
     if getattr(get_active_backend()[0], "nesting_level", 0):
         return 1
@@ -159,22 +160,41 @@ class Team:
                 worker.begin(function)
             function(0)
         except BaseException as error:
-            self.abandon()
             errors.append(error)
-        for worker in self._workers:
-            errors += worker.finish()
+        finally:
+            self._gather(errors)
         if errors:
             raise errors[0]
+
+    def _gather(self, errors):
+        """Wait until no worker is busy, through any number of interrupts."""
+        while True:
+            try:
+                # the caller has passed all its barriers, or never will: whoever
+                # still waits at one waits for nothing
+                self.abandon()
+                for worker in self._workers:
+                    errors += worker.finish()
+                return
+            except KeyboardInterrupt as error:
+                errors.append(error)
 
     def abandon(self):
         """Let the threads that wait at the barrier leave the kernel."""
         self.barrier[2 * BARRIER_GAP] = 1
 
     def close(self):
-        """End the threads."""
-        for worker in self._workers:
-            worker.begin(None)
-        self._workers = []
+        """End the threads; they touch nothing any more when this returns."""
+        interrupts = []
+        self._gather(interrupts)
+        while self._workers:
+            try:
+                self._workers[-1].close()
+                self._workers.pop()
+            except KeyboardInterrupt as error:
+                interrupts.append(error)
+        if interrupts:
+            raise interrupts[0]
 
     def __enter__(self):
         return self
@@ -190,51 +210,61 @@ def _usable_cores():
 
 
 class _Worker(threading.Thread):
-    """One thread of a team: waits for a function, calls it, says so."""
+    """One thread of a team: waits for a function, calls it, says so.
+
+    The locks only wake the other side up; the truth is in ``_function``, which is
+    None when nothing is to be done.  An interrupt can therefore fall between any
+    two lines: waking up once too often does no harm, and a waiter looks again.
+    """
 
     def __init__(self, number, team):
         super().__init__(name=f"fastmlp-{number}", daemon=True)
         self._number = number
         self._team = team
         self._function = None
-        self._busy = False
         self._error = None
-        # taken: nothing to do, not done.  Plain locks wake up faster than events.
+        self._closed = False
+        # plain locks wake up faster than events; taken: nothing to do, not done
         self._todo = threading.Lock()
         self._done = threading.Lock()
         self._todo.acquire()
         self._done.acquire()
 
     def run(self):
-        while True:
+        while not self._closed:
             self._todo.acquire()
-            if self._function is None:
-                return
+            function = self._function
+            if function is None:
+                continue
             try:
-                self._function(self._number)
+                function(self._number)
             except BaseException as error:
                 self._error = error
                 self._team.abandon()
-            self._function = None
-            self._done.release()
+            self._function = function = None
+            _open(self._done)
 
     def begin(self, function):
-        """Start `function`, or end the thread if that is None."""
+        """Start `function`."""
         self._function = function
-        self._busy = True
-        self._todo.release()
+        _open(self._todo)
 
     def finish(self):
         """Wait until the thread is out of its function; returns a list of errors."""
-        errors = []
-        while self._busy:
-            try:
-                self._done.acquire()
-                self._busy = False
-            except KeyboardInterrupt as error:
-                # the thread works on our arrays: wait for it all the same
-                errors.append(error)
-        if self._error is not None:
-            errors.append(self._error)
-            self._error = None
-        return errors
+        while self._function is not None:
+            if not self._done.acquire(timeout=0.1):
+                _open(self._todo)  # in case an interrupt came before `begin` did
+        error, self._error = self._error, None
+        return [] if error is None else [error]
+
+    def close(self):
+        """End the thread."""
+        self._closed = True
+        _open(self._todo)
+        self.join()
+
+
+def _open(lock):
+    """Release a lock, or leave it released."""
+    with suppress(RuntimeError):
+        lock.release()

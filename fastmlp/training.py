@@ -33,7 +33,8 @@ class Stopping:
     def update(self, loss):
         """Note the loss of an epoch; returns whether patience is at its end."""
         self.count = self.count + 1 if loss > self.best_loss - self.tol else 0
-        self.best_loss = min(loss, self.best_loss)
+        if loss < self.best_loss:  # not if it is NaN
+            self.best_loss = loss
         return self.count > self.patience
 
     @property

@@ -85,7 +85,9 @@ def test_csv_with_numbers_words_and_holes(tmp_path):
         ("a,b\n1,2,3\n", "a", "row 2: 3 fields, the header has 2"),
         ("a,b\n" + "1,2\n" * 5, "a", "too few rows"),
         ("a\n" + "1\n" * 50, "a", "no features"),
-        ("a,b\n" + "1,x\n" * 50, "b", "only one class"),
+        ("a,b\n" + "1,x\n" * 50, "b", "fewer than two classes"),
+        ("a,a\n1,2\n", "a", "two columns of the same name"),
+        ("a,b\n\n1\n", "a", "row 3: 1 fields"),
     ],
 )
 def test_bad_csv_files_are_explained(tmp_path, text, target, message):

@@ -69,9 +69,8 @@ def test_loss_curve_is_scikit_learns(solver, activation, task):
     np.testing.assert_allclose(
         getattr(ours, method)(X), getattr(theirs, method)(X), rtol=1e-6, atol=1e-9
     )
-    np.testing.assert_array_equal(
-        ours.predict(X[:5]) > 0.5, theirs.predict(X[:5]) > 0.5
-    )
+    if task != "regression":
+        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
 
 
 @pytest.mark.parametrize(
@@ -286,7 +285,8 @@ def test_bad_parameters_get_scikit_learns_errors(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("precision", "float16"), ("n_jobs", 1.5), ("n_jobs", "all")]
+    ("name", "value"),
+    [("precision", "float16"), ("n_jobs", 1.5), ("n_jobs", 0), ("n_jobs", "all")],
 )
 def test_bad_values_of_our_own_parameters(name, value):
     kind, message = message_of(MLPClassifier(**{name: value}).fit, [[0.0]], [0])
@@ -356,6 +356,71 @@ def test_diverged_fit_raises():
     with pytest.raises(ValueError, match="Solver produced non-finite parameter weig"):
         model.fit(X * 1e6, y)
     assert not hasattr(model, "coefs_")
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+
+
+def test_a_fit_that_fails_leaves_the_last_model():
+    X, y = load_iris(return_X_y=True)
+    model = MLPEstimator(max_iter=5, random_state=0).fit(X, y)
+    expected = model.predict_proba(X)
+    model.set_params(solver="sgd", learning_rate_init=1e30)
+    for target in (y > 0, y + 0.5):
+        with pytest.raises(ValueError, match="non-finite"):
+            model.fit(X, target)
+        np.testing.assert_array_equal(model.predict_proba(X), expected)
+        assert model.predict(X).shape == y.shape
+    first = MLPEstimator()
+    with pytest.raises(ValueError, match="NaN"):
+        first.fit(np.full((3, 1), np.nan), [0.5, 1.5, 2.5])
+    assert is_classifier(first)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"beta_2": 1 - 1e-8}, {"beta_1": 1 - 1e-9}, {"epsilon": 1e-39}],
+    ids=str,
+)
+def test_constants_that_float32_cannot_hold(settings):
+    _, X, y = problem("binary")
+    fits = [
+        MLPClassifier(max_iter=5, random_state=0, precision=precision, **settings)
+        .fit(X, y)
+        for precision in ("float32", "float64")
+    ]  # fmt: skip
+    np.testing.assert_allclose(*(fit.loss_curve_ for fit in fits), rtol=1e-4)
+
+
+def test_numbers_that_only_float64_can_hold_are_predicted():
+    _, X, y = problem("binary")
+    model = MLPClassifier(max_iter=5, random_state=0).fit(X, y)
+    far = np.array([[1e39] * 9, [-1e39] * 9])
+    assert np.isfinite(model.predict_proba(far)).all()
+    np.testing.assert_array_equal(
+        model.predict(far),
+        model.predict(far / 1e30),  # beyond all kinks of ReLU
+    )
+
+
+@pytest.mark.parametrize("factor", [1e-46, 1e-39, 1.0, 1e39])
+def test_sample_weights_of_any_size(factor):
+    _, X, y = problem("regression")
+    weights = np.random.default_rng(0).uniform(0, 2, len(X))
+    settings = {"max_iter": 3, "random_state": 0, "alpha": 0}
+    expected = MLPRegressor(**settings).fit(X, y, sample_weight=weights)
+    model = MLPRegressor(**settings).fit(X, y, sample_weight=weights * factor)
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-5)
+
+
+def test_a_batch_without_weight_changes_nothing():
+    _, X, y = problem("binary")
+    weights = np.ones(len(X))
+    weights[:20] = 0
+    settings = {"max_iter": 3, "shuffle": False, "batch_size": 10, "solver": "sgd",
+                "momentum": 0.0, "random_state": 0}  # fmt: skip
+    model = MLPClassifier(**settings).fit(X, y, sample_weight=weights)
+    expected = MLPClassifier(**settings).fit(X[20:], y[20:])
+    np.testing.assert_allclose(model.coefs_[0], expected.coefs_[0], rtol=1e-6)
 
 
 def test_warnings_are_scikit_learns():

@@ -1,5 +1,7 @@
 """Whole networks: gradients, single steps, epochs, threads, prediction."""
 
+from itertools import product
+
 import numba
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import reference
 from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
 
-from fastmlp.jobs import PredictionJob, compile_kernels
+from fastmlp.jobs import PredictionJob, TrainingJob, compile_kernels
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import Network
 from fastmlp.threads import Team
@@ -70,7 +72,7 @@ def test_loss_and_gradient_against_the_reference(units, n_samples, dtype):
     weights = rng.uniform(0.1, 2, n_samples)
     coefs, intercepts = random_network(units)
     tolerance = 2e-5 if dtype == "float32" else 1e-12
-    for activation, loss in zip(ACTIVATIONS, LOSSES, strict=True):
+    for activation, loss in product(ACTIVATIONS, LOSSES):
         y = random_targets(loss, n_samples, units[-1])
         settings = {"activation": activation, "loss": loss, "l2": 0.3}
         result = gradient(
@@ -161,13 +163,16 @@ def test_weights_and_losses_are_bitwise_equal_for_any_number_of_threads(
     X = rng.standard_normal((n_samples, 33))
     y = random_targets("log_loss", n_samples, 4)
     coefs, intercepts = random_network(units)
+    weights = rng.uniform(size=n_samples)
+    order = rng.permutation(n_samples)
     results = set()
     for n_threads in (1, 2, 3, 5):
         job = training_job(
             units, X, y, coefs, intercepts, dtype=dtype, optimizer=optimizer,
             loss="log_loss", activation="tanh", batch_size=64, l2=0.1,
-            n_threads=n_threads, sample_weight=rng.uniform(size=n_samples) * 0 + 0.5,
+            n_threads=n_threads, sample_weight=weights,
         )  # fmt: skip
+        job.order[:] = order
         losses = [
             run_all(job, n_threads, rate=0.01, decay_1=0.9, decay_2=0.999, epsilon=1e-8,
                     n_updates=epoch * job.n_steps)
@@ -197,7 +202,7 @@ def test_padding_stays_zero(dtype):
     read = network.read()
     assert total == sum(np.count_nonzero(a) for arrays in read for a in arrays)
     # and the transposed copies are copies
-    fresh = training_job(units, X, y, *read, dtype=dtype)
+    fresh = training_job(units, X, y, *read, dtype=dtype, loss="log_loss")
     np.testing.assert_array_equal(
         fresh.network.arena.arrays["transposed"], network.arena.arrays["transposed"]
     )
@@ -207,16 +212,15 @@ def test_padding_stays_zero(dtype):
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("units", ODD_NETWORKS)
-def test_prediction_against_the_reference(units, dtype, precision, n_threads):
+@pytest.mark.parametrize("output", reference.OUTPUT_ACTIVATIONS)
+def test_prediction_against_the_reference(output, units, dtype, precision, n_threads):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((300, units[0])).astype(dtype)
     network = Network(units, precision)
     coefs, intercepts = random_network(units)
     network.write(coefs, intercepts)
     tolerance = 1e-12 if dtype == np.float64 == np.dtype(precision) else 1e-5
-    for activation, output in zip(
-        ACTIVATIONS, reference.OUTPUT_ACTIVATIONS, strict=True
-    ):
+    for activation in ACTIVATIONS:
         job = PredictionJob(
             network, X, activation=activation, output_activation=output,
             n_threads=n_threads,
@@ -306,6 +310,20 @@ def test_jobs_check_shapes_before_a_kernel_sees_them():
         )
     with pytest.raises(ValueError, match="cannot hold weights"):
         network.write([coefs[0][:2]], intercepts)
+    job = training_job((3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts)
+    with Team(2) as team, pytest.raises(ValueError, match="a team of 2 for a job made"):
+        job.run(team, 0, 1)
+    with pytest.raises(ValueError, match="must be trainable and have the 2 moments"):
+        TrainingJob(
+            Network((3, 2), "float64", trainable=True, n_moments=1), np.zeros((5, 3)),
+            np.zeros((5, 2)), batch_size=5, activation="relu", loss="squared_error",
+            optimizer="adam",
+        )  # fmt: skip
+    with pytest.raises(ValueError, match=r"not \(5, 1\)"):
+        training_job(
+            (3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts,
+            loss="log_loss",
+        )  # fmt: skip
     with pytest.raises(ValueError, match="targets have shape"):
         training_job((3, 2), np.zeros((5, 3)), np.zeros((4, 2)), coefs, intercepts)
     with pytest.raises(ValueError, match="sample_weight has shape"):

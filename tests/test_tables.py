@@ -172,7 +172,8 @@ def test_update_rules_over_several_steps(name, dtype):
             if name == "adam":
                 rate *= np.sqrt(1 - rates["decay_2"] ** t)
                 rate /= 1 - rates["decay_1"] ** t
-            typed = (rate, rates["decay_1"], rates["decay_2"], rates["epsilon"])
+            typed = [rate, rates["decay_1"], rates["decay_2"], rates["epsilon"]]
+            typed += [1 - rates["decay_1"], 1 - rates["decay_2"]]
             call_update(
                 OPTIMIZERS[name].code, w, sums, first, second, dtype(l2),
                 dtype(scale), tuple(dtype(r) for r in typed), dtype(0),
@@ -187,7 +188,7 @@ def test_gradient_row_only_stores():
     first = np.zeros(5)
     call_update(
         OPTIMIZERS["gradient"].code, w, sums, first, first, 2.0, 0.5,
-        (0.1, 0.1, 0.1, 0.1), 0.0,
+        (0.1,) * 6, 0.0,
     )  # fmt: skip
     np.testing.assert_array_equal(w, np.arange(5.0))
     np.testing.assert_array_equal(first, (1 + 2 * w) / 2)

@@ -111,6 +111,73 @@ def test_one_thread_inside_workers(backend):
     assert counts == [1, 1]
 
 
+SIGINTS = """
+import os, random, signal, sys, threading, time, warnings
+import numpy as np
+from fastmlp import MLPClassifier
+from fastmlp.threads import Team
+
+# first the team alone: an interrupt may fall between any two lines of Python
+done = threading.Event()
+
+def disturb(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not done.is_set():
+        time.sleep(random.uniform(0.0002, 0.001))
+        os.kill(os.getpid(), signal.SIGINT)
+    done.set()
+
+caught = 0
+thread = threading.Thread(target=disturb, args=(5,))
+thread.start()
+while not done.is_set():
+    try:
+        with Team(2) as team:
+            while not done.is_set():
+                team.run(lambda number: None)
+    except KeyboardInterrupt:
+        caught += 1
+while thread.is_alive():
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        pass
+print("caught", caught)
+
+# then a fit in the middle of an epoch
+X = np.random.default_rng(0).standard_normal((20000, 100)).astype(np.float32)
+y = (X[:, 0] > 0) * 1
+model = MLPClassifier((200, 100), max_iter=100000, n_jobs=2, tol=0,
+                      n_iter_no_change=np.inf, random_state=0)
+sent = []
+
+def interrupt():
+    sent.append(time.monotonic())
+    os.kill(os.getpid(), signal.SIGINT)
+
+model.set_params(max_iter=1).fit(X, y)
+threading.Timer(1.0, interrupt).start()
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    model.set_params(max_iter=100000).fit(X, y)
+print("returned", time.monotonic() - sent[0])
+print([str(w.message) for w in seen])
+assert np.isfinite(model.predict_proba(X[:5])).all()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_interrupts_neither_hang_nor_lose_the_model():
+    done = subprocess.run(
+        [sys.executable, "-c", SIGINTS], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    caught, returned, warned = done.stdout.splitlines()
+    assert int(caught.split()[1]) > 50
+    assert float(returned.split()[1]) < 10  # not a timing: it came back at all
+    assert warned == "['Training interrupted by user.']"
+
+
 FORK = """
 import os, sys, warnings
 warnings.simplefilter("ignore")

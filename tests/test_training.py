@@ -62,6 +62,14 @@ def test_stopping_counts_epochs_without_improvement():
     assert "tol=0.100000 for 2 consecutive epochs" in stopping.message
 
 
+def test_stopping_does_not_forget_the_best_loss_after_a_loss_that_is_no_number():
+    stopping = Stopping(tol=0.0, patience=5)
+    for loss in (1.0, np.nan, 3.0):
+        stopping.update(loss)
+    assert stopping.best_loss == 1.0
+    assert stopping.count == 1
+
+
 def fit(max_iter=3, on_epoch=None, job=None, **settings):
     rng = np.random.default_rng(0)
     if job is None:

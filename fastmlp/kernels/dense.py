@@ -82,7 +82,7 @@ class Rule(NamedTuple):
     optimizer: int
     l2: object
     scale: object
-    rates: object  # tuple of four
+    rates: object  # tuple, see `optimizers.update`
 
 
 @jit

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.simd import cast, fused_multiply_add
+from fastmlp.kernels.simd import fused_multiply_add
 from fastmlp.kernels.tables import dispatch
 
 __all__ = ["GRADIENT_CODE", "OPTIMIZERS", "adam_rate", "update"]
@@ -71,9 +71,7 @@ def _nesterov(w, sums, first, second, count, l2, scale, rates):
 @jit
 def _adam(w, sums, first, second, count, l2, scale, rates):
     """m <- b1 m + (1-b1) g; v <- b2 v + (1-b2) g^2; w <- w - rate m/(sqrt v + eps)."""
-    rate, beta_1, beta_2, epsilon = rates
-    one = cast(1, rate)
-    rest_1, rest_2 = one - beta_1, one - beta_2
+    rate, beta_1, beta_2, epsilon, rest_1, rest_2 = rates
     for i in range(count):
         g = _gradient_of(w[i], sums[i], l2, scale)
         m = beta_1 * first[i] + rest_1 * g
@@ -110,5 +108,7 @@ _ROWS = (
 OPTIMIZERS = {row.name: row for row in _ROWS}
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
-#: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon) of w's type.
+#: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
+#: 1 - beta_2) of w's type; the last two are given because they would be lost in
+#: float32 if the betas are close to 1.
 update = dispatch([(row.code, row.apply) for row in _ROWS])

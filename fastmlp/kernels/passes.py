@@ -393,6 +393,8 @@ def train_steps(job_address, precision, thread, first_step, last_step):
         start = step * job.batch_size
         rows = min(job.batch_size, job.n_samples - start)
         weight = _total_weight(job, start, rows, like)
+        # a batch without weight has no loss and no gradient
+        scale = 1.0 / weight if weight > 0 else 0.0
         rate = job.learning_rate
         if job.optimizer == ADAM_CODE:
             power_1 *= job.decay_1
@@ -403,8 +405,10 @@ def train_steps(job_address, precision, thread, first_step, last_step):
             cast(job.decay_1, like),
             cast(job.decay_2, like),
             cast(job.epsilon, like),
+            cast(1.0 - job.decay_1, like),
+            cast(1.0 - job.decay_2, like),
         )
-        rule = Rule(job.optimizer, cast(job.l2, like), cast(1.0 / weight, like), rates)
+        rule = Rule(job.optimizer, cast(job.l2, like), cast(scale, like), rates)
         _rows_phase(
             job, workspace, model.parameters, model.transposed, outputs_scratch,
             start, rows, thread,
@@ -412,13 +416,13 @@ def train_steps(job_address, precision, thread, first_step, last_step):
         if not wait_for_team(job):
             break
         if thread == 0:
-            loss_sum += _sum(sample_losses, rows) * rows / weight
+            loss_sum += _sum(sample_losses, rows) * rows * scale
         _tiles_phase(job, workspace, model, rule, scratch, rows, thread)
         if not wait_for_team(job):
             break
         if thread == 0 and job.l2 > 0:
             penalty = _sum(model.penalties, job.n_penalties)
-            loss_sum += 0.5 * job.l2 * penalty * rows / weight
+            loss_sum += 0.5 * job.l2 * penalty * rows * scale
     if thread == 0:
         job.loss_sum += loss_sum
     restore_denormals(control)

@@ -34,13 +34,12 @@ from numba.np.numpy_support import from_dtype
 
 __all__ = [
     "ADD",
-    "ADDRESS",
     "FROM_BIAS",
     "FROM_OUTPUT",
+    "INSTRUCTION_SET",
     "MASK",
     "RELU",
     "TileShape",
-    "address_of",
     "advance",
     "atomic_add",
     "atomic_load",
@@ -63,7 +62,6 @@ __all__ = [
 ]
 
 INT = ir.IntType(64)
-ADDRESS = types.intp
 
 
 # --- The processor ---------------------------------------------------------------
@@ -149,16 +147,6 @@ def pointer(typing_context, address, like):
         )
 
     return types.CPointer(like)(address, like), codegen
-
-
-@intrinsic
-def address_of(typing_context, pointer):
-    """The integer address of `pointer`."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.ptrtoint(arguments[0], INT)
-
-    return types.int64(pointer), codegen
 
 
 @intrinsic
