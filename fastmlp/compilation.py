@@ -74,7 +74,7 @@ def jit(function=None, *, flags=(), entry=False):
         options = {"nogil": True, "error_model": "numpy", "fastmath": set(flags)}
         if not entry:
             return numba.njit(**options, pipeline_class=_InnerCompiler)(function)
-        dispatcher = numba.njit(**options)(function)
+        dispatcher = numba.njit(**options, pipeline_class=_EntryCompiler)(function)
         if not _cache_is_off():
             dispatcher._cache = _KernelCache(function)
         return dispatcher
@@ -85,14 +85,23 @@ def jit(function=None, *, flags=(), entry=False):
 # numba optimises every function, with all that it calls, on its own: code that
 # stands five calls deep is optimised and turned into machine code five times, which
 # made the first fit wait half a minute.  Inner kernels stay plain LLVM IR instead,
-# until an entry point links and optimises all of it once.
+# until an entry point links and optimises all of it once (numba would do it twice,
+# for the sake of reference counts, of which kernels have none).
 
 
-class _InnerLibrary(JITCodeLibrary):
-    """The LLVM IR of a kernel that is only called from kernels."""
+class _EntryLibrary(JITCodeLibrary):
+    """An entry point with all that it calls."""
 
     def _optimize_functions(self, ll_module):
         ll_module.data_layout = self._codegen._data_layout
+
+    def _optimize_final_module(self):
+        manager, builder = self._codegen._module_pass_manager()
+        manager.run(self._final_module, builder)
+
+
+class _InnerLibrary(_EntryLibrary):
+    """The LLVM IR of a kernel that is only called from kernels."""
 
     def _optimize_final_module(self):
         pass
@@ -118,28 +127,48 @@ class _WithoutEnvironment:
         pass
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class _PostponeOptimisation(FunctionPass):
-    _name = "fastmlp_postpone_optimisation"
+class _ChooseLibrary(FunctionPass):
+    """Before anything is lowered: say which library is to take the code."""
+
+    library = None
 
     def __init__(self):
         super().__init__()
 
     def run_pass(self, state):
-        state.flags.no_cpython_wrapper = True
+        is_inner = self.library is _InnerLibrary
+        state.flags.no_cpython_wrapper = is_inner
         state.flags.no_cfunc_wrapper = True
-        state.library = _InnerLibrary(
-            state.targetctx.codegen(), state.func_id.func_qualname
-        )
+        code_generator = state.targetctx.codegen()
+        state.library = self.library(code_generator, state.func_id.func_qualname)
+        state.library.enable_object_caching()
         return True
 
 
-class _InnerCompiler(CompilerBase):
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _ChooseEntryLibrary(_ChooseLibrary):
+    _name = "fastmlp_entry_library"
+    library = _EntryLibrary
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _ChooseInnerLibrary(_ChooseLibrary):
+    _name = "fastmlp_inner_library"
+    library = _InnerLibrary
+
+
+class _EntryCompiler(CompilerBase):
+    choice = _ChooseEntryLibrary
+
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.add_pass_after(_PostponeOptimisation, IRProcessing)
+        passes.add_pass_after(self.choice, IRProcessing)
         passes.finalize()
         return [passes]
+
+
+class _InnerCompiler(_EntryCompiler):
+    choice = _ChooseInnerLibrary
 
 
 def _cache_is_off():

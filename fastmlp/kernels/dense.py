@@ -152,7 +152,8 @@ def forward(a, weights, biases, c, first_row, tiles, depth, activation, keeps_ze
     """
     like = c.data[0]
     finish = RELU if activation == RELU_CODE else 0
-    _multiply(a, weights, c, biases, 1, first_row, tiles, depth, FROM_BIAS, finish)
+    one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
+    _multiply(a, weights, c, biases, one, first_row, tiles, depth, start, finish)
     if activation == 0 or activation == RELU_CODE:
         return
     rows = tiles * tile_rows(like)
@@ -174,9 +175,11 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation)
     """
     like = a.data[0]
     finish = MASK if activation == RELU_CODE else 0
+    start = cast(0, tiles)
     _multiply(
-        deltas, transposed, before, a.data, a.rows, first_row, tiles, depth, 0, finish
-    )
+        deltas, transposed, before, a.data, a.rows, first_row, tiles, depth, start,
+        finish,
+    )  # fmt: skip
     if activation == 0 or activation == RELU_CODE:
         return
     rows = tiles * tile_rows(like)

@@ -457,9 +457,10 @@ def predict(job_address, precision, output_type, thread):
         tiles = (rows + mr - 1) // mr
         # the rows that fill up the last tile are never stored
         _gather(job, a, 0, rows, sample, True, like)
-        _forward_all(job, workspace, parameters, 0, tiles)
+        top = cast(0, tiles)
+        _forward_all(job, workspace, parameters, top, tiles)
         stride = tiles * mr
-        _to_output_major(outputs, 0, stride, z)
+        _to_output_major(outputs, top, stride, z)
         output_activation(job.output_activation, z, n_outputs, stride)
         for r in range(rows):
             for j in range(n_outputs):

@@ -178,7 +178,11 @@ def record_at(dtype):
 
 @intrinsic
 def cast(typing_context, value, like):
-    """`value` as the type of `like` (so that float32 code stays float32)."""
+    """`value` as the type of `like` (so that float32 code stays float32).
+
+    Also keeps a literal integer from being a type of its own, for which numba would
+    compile the function that it is passed to once more.
+    """
 
     def codegen(context, builder, signature, arguments):
         return context.cast(builder, arguments[0], value, like)
@@ -440,7 +444,7 @@ def _tile_function(module, scalar, shape, vectors, rows):
         ),
         name,
     )
-    function.linkage = "internal"
+    function.linkage = "linkonce_odr"
     function.attributes.add("noinline")
     function.attributes.add("nounwind")
     (tiles, output, full, row_stride, k_stride, segments, jump,

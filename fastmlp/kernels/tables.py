@@ -1,5 +1,7 @@
 """How a table of functions becomes one kernel that branches on an integer code."""
 
+import inspect
+
 from fastmlp.compilation import jit
 
 __all__ = ["dispatch"]
@@ -11,30 +13,29 @@ def dispatch(cases):
     Parameters
     ----------
     cases : sequence of (int, jitted function)
-        All functions take the same arguments and return nothing (or all return
-        the same type).  The last one also serves every code not listed.
+        All functions take the same arguments and return nothing.
 
     Notes
     -----
-    numba cannot index a tuple of functions, so the chain of comparisons is
-    folded together here; a table's rows are then its only list.  Callers branch
-    once for a block of numbers, never per number.
+    numba cannot index a tuple of functions, so the chain of comparisons is written
+    out here, from the table, which stays the only list of its rows::
+
+        def choose(code, x, count):
+            if code == 0:
+                case_0(x, count)
+            elif code == 1:
+                ...
+
+    (Folding closures into each other does it without source text, but makes a
+    function for numba to compile of every row: a second more for the first fit.)
+    Callers branch once for a block of numbers, never per number.
     """
-    (code, case), *others = cases
-    if not others:
-
-        @jit
-        def last(which, *arguments):
-            return case(*arguments)
-
-        return last
-
-    otherwise = dispatch(others)
-
-    @jit
-    def choose(which, *arguments):
-        if which == code:
-            return case(*arguments)
-        return otherwise(which, *arguments)
-
-    return choose
+    arguments = ", ".join(inspect.signature(cases[0][1].py_func).parameters)
+    lines = [f"def choose(code, {arguments}):"]
+    namespace = {}
+    for i, (code, case) in enumerate(cases):
+        namespace[f"case_{i}"] = case
+        lines.append(f"    {'elif' if i else 'if'} code == {code}:")
+        lines.append(f"        case_{i}({arguments})")
+    exec("\n".join(lines), namespace)
+    return jit(namespace["choose"])
