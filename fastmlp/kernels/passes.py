@@ -41,6 +41,7 @@ from fastmlp.kernels.simd import (
     panel_width,
     pause,
     pointer,
+    prefetch,
     record_at,
     restore_denormals,
     tile_rows,
@@ -106,6 +107,8 @@ _FLOATS = (
 JOB = np.dtype(
     [(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS]
 )
+
+_ROWS_AHEAD = 6  # samples that are fetched while another one is copied
 
 BARRIER_GAP = 16  # int64 between the three numbers of a barrier: other cache lines
 
@@ -175,6 +178,15 @@ def _gather(job, a, first, last, start, in_order, like):
     doubles = pointer(job.X, np.float64(0))
     stride = job.column_stride
     for row in range(first, last):
+        if not in_order and stride == 1 and row + _ROWS_AHEAD < last:
+            # shuffled samples: no processor guesses where the next one is
+            ahead = order[start + row + _ROWS_AHEAD] * job.row_stride
+            if job.X_is_double:
+                for j in range(0, a.columns, 8):
+                    prefetch(advance(doubles, ahead + j))
+            else:
+                for j in range(0, a.columns, 16):
+                    prefetch(advance(singles, ahead + j))
         sample = start + row if in_order else order[start + row]
         offset = sample * job.row_stride
         if job.X_is_double:

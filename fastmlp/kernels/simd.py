@@ -49,6 +49,7 @@ __all__ = [
     "fused_multiply_add",
     "panel_width",
     "pause",
+    "prefetch",
     "pointer",
     "product",
     "restore_denormals",
@@ -157,6 +158,27 @@ def advance(typing_context, pointer, count):
         return builder.gep(arguments[0], [arguments[1]])
 
     return pointer(pointer, types.int64), codegen
+
+
+@intrinsic
+def prefetch(typing_context, pointer):
+    """Ask for the cache line at `pointer`; touches nothing, whatever the address."""
+
+    def codegen(context, builder, signature, arguments):
+        byte_pointer = ir.IntType(8).as_pointer()
+        flag = ir.IntType(32)
+        # to read, to be kept in all caches, data
+        parameters = [byte_pointer, flag, flag, flag]
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), parameters),
+            "llvm.prefetch.p0",
+        )
+        address = builder.bitcast(arguments[0], byte_pointer)
+        builder.call(function, [address, flag(0), flag(3), flag(1)])
+        return context.get_dummy_value()
+
+    return types.void(pointer), codegen
 
 
 def record_at(dtype):
