@@ -26,6 +26,9 @@ _MOST_BLOCK_ROWS = 256
 #: first-level cache, the other half is for the rows that pass by.
 _PANEL_BYTES = 16 * 1024
 
+#: Bytes after which addresses fall on the same place in a first-level cache.
+_CACHE_WAY_BYTES = 4096
+
 #: Elements between the scratch of two threads, so that they share no cache line.
 _SCRATCH_GAP = 16
 
@@ -90,6 +93,25 @@ class _Job:
         fitting = _BLOCK_BYTES // (self.network.dtype.itemsize * buffers)
         rows = min(max(fitting, _LEAST_BLOCK_ROWS), _MOST_BLOCK_ROWS)
         return min(rows // tile * tile, round_up(n_rows, tile))
+
+    def _capacity(self, n_rows):
+        """Rows of the panels that hold `n_rows` rows: whole tiles, and spread out.
+
+        A product reads the same few rows of one panel after the other.  Were panels
+        a multiple of _CACHE_WAY_BYTES apart, as a batch of 128 or 256 makes them,
+        all of these would compete for the same few places in the cache.
+        """
+        shape, itemsize = self.network.shape, self.network.dtype.itemsize
+        row_bytes = shape.width * itemsize
+        tile_bytes = shape.rows * row_bytes
+        capacity = round_up(n_rows, shape.rows)
+        while not (
+            tile_bytes
+            <= capacity * row_bytes % _CACHE_WAY_BYTES
+            <= _CACHE_WAY_BYTES - tile_bytes
+        ):
+            capacity += shape.rows
+        return capacity
 
     def _join(self, team):
         if team.size > self._n_threads:
@@ -157,7 +179,7 @@ class TrainingJob(_Job):
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
         self.order = np.arange(n_samples, dtype=np.int64)
 
-        capacity = round_up(batch_size, shape.rows)
+        capacity = self._capacity(batch_size)
         widths = [round_up(n, shape.lanes) for n in network.units]
         # activations of every layer, then deltas of the hidden ones
         activations = np.concatenate([[0], np.cumsum(widths)]) * capacity
@@ -188,7 +210,7 @@ class TrainingJob(_Job):
             self._set(sample_weights=sample_weight)
         n_targets = targets.shape[1]
         block_rows = self._block_rows(
-            -(-capacity // n_threads), sum(widths) + sum(widths[1:-1])
+            -(-batch_size // n_threads), sum(widths) + sum(widths[1:-1])
         )
         scratch_size = round_up(
             shape.width**2
@@ -290,7 +312,8 @@ class PredictionJob(_Job):
         n_rows = -(-X.shape[0] // n_threads)
         widths = [round_up(n, shape.lanes) for n in network.units]
         block_rows = self._block_rows(n_rows, 2 * max(widths))
-        buffer = max(widths) * block_rows
+        capacity = self._capacity(block_rows)
+        buffer = max(widths) * capacity
         turns = np.arange(network.n_layers)
         self.layers["inputs"] = turns % 2 * buffer
         self.layers["outputs"] = (turns + 1) % 2 * buffer
@@ -301,7 +324,7 @@ class PredictionJob(_Job):
         self._set(
             **workspace.arrays,
             workspace_size=2 * buffer,
-            capacity=block_rows,
+            capacity=capacity,
             block_rows=block_rows,
             scratch=scratch,
             scratch_size=scratch_size,
