@@ -1,5 +1,7 @@
 """The estimators' parameters: what is valid, and the text that documents them."""
 
+import inspect
+import textwrap
 from numbers import Integral, Real
 
 import numpy as np
@@ -162,7 +164,10 @@ _TEXTS = {
 
 def documented(cls):
     """Fill the shared texts into the docstring of an estimator class."""
-    if cls.__doc__:
-        for name, text in _TEXTS.items():
-            cls.__doc__ = cls.__doc__.replace(f"    %({name})s\n", text)
+    if cls.__doc__:  # Python -OO has none
+        # Python 3.13 strips the indentation of docstrings itself, older ones do not
+        text = inspect.cleandoc(cls.__doc__)
+        for name, shared in _TEXTS.items():
+            text = text.replace(f"%({name})s", textwrap.dedent(shared).rstrip())
+        cls.__doc__ = text
     return cls
