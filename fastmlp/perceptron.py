@@ -25,6 +25,14 @@ from fastmlp.schedules import SCHEDULES
 __all__ = ["MultiLayerPerceptron"]
 
 
+def _missing(what):
+    """What to say of something that only scikit-learn has."""
+    return (
+        f"{what} is not available in this version of fastmlp; "
+        "sklearn.neural_network has it."
+    )
+
+
 class MultiLayerPerceptron(BaseEstimator):
     """Training and prediction; not for use by itself."""
 
@@ -64,6 +72,21 @@ class MultiLayerPerceptron(BaseEstimator):
             not available yet, or if the weights became NaN or infinite.
         """
         return self._fit(X, y, sample_weight)
+
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Not available yet: raises ValueError.
+
+        Parameters
+        ----------
+        X, y, sample_weight, classes : object
+            Not looked at.
+
+        Raises
+        ------
+        ValueError
+            Always.
+        """
+        raise ValueError(_missing("partial_fit"))
 
     def _fit(self, X, y, sample_weight=None, on_epoch=None):
         """`fit`, with a function (epochs done, loss) to call after each epoch."""
@@ -187,10 +210,7 @@ class MultiLayerPerceptron(BaseEstimator):
         elif self.warm_start:
             missing = "warm_start=True"
         if missing:
-            raise ValueError(
-                f"{missing} is not available in this version of fastmlp; "
-                f"sklearn.neural_network has it."
-            )
+            raise ValueError(_missing(missing))
 
     def _remember_task(self, task, binarizer):
         """Keep what labels stand for; nothing is left of an earlier task."""

@@ -453,6 +453,12 @@ def test_what_is_missing_is_refused_by_name(estimator, setting):
         estimator(**setting).fit([[0.0], [1.0]], [0, 1])
 
 
+@pytest.mark.parametrize("estimator", ALL)
+def test_partial_fit_is_refused(estimator):
+    with pytest.raises(ValueError, match="partial_fit is not available"):
+        estimator().partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
+
+
 def test_sparse_input_is_refused():
     from scipy.sparse import csr_matrix
 
