@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import fastmlp
+from fastmlp.events import Events
 
 __all__ = ["Data", "DataError", "Result", "load_csv", "load_named", "run_demo"]
 
@@ -201,6 +202,21 @@ def _fit(name, estimator, split, fit):
     )
 
 
+class _Show(Events):
+    """Moves a progress bar."""
+
+    def __init__(self, progress, task):
+        self._progress = progress
+        self._task = task
+        self._shown = 0.0
+
+    def end(self, epoch, loss):
+        if time.perf_counter() - self._shown > 0.05:  # drawing takes time as well
+            self._shown = time.perf_counter()
+            self._progress.update(self._task, completed=epoch, loss=loss)
+        return False
+
+
 def run_demo(data, *, hidden=(100,), epochs=100, seed=0, console=None):
     """Train fastmlp, then scikit-learn with the same settings, and compare.
 
@@ -251,17 +267,8 @@ def run_demo(data, *, hidden=(100,), epochs=100, seed=0, console=None):
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=epochs, loss=np.nan)
-        shown = 0.0
-
-        def show(epoch, loss):
-            nonlocal shown
-            if time.perf_counter() - shown > 0.05:  # drawing takes time as well
-                shown = time.perf_counter()
-                progress.update(task, completed=epoch, loss=loss)
-
-        ours = _fit(
-            "fastmlp", model, split, lambda X, y: model._fit(X, y, on_epoch=show)
-        )
+        show = _Show(progress, task)
+        ours = _fit("fastmlp", model, split, lambda X, y: model._fit(X, y, events=show))
         progress.update(
             task, completed=ours.n_iter, total=ours.n_iter, loss=model.loss_
         )

@@ -1,7 +1,7 @@
 """The estimators: constructors, tasks, tags, predict and score; no numerics."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils import ClassifierTags, RegressorTags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
@@ -28,7 +28,7 @@ class _ProbabilityMethods:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -44,7 +44,7 @@ class _ProbabilityMethods:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -132,15 +132,46 @@ class MLPClassifier(ClassifierMixin, _ProbabilityMethods, MultiLayerPerceptron):
     def _classifies(self):
         return True
 
-    def _task_of(self, y):
+    def _task_of(self, y, classes, goes_on):
         return "classification"
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on X and y, from where the last call ended.
+
+        The optimizer keeps its state (moments, learning rate) between calls.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that any call will see; needed in the first call.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are invalid, if ``early_stopping`` is set, or if
+            the weights became NaN or infinite.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """Most probable class of each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -229,15 +260,44 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     ):
         self._store(locals())
 
-    def _task_of(self, y):
+    def _task_of(self, y, classes, goes_on):
         return "regression"
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Train for one epoch on X and y, from where the last call ended.
+
+        The optimizer keeps its state (moments, learning rate) between calls.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are invalid, if ``early_stopping`` is set, or if
+            the weights became NaN or infinite.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X):
         """Predicted target of each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -340,9 +400,13 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
         """Whether this is, or before fit passes for, a classifier."""
         return getattr(self, "task_", self.task) != "regression"
 
-    def _task_of(self, y):
+    def _task_of(self, y, classes, goes_on):
         task = self.task
-        if task == "auto":
+        if goes_on and hasattr(self, "task_"):
+            task = self.task_
+        elif task == "auto" and classes is not None:
+            task = "classification"
+        elif task == "auto":
             continuous = type_of_target(y, input_name="y").startswith("continuous")
             task = "regression" if continuous else "classification"
         if self.loss != "auto" and (self.loss == "log_loss") != (
@@ -351,16 +415,47 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
             raise ValueError(f"loss={self.loss!r} does not fit a {task} task")
         return task
 
-    def _remember_task(self, task, binarizer):
-        super()._remember_task(task, binarizer)
-        self.task_ = task
+    def _identity(self, task, binarizer):
+        return {**super()._identity(task, binarizer), "task_": task}
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on X and y, from where the last call ended.
+
+        The optimizer keeps its state (moments, learning rate) between calls.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that any call will see; needed in the first call
+            to classify.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are invalid, if ``early_stopping`` is set, or if
+            the weights became NaN or infinite.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """Most probable class, or predicted number, of each sample.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             The input data.
 
         Returns
@@ -378,7 +473,7 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Test samples.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels or numbers.

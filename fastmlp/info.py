@@ -13,7 +13,7 @@ from rich.table import Table
 
 import fastmlp
 from fastmlp.compilation import cache_directory, cache_size
-from fastmlp.kernels import simd
+from fastmlp.kernels import processor, simd
 from fastmlp.threads import available_threads
 
 __all__ = ["describe", "show_info"]
@@ -29,7 +29,7 @@ def describe():
     dict of str to dict of str to str
         Sections, and in each the names and values of its lines.
     """
-    triple, name, features = simd.features()
+    triple, name, features = processor.features()
     directory = cache_directory()
     modules = (numpy, scipy, sklearn, numba, llvmlite, joblib)
     tiles = {dtype: simd.tile_shape(dtype) for dtype in (numpy.float32, numpy.float64)}

@@ -5,6 +5,7 @@ keeps the kernels inside these arrays.
 """
 
 import numpy as np
+from scipy.sparse import csr_array, issparse
 
 from fastmlp.kernels import passes
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -33,14 +34,64 @@ _CACHE_WAY_BYTES = 4096
 _SCRATCH_GAP = 16
 
 
-def _as_kernel_input(X):
-    """X itself, or a copy if its strides do not count whole, aligned numbers."""
-    X = np.asarray(X)
-    if X.dtype not in (np.float32, np.float64) or not X.dtype.isnative:
-        X = X.astype(np.float64)
-    if not X.flags.aligned or any(stride % X.itemsize for stride in X.strides):
+def _as_kernel_numbers(numbers):
+    """The array itself, or a copy, in native float32 or float64, aligned."""
+    if numbers.dtype not in (np.float32, np.float64) or not numbers.dtype.isnative:
+        return numbers.astype(np.float64)
+    return numbers if numbers.flags.aligned else numbers.copy()
+
+
+def _dense_fields(X):
+    """The fields of `fastmlp.kernels.passes.JOB` that stand for a dense X."""
+    X = _as_kernel_numbers(X)
+    if any(stride % X.itemsize for stride in X.strides):
         X = X.copy()
-    return X
+    return {
+        "X": X,
+        "X_is_double": X.dtype == np.float64,
+        "row_stride": X.strides[0] // X.itemsize,
+        "column_stride": X.strides[1] // X.itemsize,
+    }
+
+
+def _sparse_fields(X):
+    """The fields that stand for a sparse X: no index leads out of its arrays.
+
+    The row starts are a copy, so that this stays true.
+    """
+    n_samples, n_features = X.shape
+    numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
+    indices = np.ascontiguousarray(X.indices, dtype=np.int32)
+    row_starts = np.array(X.indptr, dtype=np.int64)
+    if (
+        len(row_starts) != n_samples + 1
+        or row_starts[0] < 0
+        or np.any(np.diff(row_starts) < 0)
+        or row_starts[-1] > min(len(indices), len(numbers))
+        or X.indices.dtype.itemsize > 4
+        and n_features > np.iinfo(np.int32).max
+        or len(indices)
+        and not 0 <= indices.min() <= indices.max() < n_features
+    ):
+        raise ValueError("X is not a valid matrix in compressed sparse rows")
+    return {
+        "X": numbers,
+        "X_is_double": numbers.dtype == np.float64,
+        "row_starts": row_starts,
+        "column_indices": indices,
+    }
+
+
+def _samples(samples, n_samples):
+    """Indices of samples in an array of their own, checked; all if None."""
+    if samples is None:
+        return np.arange(n_samples, dtype=np.int64)
+    samples = np.array(samples, dtype=np.int64)
+    if samples.ndim != 1 or len(samples) == 0:
+        raise ValueError("samples must be a list of at least one index")
+    if samples.min() < 0 or samples.max() >= n_samples:
+        raise ValueError(f"samples must be indices of {n_samples} rows")
+    return samples
 
 
 class _Job:
@@ -55,7 +106,9 @@ class _Job:
         self.precision = network.dtype.type(0)
         self.layers = network.layers.copy()
         panel_bytes = network.shape.width**2 * network.dtype.itemsize
-        X = _as_kernel_input(X)
+        # the kernels' argument: None means that only dense kernels are needed
+        self.sparse = True if issparse(X) else None
+        X = X.tocsr() if self.sparse else np.asarray(X)
         if X.ndim != 2 or X.shape[1] != network.units[0]:
             raise ValueError(
                 f"X has shape {X.shape}, the network takes {network.units[0]} features"
@@ -68,12 +121,16 @@ class _Job:
             activation=row.code,
             keeps_zero=row.keeps_zero,
             depth=max(1, _PANEL_BYTES // panel_bytes),
-            X=X,
-            X_is_double=X.dtype == np.float64,
             n_samples=X.shape[0],
-            row_stride=X.strides[0] // X.itemsize,
-            column_stride=X.strides[1] // X.itemsize,
+            **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
         )
+
+    def _widths(self):
+        """Columns of the buffers of every layer's activations, padding included."""
+        widths = [round_up(n, self.network.shape.lanes) for n in self.network.units]
+        if self.sparse:
+            widths[0] = 0  # sparse samples are read where they are
+        return widths
 
     def _set(self, **fields):
         """Set fields of the record; of an array, its address."""
@@ -128,11 +185,14 @@ class TrainingJob(_Job):
     ----------
     network : Network
         Trainable, with the moments that the optimizer needs; changed in place.
-    X : ndarray of shape (n_samples, n_features)
-        float32 or float64, any strides; read, never copied as a whole.
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        float32 or float64, any strides; read, never copied as a whole (but converted
+        to compressed sparse rows).
     targets : ndarray of shape (n_samples, n_targets)
         In the network's dtype, C-contiguous; class numbers for ``log_loss``.
     sample_weight : ndarray of shape (n_samples,) or None
+    samples : ndarray of int64, default=None
+        Which of the samples to train on; None for all.
     batch_size : int
         Rows of a step; the last one of an epoch may have fewer.
     activation, loss, optimizer : str
@@ -144,6 +204,8 @@ class TrainingJob(_Job):
 
     Attributes
     ----------
+    n_samples : int
+        Samples that are trained on.
     n_steps : int
         Mini-batches of an epoch.
     order : ndarray of int64 of shape (n_samples,)
@@ -157,6 +219,7 @@ class TrainingJob(_Job):
         targets,
         sample_weight=None,
         *,
+        samples=None,
         batch_size,
         activation,
         loss,
@@ -172,15 +235,15 @@ class TrainingJob(_Job):
                 f"of {optimizer}"
             )
         dtype, shape = network.dtype, network.shape
-        n_samples = X.shape[0]
-        self.n_samples = n_samples
+        n_rows = X.shape[0]
+        self.order = _samples(samples, n_rows)
+        self.n_samples = len(self.order)
         self.batch_size = batch_size
-        self.n_steps = -(-n_samples // batch_size)
+        self.n_steps = -(-self.n_samples // batch_size)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
-        self.order = np.arange(n_samples, dtype=np.int64)
 
         capacity = self._capacity(batch_size)
-        widths = [round_up(n, shape.lanes) for n in network.units]
+        widths = self._widths()
         # activations of every layer, then deltas of the hidden ones
         activations = np.concatenate([[0], np.cumsum(widths)]) * capacity
         deltas = (
@@ -192,15 +255,14 @@ class TrainingJob(_Job):
         self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
 
         targets = np.ascontiguousarray(targets, dtype=dtype)
-        expected = (n_samples, 1 if loss == "log_loss" else network.units[-1])
+        expected = (n_rows, 1 if loss == "log_loss" else network.units[-1])
         if targets.shape != expected:
             raise ValueError(f"targets have shape {targets.shape}, not {expected}")
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
-            if sample_weight.shape != (n_samples,):
+            if sample_weight.shape != (n_rows,):
                 raise ValueError(
-                    f"sample_weight has shape {sample_weight.shape}, "
-                    f"X has {n_samples} rows"
+                    f"sample_weight has shape {sample_weight.shape}, X has {n_rows} rows"
                 )
             # a common factor changes nothing but the share of the penalty; taken
             # out, weights of any size fit the precision
@@ -208,6 +270,9 @@ class TrainingJob(_Job):
             l2 /= factor
             sample_weight = (sample_weight / factor).astype(dtype)
             self._set(sample_weights=sample_weight)
+            total_weight = float(sample_weight[self.order].sum(dtype=np.float64))
+        else:
+            total_weight = self.n_samples
         n_targets = targets.shape[1]
         block_rows = self._block_rows(
             -(-batch_size // n_threads), sum(widths) + sum(widths[1:-1])
@@ -232,7 +297,9 @@ class TrainingJob(_Job):
             capacity=capacity,
             scratch_size=scratch_size,
             block_rows=block_rows,
+            n_samples=self.n_samples,
             order=self.order,
+            total_weight=total_weight,
             targets=targets,
             n_targets=n_targets,
             batch_size=batch_size,
@@ -241,6 +308,19 @@ class TrainingJob(_Job):
             n_penalties=network.arena.arrays["penalties"].size,
             l2=l2,
         )
+        if self.sparse:
+            self._set(**self._entries_of_a_batch())
+
+    def _entries_of_a_batch(self):
+        """Room for the entries of any batch, sorted by feature."""
+        entries_of_rows = np.diff(self._kept["row_starts"])[self.order]
+        n_entries = int(np.sort(entries_of_rows)[-self.batch_size :].sum())
+        return {
+            "feature_starts": np.empty(self.network.units[0] + 2, np.int64),
+            "entry_rows": np.empty(n_entries, np.int32),
+            "entry_values": np.empty(n_entries, self.network.dtype),
+            "n_entries": n_entries,
+        }
 
     def refresh(self):
         """Renew what is derived from the weights, after they were written."""
@@ -279,10 +359,12 @@ class TrainingJob(_Job):
             beta_2_power=decay_2**n_updates,
             loss_sum=0.0,
         )
-        address, precision = self.address, self.precision
+        address, precision, sparse = self.address, self.precision, self.sparse
 
         def steps(thread):
-            passes.train_steps(address, precision, thread, first_step, last_step)
+            passes.train_steps(
+                address, precision, thread, first_step, last_step, sparse
+            )
 
         team.run(steps)
         return float(self._records[0]["loss_sum"])
@@ -294,8 +376,10 @@ class PredictionJob(_Job):
     Parameters
     ----------
     network : Network
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
         float32 or float64, any strides.
+    samples : ndarray of int64, default=None
+        Which of the samples to predict; None for all.
     activation, output_activation : str
         Names of rows in the kernels' tables.
     dtype : dtype, default=None
@@ -305,13 +389,24 @@ class PredictionJob(_Job):
     """
 
     def __init__(
-        self, network, X, *, activation, output_activation, dtype=None, n_threads=1
+        self,
+        network,
+        X,
+        *,
+        samples=None,
+        activation,
+        output_activation,
+        dtype=None,
+        n_threads=1,
     ):
         super().__init__(network, X, activation, n_threads)
-        shape = network.shape
-        n_rows = -(-X.shape[0] // n_threads)
-        widths = [round_up(n, shape.lanes) for n in network.units]
-        block_rows = self._block_rows(n_rows, 2 * max(widths))
+        self.n_samples = X.shape[0]
+        if samples is not None:
+            order = _samples(samples, X.shape[0])
+            self.n_samples = len(order)
+            self._set(order=order, n_samples=self.n_samples)
+        widths = self._widths()
+        block_rows = self._block_rows(-(-self.n_samples // n_threads), 2 * max(widths))
         capacity = self._capacity(block_rows)
         buffer = max(widths) * capacity
         turns = np.arange(network.n_layers)
@@ -338,32 +433,36 @@ class PredictionJob(_Job):
         -------
         ndarray of shape (n_samples, n_outputs)
         """
-        n_samples = int(self._records[0]["n_samples"])
-        outputs = np.empty((n_samples, self.network.units[-1]), self._output_dtype)
+        outputs = np.empty((self.n_samples, self.network.units[-1]), self._output_dtype)
         self._join(team)
         self._set(outputs=outputs)
         output_type = self._output_dtype.type(0)
 
         def predict(thread):
-            passes.predict(self.address, self.precision, output_type, thread)
+            passes.predict(
+                self.address, self.precision, output_type, thread, self.sparse
+            )
 
         team.run(predict)
         return outputs
 
 
-def compile_kernels(precisions=("float32", "float64")):
+def compile_kernels(precisions=("float32", "float64"), *, sparse=False):
     """Compile, or load from the cache, the kernels of the given precisions.
 
     Parameters
     ----------
     precisions : collection of str
         Of "float32" and "float64".
+    sparse : bool, default=False
+        Whether for sparse X, instead of dense X.
     """
     for precision in precisions:
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
-        X = np.zeros((1, 1))
+        y = np.zeros((1, 1))
+        X = csr_array(y) if sparse else y
         training = TrainingJob(
-            network, X, X, batch_size=1, activation="relu", loss="squared_error",
+            network, X, y, batch_size=1, activation="relu", loss="squared_error",
             optimizer="gradient",
         )  # fmt: skip
         with Team(1) as alone:
@@ -371,6 +470,6 @@ def compile_kernels(precisions=("float32", "float64")):
             training.run(alone, 0, 1)
             for dtype in ("float32", "float64"):
                 PredictionJob(
-                    network, X.astype(dtype), activation="relu",
-                    output_activation="identity",
+                    network, X, activation="relu", output_activation="identity",
+                    dtype=dtype,
                 ).run(alone)  # fmt: skip

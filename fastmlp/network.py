@@ -1,11 +1,14 @@
 """A network's numbers: one arena of padded, packed arrays, and views on it."""
 
+import math
+from itertools import pairwise
+
 import numpy as np
 
 from fastmlp.kernels.dense import LAYER
 from fastmlp.kernels.simd import tile_shape
 
-__all__ = ["Arena", "Network", "round_up"]
+__all__ = ["Arena", "Network", "round_up", "units_of"]
 
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
 
@@ -13,6 +16,11 @@ _ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
 def round_up(count, multiple):
     """The smallest multiple that is not less than `count`."""
     return -(-count // multiple) * multiple
+
+
+def units_of(coefs):
+    """Units of every layer, from the weights (fan_in, fan_out) between them."""
+    return [len(coefs[0]), *(np.shape(coef)[1] for coef in coefs)]
 
 
 class Arena:
@@ -116,7 +124,7 @@ class Network:
     @property
     def n_weights(self):
         """Weights of all layers, biases not counted."""
-        return sum(a * b for a, b in zip(self.units, self.units[1:], strict=False))
+        return sum(a * b for a, b in pairwise(self.units))
 
     def _panels(self, layer, array):
         """(first column, last column, view of the panel's rows) of some weights."""
@@ -147,7 +155,7 @@ class Network:
             start = int(layer["biases"])
             flat[start : start + fan_out] = intercept
 
-    def read(self, dtype=None, array="parameters"):
+    def read(self, dtype=None, array="parameters", out=None):
         """Copies of all weights (fan_in, fan_out) and biases (fan_out,).
 
         Parameters
@@ -156,6 +164,8 @@ class Network:
             What to return; None for the network's own.
         array : str, default="parameters"
             Which array of the arena: moments and gradients are laid out alike.
+        out : (list of ndarray, list of ndarray), default=None
+            Arrays to fill; None for new ones.
 
         Returns
         -------
@@ -163,15 +173,27 @@ class Network:
         """
         dtype = self.dtype if dtype is None else dtype
         flat = self.arena.arrays[array]
-        coefs, intercepts = [], []
-        for layer in self.layers:
-            coef = np.empty((int(layer["fan_in"]), int(layer["fan_out"])), dtype)
+        if out is None:
+            out = (
+                [np.empty(shape, dtype) for shape in pairwise(self.units)],
+                [np.empty(n, dtype) for n in self.units[1:]],
+            )
+        for layer, coef, intercept in zip(self.layers, *out, strict=True):
             for first, last, panel in self._panels(layer, flat):
                 coef[:, first:last] = panel
             start = int(layer["biases"])
-            coefs.append(coef)
-            intercepts.append(flat[start : start + coef.shape[1]].astype(dtype))
-        return coefs, intercepts
+            intercept[:] = flat[start : start + len(intercept)]
+        return out
+
+    def split(self, vector):
+        """Views of a vector of all weights, then all biases: (coefs, intercepts)."""
+        shapes = [*pairwise(self.units), *((n,) for n in self.units[1:])]
+        sizes = [math.prod(shape) for shape in shapes]
+        if vector.shape != (sum(sizes),):
+            raise ValueError(f"{sum(sizes)} parameters, got shape {vector.shape}")
+        parts = np.split(vector, np.cumsum(sizes)[:-1])
+        views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
+        return views[: self.n_layers], views[self.n_layers :]
 
     def is_finite(self):
         """Whether all weights and biases are finite."""

@@ -18,6 +18,8 @@ class Constant:
         Exponent of `InverseScaling`; not used by the others.
     """
 
+    name = "constant"
+
     def __init__(self, initial, power=0.5):
         self.initial = float(initial)
         self.power = power
@@ -34,6 +36,8 @@ class Constant:
 class InverseScaling(Constant):
     """rate = initial / (n_seen + 1)**power from the second epoch on."""
 
+    name = "invscaling"
+
     def epoch_ends(self, n_seen):
         self.rate = self.initial / (n_seen + 1) ** self.power
 
@@ -41,6 +45,7 @@ class InverseScaling(Constant):
 class Adaptive(Constant):
     """rate = initial until the loss stops improving, then a fifth of it, ..."""
 
+    name = "adaptive"
     smallest = 1e-6
 
     def stops_on_plateau(self):
@@ -51,4 +56,4 @@ class Adaptive(Constant):
 
 
 #: name -> class
-SCHEDULES = {"constant": Constant, "invscaling": InverseScaling, "adaptive": Adaptive}
+SCHEDULES = {cls.name: cls for cls in (Constant, InverseScaling, Adaptive)}

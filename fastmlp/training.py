@@ -1,58 +1,100 @@
-"""The fit loop: epochs, mini-batches, stopping, history."""
+"""The loop of a stochastic fit: epochs, mini-batches, stopping, history."""
 
 import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastmlp.events import Events
 from fastmlp.threads import Team
 
-__all__ = ["History", "Rates", "Stopping", "run_epoch", "train"]
+__all__ = ["History", "Stopping", "Validation", "run_steps", "train"]
 
 #: Seconds that a kernel may run before Python gets a say (Ctrl-C, progress).
 _CHUNK_SECONDS = 0.1
 
 
 class Stopping:
-    """Decides when the loss has stopped improving, as scikit-learn does.
+    """Decides when a fit has stopped improving, as scikit-learn does.
 
     Parameters
     ----------
     tol : float
-        An epoch improves if its loss is below the best one less `tol`.
+        An epoch improves if its loss is below the best one less `tol`, or its
+        validation score at least the best one plus `tol`.
     patience : float
         Epochs in a row without improvement that are let pass.
+    by_score : bool, default=False
+        Whether what counts is a score, to be high, or a loss, to be low.
+    best : float, default=None
+        The best loss or score so far; None for none.
+    count : int, default=0
+        Epochs without improvement so far.
     """
 
-    def __init__(self, tol, patience):
+    def __init__(self, tol, patience, *, by_score=False, best=None, count=0):
         self.tol = tol
         self.patience = patience
-        self.best_loss = np.inf
-        self.count = 0
+        self.by_score = by_score
+        self.best = best
+        if best is None:
+            self.best = -np.inf if by_score else np.inf
+        self.count = count
 
-    def update(self, loss):
-        """Note the loss of an epoch; returns whether patience is at its end."""
-        self.count = self.count + 1 if loss > self.best_loss - self.tol else 0
-        if loss < self.best_loss:  # not if it is NaN
-            self.best_loss = loss
+    def update(self, value):
+        """Note an epoch's loss or score; returns whether it is the best so far."""
+        if self.by_score:
+            failed, best = value < self.best + self.tol, value > self.best
+        else:
+            failed, best = value > self.best - self.tol, value < self.best
+        self.count = self.count + 1 if failed else 0
+        if best:  # not if it is NaN
+            self.best = value
+        return best
+
+    @property
+    def exhausted(self):
+        """Whether patience is at its end."""
         return self.count > self.patience
 
     @property
     def message(self):
         """What to say when it is."""
+        what = "Validation score" if self.by_score else "Training loss"
         return (
-            f"Training loss did not improve more than tol={self.tol:f}"
+            f"{what} did not improve more than tol={self.tol:f}"
             f" for {self.patience} consecutive epochs."
         )
 
 
-@dataclass
-class Rates:
-    """The optimizer's constants, see `fastmlp.jobs.TrainingJob.run`."""
+class Validation:
+    """Samples that are held out, and the best weights that the score on them saw.
 
-    decay_1: float = 0.0
-    decay_2: float = 0.0
-    epsilon: float = 0.0
+    Parameters
+    ----------
+    job : fastmlp.jobs.PredictionJob
+        Of the network in training, on these samples.
+    score : callable
+        From the outputs of the job, of shape (n_samples, n_outputs), to a float.
+    """
+
+    def __init__(self, job, score):
+        self.job = job
+        self._score = score
+        self._parameters = job.network.arena.arrays["parameters"]
+        self._best = self._parameters.copy()
+
+    def score(self, team):
+        """The score of the network as it is now."""
+        return self._score(self.job.run(team))
+
+    def keep(self):
+        """Remember these weights."""
+        self._best[:] = self._parameters
+
+    def restore(self):
+        """Put back the weights that were kept last (at first: the initial ones)."""
+        self._parameters[:] = self._best
 
 
 @dataclass
@@ -60,14 +102,21 @@ class History:
     """What happened in a fit."""
 
     loss_curve: list = field(default_factory=list)
-    n_updates: int = 0  # steps of the optimizer
-    converged: bool = False  # the loss stopped improving before the last epoch
+    validation_scores: list = field(default_factory=list)
+    finished: bool = False  # before the last epoch: no improvement, or told to stop
     interrupted: bool = False  # by Ctrl-C
     finite: bool = True  # weights and biases
 
 
-def run_epoch(job, team, schedule, rates, history):
-    """All mini-batches of one epoch, in pieces of about `_CHUNK_SECONDS`.
+def run_steps(job, team, rates):
+    """All steps of a job, in pieces of about `_CHUNK_SECONDS`.
+
+    Parameters
+    ----------
+    job : fastmlp.jobs.TrainingJob
+    team : fastmlp.threads.Team
+    rates : callable
+        Gives the keyword arguments of `job.run` from the steps done so far.
 
     Returns
     -------
@@ -80,17 +129,7 @@ def run_epoch(job, team, schedule, rates, history):
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)
         started = time.perf_counter()
-        total += job.run(
-            team,
-            step,
-            end,
-            rate=schedule.rate,
-            decay_1=rates.decay_1,
-            decay_2=rates.decay_2,
-            epsilon=rates.epsilon,
-            n_updates=history.n_updates,
-        )
-        history.n_updates += end - step
+        total += job.run(team, step, end, **rates(step))
         seconds = time.perf_counter() - started
         # a slow machine makes the chunk shorter at once, a fast one longer slowly
         chunk = max(
@@ -101,39 +140,65 @@ def run_epoch(job, team, schedule, rates, history):
     return total / job.n_samples
 
 
+def _run_epoch(job, team, optimizer):
+    done = optimizer.n_updates
+
+    def rates(step):
+        optimizer.n_updates = done + step
+        return optimizer.rates()
+
+    loss = run_steps(job, team, rates)
+    optimizer.n_updates = done + job.n_steps
+    return loss
+
+
+def _shuffler(job, random_state):
+    """A function that shuffles the samples of the job for the next epoch.
+
+    If there is but one batch, its order stays: the same bits for any shuffle, and
+    memory that is read in order.  The draws are made all the same.
+    """
+    order = job.order if job.n_steps > 1 else job.order.copy()
+    return lambda: random_state.shuffle(order)
+
+
 def train(
     job,
+    optimizer,
+    stopping,
     *,
     n_threads,
-    schedule,
-    stopping,
-    rates,
     max_iter,
     shuffle,
     random_state,
-    on_epoch=None,
+    n_seen=0,
+    validation=None,
+    events=None,
     say=None,
 ):
-    """Train a network until its loss stops improving.
+    """Train a network until it stops improving.
 
     Parameters
     ----------
-    job : TrainingJob
+    job : fastmlp.jobs.TrainingJob
         Network, data and buffers.
+    optimizer : fastmlp.optimizer.Optimizer
+        Its schedule and number of updates go on.
+    stopping : Stopping
     n_threads : int
         Threads to run on.
-    schedule : object
-        One of `fastmlp.schedules`.
-    stopping : Stopping
-    rates : Rates
     max_iter : int
         Epochs at most.
     shuffle : bool
         Whether to shuffle the samples before each epoch.
     random_state : numpy.random.RandomState
         Source of the shuffles.
-    on_epoch : callable, default=None
-        Called with the number of epochs done and the loss after each one.
+    n_seen : int, default=0
+        Samples that have been trained on before, for the schedule.
+    validation : Validation, default=None
+        If given, its score decides and its best weights are those of the end.
+    events : fastmlp.events.Events, default=None
+        Is told of epochs and can stop the fit.
     say : callable, default=None
         Called with a line of text for each event, as scikit-learn prints them.
 
@@ -142,30 +207,42 @@ def train(
     History
     """
     history = History()
+    events = events or Events()
     say = say or (lambda line: None)
     job.refresh()
+    mix = _shuffler(job, random_state) if shuffle else lambda: None
     try:
         with Team(n_threads) as team:
             for epoch in range(1, max_iter + 1):
-                if shuffle:
-                    random_state.shuffle(job.order)
-                loss = run_epoch(job, team, schedule, rates, history)
+                events.begin()
+                mix()
+                loss = _run_epoch(job, team, optimizer)
                 history.loss_curve.append(loss)
                 say(f"Iteration {epoch}, loss = {loss:.8f}")
-                if on_epoch is not None:
-                    on_epoch(epoch, loss)
-                if not np.isfinite(loss) and not job.network.is_finite():
-                    break  # nothing can mend the weights: do not waste the time
-                exhausted = stopping.update(loss)
-                schedule.epoch_ends(epoch * job.n_samples)
-                if exhausted:
-                    stops, what = schedule.stops_on_plateau()
+                if validation is None:
+                    stopping.update(loss)
+                else:
+                    score = validation.score(team)
+                    history.validation_scores.append(score)
+                    say(f"Validation score: {score:f}")
+                    if stopping.update(score):
+                        validation.keep()
+                optimizer.schedule.epoch_ends(n_seen + epoch * job.n_samples)
+                if stopping.exhausted:
+                    stops, what = optimizer.schedule.stops_on_plateau()
                     say(f"{stopping.message} {what}")
-                    if stops:
-                        history.converged = True
-                        break
-                    stopping.count = 0
+                    history.finished = stops
+                    if not stops:
+                        stopping.count = 0
+                history.finished |= bool(events.end(epoch, loss))
+                if history.finished:
+                    break
+                if not validation and not np.isfinite(loss):
+                    if not job.network.is_finite():
+                        break  # nothing can mend the weights: do not waste the time
     except KeyboardInterrupt:
         history.interrupted = True
+    if validation is not None:
+        validation.restore()
     history.finite = job.network.is_finite()
     return history

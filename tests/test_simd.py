@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from panels import pack, padded_size, unpack
 
-from fastmlp.kernels import simd
+from fastmlp.kernels import processor, simd
 from fastmlp.kernels.simd import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU, tile_shape
 
 DTYPES = (np.float32, np.float64)
@@ -198,12 +198,12 @@ def test_transpose(dtype):
 
 @numba.njit
 def call_flush():
-    return simd.flush_denormals()
+    return processor.flush_denormals()
 
 
 @numba.njit
 def call_restore(state):
-    simd.restore_denormals(state)
+    processor.restore_denormals(state)
 
 
 @numba.njit
@@ -218,18 +218,20 @@ def test_denormals_are_flushed_and_the_state_restored():
     flushed = add(x)
     call_restore(state)
     assert add(x) == 2e-310
-    if simd.features()[0].startswith(("x86_64", "aarch64", "arm64")):
+    if processor.features()[0].startswith(("x86_64", "aarch64", "arm64")):
         assert flushed == 0
 
 
 @numba.njit
 def call_atomics(numbers):
     counter = simd.pointer(numbers, 0)
-    before = simd.atomic_add(counter, 3)
-    simd.atomic_store(simd.advance(counter, 1), before + 40)
-    simd.pause()
-    simd.yield_processor()
-    return simd.atomic_load(counter) + simd.atomic_load(simd.advance(counter, 1))
+    before = processor.atomic_add(counter, 3)
+    processor.atomic_store(simd.advance(counter, 1), before + 40)
+    processor.pause()
+    processor.yield_processor()
+    return processor.atomic_load(counter) + processor.atomic_load(
+        simd.advance(counter, 1)
+    )
 
 
 def test_atomics():

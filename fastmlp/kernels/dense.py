@@ -33,7 +33,21 @@ from fastmlp.kernels.simd import (
     vector_lanes,
 )
 
-__all__ = ["LAYER", "Panels", "backward", "forward", "layer_at", "update_tiles"]
+__all__ = [
+    "LAYER",
+    "Model",
+    "Panels",
+    "Rule",
+    "activate_panels",
+    "backward",
+    "forward",
+    "layer_at",
+    "panels",
+    "update_biases",
+    "update_tiles",
+    "update_weights",
+    "width_at",
+]
 
 _FIELDS = (
     "fan_in",
@@ -150,13 +164,20 @@ def forward(a, weights, biases, c, first_row, tiles, depth, activation, keeps_ze
 
     activation : code of g; keeps_zero : whether g(0) = 0.
     """
-    like = c.data[0]
     finish = RELU if activation == RELU_CODE else 0
     one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
     _multiply(a, weights, c, biases, one, first_row, tiles, depth, start, finish)
-    if activation == 0 or activation == RELU_CODE:
+    if activation != RELU_CODE:
+        rows = tiles * tile_rows(c.data[0])
+        activate_panels(c, first_row, rows, activation, keeps_zero)
+
+
+@jit
+def activate_panels(c, first_row, rows, activation, keeps_zero):
+    """C <- g(C) for `rows` rows; the padding of C stays zero."""
+    if activation == 0:
         return
-    rows = tiles * tile_rows(like)
+    like = c.data[0]
     for column in range(0, c.columns, panel_width(like)):
         width = width_at(column, c.columns, like)
         panel = advance(c.data, column * c.rows + first_row * width)
@@ -217,6 +238,55 @@ def _sum_of_squares(x, count):
 
 
 @jit
+def update_biases(layer, column, width, model, rule, sums):
+    """The update of the biases of one panel, from the sums of their deltas."""
+    like = sums[0]
+    biases = layer.biases + column
+    update(
+        rule.optimizer,
+        advance(model.parameters, biases),
+        sums,
+        advance(model.first_moment, biases),
+        advance(model.second_moment, biases),
+        width,
+        cast(0, like),
+        rule.scale,
+        rule.rates,
+    )
+
+
+@jit
+def update_weights(layer, column, width, tile, tiles, model, rule, sums):
+    """The update of `tiles` tiles of one panel, from the sums of their gradient.
+
+    Returns a pointer to the new weights.
+    """
+    like = sums[0]
+    mr = tile_rows(like)
+    offset = layer.weights + column * layer.weight_rows + tile * mr * width
+    weights = advance(model.parameters, offset)
+    if rule.l2 > cast(0, like):
+        n_tiles = layer.weight_rows // mr
+        index = layer.penalties + column // panel_width(like) * n_tiles + tile
+        for i in range(tiles):
+            model.penalties[index + i] = _sum_of_squares(
+                advance(weights, i * mr * width), mr * width
+            )
+    update(
+        rule.optimizer,
+        weights,
+        sums,
+        advance(model.first_moment, offset),
+        advance(model.second_moment, offset),
+        tiles * mr * width,
+        rule.l2,
+        rule.scale,
+        rule.rates,
+    )
+    return weights
+
+
+@jit
 def update_tiles(
     layer, column, first_tile, last_tile, model, a, deltas, rows, rule, scratch
 ):
@@ -242,22 +312,9 @@ def update_tiles(
     if first_tile == 0:
         one = advance(scratch, full_width * full_width)
         _sum_products(scratch, vectors, 1, one, 0, 0, d, width, rows)
-        biases = layer.biases + column
-        update(
-            rule.optimizer,
-            advance(model.parameters, biases),
-            scratch,
-            advance(model.first_moment, biases),
-            advance(model.second_moment, biases),
-            width,
-            cast(0, like),
-            rule.scale,
-            rule.rates,
-        )
+        update_biases(layer, column, width, model, rule, scratch)
 
     tile = first_tile
-    panel = layer.weights + column * layer.weight_rows
-    n_tiles = layer.weight_rows // mr
     while tile < last_tile:
         # the tiles whose rows stand in one panel of A
         feature = tile * mr
@@ -266,24 +323,8 @@ def update_tiles(
         tiles = min(last_tile - tile, (a_width + panel_start - feature) // mr)
         a_tile = advance(a.data, panel_start * a.rows + feature - panel_start)
         _sum_products(scratch, vectors, tiles, a_tile, 1, a_width, d, width, rows)
-        offset = panel + feature * width
-        weights = advance(model.parameters, offset)
-        if rule.l2 > cast(0, like):
-            index = layer.penalties + column // full_width * n_tiles + tile
-            for i in range(tiles):
-                model.penalties[index + i] = _sum_of_squares(
-                    advance(weights, i * mr * width), mr * width
-                )
-        update(
-            rule.optimizer,
-            weights,
-            scratch,
-            advance(model.first_moment, offset),
-            advance(model.second_moment, offset),
-            tiles * mr * width,
-            rule.l2,
-            rule.scale,
-            rule.rates,
+        weights = update_weights(
+            layer, column, width, tile, tiles, model, rule, scratch
         )
         if layer.transposed >= 0:
             target = layer.transposed + panel_start * layer.transposed_rows

@@ -33,9 +33,9 @@ def _gradient_of(w, sums, l2, scale):
 
 @jit
 def _store_gradient(w, sums, first, second, count, l2, scale, rates):
-    """first <- g; the weights stay."""
+    """first <- first + g; the weights stay."""
     for i in range(count):
-        first[i] = _gradient_of(w[i], sums[i], l2, scale)
+        first[i] += _gradient_of(w[i], sums[i], l2, scale)
 
 
 @jit
@@ -92,12 +92,12 @@ def adam_rate(rate, beta_1_power, beta_2_power):
     return rate * math.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
 
 
-#: Not an optimizer: writes the gradient where the first moment would be.
+#: Not an optimizer: adds the gradient to what is where the first moment would be.
 GRADIENT_CODE = 0
 ADAM_CODE = 4
 
 _ROWS = (
-    Optimizer("gradient", GRADIENT_CODE, "first = g", 1, _store_gradient),
+    Optimizer("gradient", GRADIENT_CODE, "first += g", 1, _store_gradient),
     Optimizer("sgd", 1, "w -= rate g", 0, _sgd),
     Optimizer("momentum", 2, "v = mu v - rate g; w += v", 1, _momentum),
     Optimizer("nesterov", 3, "v = mu v - rate g; w += mu v - rate g", 1, _nesterov),

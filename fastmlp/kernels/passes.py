@@ -30,23 +30,30 @@ from fastmlp.kernels.dense import (
     width_at,
 )
 from fastmlp.kernels.losses import loss_and_deltas, output_activation
-from fastmlp.kernels.optimizers import ADAM_CODE, adam_rate
-from fastmlp.kernels.simd import (
-    advance,
+from fastmlp.kernels.optimizers import ADAM_CODE, GRADIENT_CODE, adam_rate
+from fastmlp.kernels.processor import (
     atomic_add,
     atomic_load,
     atomic_store,
-    cast,
     flush_denormals,
-    panel_width,
     pause,
+    restore_denormals,
+    yield_processor,
+)
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    panel_width,
     pointer,
     prefetch,
     record_at,
-    restore_denormals,
     tile_rows,
     vector_lanes,
-    yield_processor,
+)
+from fastmlp.kernels.sparse import (
+    sparse_forward,
+    sparse_update_tiles,
+    transpose_batch,
 )
 
 __all__ = ["JOB", "predict", "refresh_transposed", "train_steps"]
@@ -80,7 +87,13 @@ _INTEGERS = (
     "X_is_double",
     "row_stride",  # in elements
     "column_stride",
-    "order",  # address of the samples' indices in the order of the epoch
+    "row_starts",  # of sparse X, see sparse: X is the address of its entries' numbers
+    "column_indices",
+    "feature_starts",  # address of n_features + 2 int64: the batch sorted by feature
+    "entry_rows",  # addresses of n_entries numbers
+    "entry_values",
+    "n_entries",
+    "order",  # address of the samples' indices in the order of the epoch, or 0
     "targets",  # address of n_samples x n_targets numbers
     "n_targets",
     "sample_weights",  # address, or 0
@@ -100,6 +113,7 @@ _FLOATS = (
     "epsilon",
     "beta_1_power",  # beta**t, t the number of updates done before this call
     "beta_2_power",
+    "total_weight",  # of all samples, for the optimizer that only takes the gradient
     "loss_sum",  # result: the sum over steps of (loss of batch) * (rows of batch)
 )
 
@@ -198,10 +212,33 @@ def _gather(job, a, first, last, start, in_order, like):
 
 
 @jit
-def _forward_all(job, workspace, parameters, first_row, tiles):
-    """All layers forward; the last one stays raw outputs."""
+def _first_layer(
+    job, workspace, parameters, first, tiles, start, rows, in_order, like, sparse
+):
+    """The first layer forward: `rows` rows, the samples from position `start` on."""
+    layer = _layer(job, 0)
+    weights = panels(parameters, layer.weights, layer.fan_out, layer.weight_rows)
+    biases = advance(parameters, layer.biases)
+    c = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
+    activation = job.activation if job.n_layers > 1 else 0
+    if sparse is None:
+        a = panels(workspace, layer.inputs, layer.fan_in, job.capacity)
+        _gather(job, a, first, first + rows, start - first, in_order, like)
+        forward(
+            a, weights, biases, c, first, tiles, job.depth, activation, job.keeps_zero
+        )
+    else:
+        sparse_forward(
+            job, weights, biases, c, first, rows, start, in_order, activation,
+            job.keeps_zero,
+        )  # fmt: skip
+
+
+@jit
+def _other_layers(job, workspace, parameters, first_row, tiles):
+    """All layers but the first forward; the last one stays raw outputs."""
     last = job.n_layers - 1
-    for i in range(job.n_layers):
+    for i in range(1, job.n_layers):
         layer = _layer(job, i)
         forward(
             panels(workspace, layer.inputs, layer.fan_in, job.capacity),
@@ -274,7 +311,9 @@ def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows
 
 
 @jit
-def _rows_phase(job, workspace, parameters, transposed, scratch, start, rows, thread):
+def _rows_phase(
+    job, workspace, parameters, transposed, scratch, start, rows, thread, sparse
+):
     """Phase 1: this thread's rows of the batch forward and backward."""
     like = scratch[0]
     mr = tile_rows(like)
@@ -283,13 +322,17 @@ def _rows_phase(job, workspace, parameters, transposed, scratch, start, rows, th
     last_tile = n_tiles * (thread + 1) // job.n_threads
     block_tiles = job.block_rows // mr
     output_layer = _layer(job, job.n_layers - 1)
-    input_layer = _layer(job, 0)
+    if sparse is not None and thread == 0:
+        transpose_batch(job, _layer(job, 0).fan_in, start, rows, like)
     while tile < last_tile:
         tiles = min(block_tiles, last_tile - tile)
         first = tile * mr
-        a = panels(workspace, input_layer.inputs, input_layer.fan_in, job.capacity)
-        _gather(job, a, first, min(first + tiles * mr, rows), start, False, like)
-        _forward_all(job, workspace, parameters, first, tiles)
+        count = min(tiles * mr, rows - first)
+        _first_layer(
+            job, workspace, parameters, first, tiles, start + first, count, False,
+            like, sparse,
+        )  # fmt: skip
+        _other_layers(job, workspace, parameters, first, tiles)
         outputs = panels(
             workspace, output_layer.outputs, output_layer.fan_out, job.capacity
         )
@@ -313,7 +356,7 @@ def _rows_phase(job, workspace, parameters, transposed, scratch, start, rows, th
 
 
 @jit
-def _tiles_phase(job, workspace, model, rule, scratch, rows, thread):
+def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
     """Phase 2: this thread's share of the gradient tiles, summed and applied."""
     like = scratch[0]
     mr = tile_rows(like)
@@ -339,9 +382,16 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread):
             first = min(max((mine_from - done + width - 1) // width, 0), n_tiles)
             last = min(max((mine_to - done + width - 1) // width, 0), n_tiles)
             if first < last:
-                update_tiles(
-                    layer, column, first, last, model, a, deltas, rows, rule, scratch
-                )
+                if sparse is not None and i == 0:
+                    sparse_update_tiles(
+                        job, layer, column, first, last, model, deltas, rows, rule,
+                        scratch,
+                    )  # fmt: skip
+                else:
+                    update_tiles(
+                        layer, column, first, last, model, a, deltas, rows, rule,
+                        scratch,
+                    )  # fmt: skip
             done += n_tiles * width
 
 
@@ -374,14 +424,18 @@ def _sum(numbers, count):
 
 
 @jit(entry=True)
-def train_steps(job_address, precision, thread, first_step, last_step):
+def train_steps(job_address, precision, thread, first_step, last_step, sparse):
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
     All threads of the team make this call at once, with their own number
     `thread`.  The job's loss_sum grows by the sum over batches of
     (mean loss + l2/2 |W|^2 / (weight of the batch)) * (rows of the batch).
+    The optimizer that only takes the gradient adds up that of all samples, and
+    loss_sum grows by the loss of all samples, times their number.
 
     precision : a number of the type, float32 or float64, to compute in.
+    sparse : None if X is dense, else True: kernels that dense input does not need
+        are then not even compiled.
     """
     control = flush_denormals()
     job = _job_at(job_address)
@@ -404,7 +458,14 @@ def train_steps(job_address, precision, thread, first_step, last_step):
     for step in range(first_step, last_step):
         start = step * job.batch_size
         rows = min(job.batch_size, job.n_samples - start)
-        weight = _total_weight(job, start, rows, like)
+        l2 = job.l2
+        if job.optimizer == GRADIENT_CODE:
+            weight = job.total_weight
+            share = job.n_samples
+            l2 = l2 if step == 0 else 0.0
+        else:
+            weight = _total_weight(job, start, rows, like)
+            share = rows
         # a batch without weight has no loss and no gradient
         scale = 1.0 / weight if weight > 0 else 0.0
         rate = job.learning_rate
@@ -420,32 +481,33 @@ def train_steps(job_address, precision, thread, first_step, last_step):
             cast(1.0 - job.decay_1, like),
             cast(1.0 - job.decay_2, like),
         )
-        rule = Rule(job.optimizer, cast(job.l2, like), cast(scale, like), rates)
+        rule = Rule(job.optimizer, cast(l2, like), cast(scale, like), rates)
         _rows_phase(
             job, workspace, model.parameters, model.transposed, outputs_scratch,
-            start, rows, thread,
+            start, rows, thread, sparse,
         )  # fmt: skip
         if not wait_for_team(job):
             break
         if thread == 0:
-            loss_sum += _sum(sample_losses, rows) * rows * scale
-        _tiles_phase(job, workspace, model, rule, scratch, rows, thread)
+            loss_sum += _sum(sample_losses, rows) * share * scale
+        _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse)
         if not wait_for_team(job):
             break
-        if thread == 0 and job.l2 > 0:
+        if thread == 0 and l2 > 0:
             penalty = _sum(model.penalties, job.n_penalties)
-            loss_sum += 0.5 * job.l2 * penalty * rows * scale
+            loss_sum += 0.5 * l2 * penalty * share * scale
     if thread == 0:
         job.loss_sum += loss_sum
     restore_denormals(control)
 
 
 @jit(entry=True)
-def predict(job_address, precision, output_type, thread):
+def predict(job_address, precision, output_type, thread, sparse):
     """Predictions of this thread's share of the samples, into the job's outputs.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
+    sparse : None if X is dense, else True.
     """
     control = flush_denormals()
     job = _job_at(job_address)
@@ -455,9 +517,8 @@ def predict(job_address, precision, output_type, thread):
     workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
     z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
     predictions = pointer(job.outputs, output_type)
-    input_layer = _layer(job, 0)
     output_layer = _layer(job, job.n_layers - 1)
-    a = panels(workspace, input_layer.inputs, input_layer.fan_in, job.capacity)
+    in_order = job.order == 0
     outputs = panels(
         workspace, output_layer.outputs, output_layer.fan_out, job.capacity
     )
@@ -468,9 +529,11 @@ def predict(job_address, precision, output_type, thread):
         rows = min(job.block_rows, last_sample - sample)
         tiles = (rows + mr - 1) // mr
         # the rows that fill up the last tile are never stored
-        _gather(job, a, 0, rows, sample, True, like)
         top = cast(0, tiles)
-        _forward_all(job, workspace, parameters, top, tiles)
+        _first_layer(
+            job, workspace, parameters, top, tiles, sample, rows, in_order, like, sparse
+        )
+        _other_layers(job, workspace, parameters, top, tiles)
         stride = tiles * mr
         _to_output_major(outputs, top, stride, z)
         output_activation(job.output_activation, z, n_outputs, stride)

@@ -1,4 +1,4 @@
-"""Vector micro-kernels, atomics and processor state: the only file with LLVM IR.
+"""Vector micro-kernels: with `fastmlp.kernels.processor` the only file with LLVM IR.
 
 Everything here is a numba *intrinsic*, a function whose machine code we emit
 ourselves.  Generic LLVM vectors are used throughout, so the code is right on
@@ -20,17 +20,15 @@ matrix multiplication" (ACM TOMS 34(3), 2008); the tile shapes follow Low et al.
 "Analytical modeling is enough for high-performance BLIS" (ACM TOMS 43(2), 2016).
 """
 
-import ctypes
-import sys
 from typing import NamedTuple
 
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 from numba.np.numpy_support import from_dtype
+
+from fastmlp.kernels.processor import features
 
 __all__ = [
     "ADD",
@@ -41,41 +39,28 @@ __all__ = [
     "RELU",
     "TileShape",
     "advance",
-    "atomic_add",
-    "atomic_load",
-    "atomic_store",
     "cast",
     "constant",
-    "features",
-    "flush_denormals",
     "fused_multiply_add",
     "panel_width",
-    "pause",
     "pointer",
     "polynomial",
     "prefetch",
     "product",
     "record_at",
-    "restore_denormals",
     "scale_by_power_of_two",
     "split_float",
     "tile_rows",
     "tile_shape",
     "transpose",
     "vector_lanes",
-    "yield_processor",
+    "weighted_sum",
 ]
 
 INT = ir.IntType(64)
 
 
-# --- The processor ---------------------------------------------------------------
-
-
-def features():
-    """The processor as numba compiles for it: (triple, name, set of features)."""
-    triple, name, listed = cpu_target.target_context.codegen().magic_tuple()
-    return triple, name, {f[1:] for f in listed.split(",") if f.startswith("+")}
+# --- The register tile -----------------------------------------------------------------
 
 
 class TileShape(NamedTuple):
@@ -260,6 +245,15 @@ def _multiply_add(builder, a, b, c):
         builder.module, ir.FunctionType(kind, [kind] * 3), name
     )
     return builder.call(function, [a, b, c])
+
+
+def _broadcast(builder, number, lanes):
+    """A vector of `lanes` times `number`."""
+    undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
+    i32 = ir.IntType(32)
+    first = builder.insert_element(undefined, number, i32(0))
+    of_first = ir.Constant(ir.VectorType(i32, lanes), [i32(0)] * lanes)
+    return builder.shuffle_vector(first, undefined, of_first)
 
 
 def _type_name(kind):
@@ -486,17 +480,6 @@ def _tile_function(module, scalar, shape, vectors, rows):
         loaded.align = alignment
         return loaded
 
-    def broadcast(number):
-        first = builder.insert_element(
-            ir.Constant(vector, ir.Undefined), number, ir.IntType(32)(0)
-        )
-        lanes_of_first = ir.Constant(
-            ir.VectorType(ir.IntType(32), lanes), [ir.IntType(32)(0)] * lanes
-        )
-        return builder.shuffle_vector(
-            first, ir.Constant(vector, ir.Undefined), lanes_of_first
-        )
-
     def has(flag):
         return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
 
@@ -588,7 +571,8 @@ def _tile_function(module, scalar, shape, vectors, rows):
     b_vectors = [load(b_row, v * lanes) for v in range(vectors)]
     updated = list(sums)
     for m in range(rows):
-        element = broadcast(builder.load(builder.gep(a_rows[m], [a_offset])))
+        number = builder.load(builder.gep(a_rows[m], [a_offset]))
+        element = _broadcast(builder, number, lanes)
         for v in range(vectors):
             i = m * vectors + v
             updated[i] = _multiply_add(builder, element, b_vectors[v], sums[i])
@@ -698,152 +682,108 @@ def transpose(typing_context, target, target_stride, source, columns):
     return types.void(target, number, source, number), codegen
 
 
-# --- Atomics and waiting -------------------------------------------------------------
+# --- Sparse rows -----------------------------------------------------------------------
 
 
 @intrinsic
-def atomic_load(typing_context, pointer):
-    """The int64 at `pointer`; later reads see what was written before its store."""
+def weighted_sum(
+    typing_context, vectors, output, start, values, indices, count, table, limit
+):
+    """output[j] = start[j] + sum over i of values[i] * table[indices[i], j].
+
+    For j < `vectors` vectors of lanes, i < `count`; `table` has rows of as many
+    numbers.  The values, float32 or float64, are converted to the type of the
+    table.  Sums run in order, one fused multiply-add each.  An index that is not
+    below `limit` (int32, not negative) is read as 0: it can lead nowhere else.
+    """
+    dtype = output.dtype
+    shape = tile_shape(dtype)
+    number = types.int64
+    signature = types.void(
+        number, output, output, values, indices, number, output, number
+    )
 
     def codegen(context, builder, signature, arguments):
-        return builder.load_atomic(arguments[0], ordering="acquire", align=8)
-
-    return types.int64(types.CPointer(types.int64)), codegen
-
-
-@intrinsic
-def atomic_store(typing_context, pointer, value):
-    """Store an int64 so that all that was written before is seen by its readers."""
-
-    def codegen(context, builder, signature, arguments):
-        builder.store_atomic(arguments[1], arguments[0], ordering="release", align=8)
+        scalar = context.get_value_type(dtype)
+        weight = context.get_value_type(values.dtype)
+        vectors, *rest = arguments
+        done = builder.append_basic_block("weighted_sum.done")
+        switch = builder.switch(vectors, done)
+        for count in range(1, shape.vectors + 1):
+            block = builder.append_basic_block(f"weighted_sum.{count}")
+            switch.add_case(INT(count), block)
+            with builder.goto_block(block):
+                function = _sum_function(
+                    builder.module, scalar, weight, shape.lanes, count
+                )
+                builder.call(function, rest)
+                builder.branch(done)
+        builder.position_at_end(done)
         return context.get_dummy_value()
 
-    return types.void(types.CPointer(types.int64), types.int64), codegen
+    return signature, codegen
 
 
-@intrinsic
-def atomic_add(typing_context, pointer, value):
-    """Add to the int64 at `pointer`; returns what it was before."""
+def _sum_function(module, scalar, weight, lanes, vectors):
+    """The LLVM function of `weighted_sum` for one width, made once a module."""
+    kinds = f"{_type_name(scalar)}.{_type_name(weight)}"
+    name = f"fastmlp.weighted_sum.{kinds}.{vectors * lanes}"
+    if name in module.globals:
+        return module.globals[name]
+    ptr, i32 = scalar.as_pointer(), ir.IntType(32)
+    parameters = [ptr, ptr, weight.as_pointer(), i32.as_pointer(), INT, ptr, INT]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
+    function.linkage = "linkonce_odr"
+    function.attributes.add("nounwind")
+    output, start, values, indices, count, table, limit = function.args
+    vector = ir.VectorType(scalar, lanes)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
 
-    def codegen(context, builder, signature, arguments):
-        return builder.atomic_rmw("add", arguments[0], arguments[1], ordering="acq_rel")
+    def places(base):
+        for v in range(vectors):
+            address = builder.gep(base, [INT(v * lanes)])
+            yield builder.bitcast(address, vector.as_pointer())
 
-    return types.int64(types.CPointer(types.int64), types.int64), codegen
+    def load(base):
+        loaded = [builder.load(place) for place in places(base)]
+        for value in loaded:
+            value.align = 4 if isinstance(scalar, ir.FloatType) else 8
+        return loaded
 
-
-def _call(builder, result, name, *arguments):
-    """Call a function of the outside, or of LLVM, by name."""
-    kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    function = cgutils.get_or_insert_function(builder.module, kind, name)
-    return builder.call(function, arguments)
-
-
-def _is_x86(triple):
-    return triple.startswith(("x86_64", "i386", "i686"))
-
-
-def _is_arm64(triple):
-    return triple.startswith(("aarch64", "arm64"))
-
-
-@intrinsic
-def pause(typing_context):
-    """Tell the core that this is a waiting loop (nothing where that is unknown)."""
-
-    def codegen(context, builder, signature, arguments):
-        triple = features()[0]
-        if _is_x86(triple):
-            _call(builder, ir.VoidType(), "llvm.x86.sse2.pause")
-        elif _is_arm64(triple):
-            _call(builder, ir.VoidType(), "llvm.aarch64.hint", ir.IntType(32)(1))
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-def _find_yield():
-    """Address of the system's "let another thread run", or None."""
-    try:
-        if sys.platform == "win32":
-            function = ctypes.windll.kernel32.SwitchToThread
-        else:
-            function = ctypes.CDLL(None).sched_yield
-        return ctypes.cast(function, ctypes.c_void_p).value
-    except (AttributeError, OSError):
-        return None
-
-
-_YIELD = "fastmlp_yield_processor"
-_yield_address = _find_yield()
-if _yield_address is not None:
-    # by name, not as a number in the code: cached code runs in other processes
-    llvmlite.binding.add_symbol(_YIELD, _yield_address)
-
-
-@intrinsic
-def yield_processor(typing_context):
-    """Let the system run another thread on this core."""
-
-    def codegen(context, builder, signature, arguments):
-        if _yield_address is not None:
-            _call(builder, ir.IntType(32), _YIELD)
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-# --- Denormals -----------------------------------------------------------------------
-# Arithmetic on subnormal numbers takes a hundred cycles on most processors.
-
-_X86_FLUSH = 0x8040  # MXCSR: flush-to-zero and denormals-are-zero
-_ARM_FLUSH = 1 << 24  # FPCR: flush-to-zero
-
-
-def _read_control(builder, triple):
-    """The floating-point control state of this thread, as int64."""
-    if _is_x86(triple):
-        slot = cgutils.alloca_once(builder, ir.IntType(32))
-        _call(builder, ir.VoidType(), "llvm.x86.sse.stmxcsr", _as_bytes(builder, slot))
-        return builder.zext(builder.load(slot), INT)
-    if _is_arm64(triple):
-        return _call(builder, INT, "llvm.aarch64.get.fpcr")
-    return INT(0)
-
-
-def _write_control(builder, triple, state):
-    if _is_x86(triple):
-        slot = cgutils.alloca_once(builder, ir.IntType(32))
-        builder.store(builder.trunc(state, ir.IntType(32)), slot)
-        _call(builder, ir.VoidType(), "llvm.x86.sse.ldmxcsr", _as_bytes(builder, slot))
-    elif _is_arm64(triple):
-        _call(builder, ir.VoidType(), "llvm.aarch64.set.fpcr", state)
-
-
-def _as_bytes(builder, slot):
-    return builder.bitcast(slot, ir.IntType(8).as_pointer())
-
-
-@intrinsic
-def flush_denormals(typing_context):
-    """Treat subnormal numbers as zero from here on; returns the state before."""
-
-    def codegen(context, builder, signature, arguments):
-        triple = features()[0]
-        state = _read_control(builder, triple)
-        flag = _X86_FLUSH if _is_x86(triple) else _ARM_FLUSH
-        _write_control(builder, triple, builder.or_(state, INT(flag)))
-        return state
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def restore_denormals(typing_context, state):
-    """Put back the state that `flush_denormals` returned."""
-
-    def codegen(context, builder, signature, arguments):
-        _write_control(builder, features()[0], arguments[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
+    first = load(start)
+    entry = builder.block
+    head, last = (builder.append_basic_block(name) for name in ("entry.i", "store"))
+    builder.cbranch(builder.icmp_signed(">", count, INT(0)), head, last)
+    builder.position_at_end(head)
+    i = builder.phi(INT)
+    i.add_incoming(INT(0), entry)
+    sums = [builder.phi(vector) for _ in first]
+    index = builder.zext(builder.load(builder.gep(indices, [i])), INT)
+    inside = builder.icmp_unsigned("<", index, limit)
+    row = builder.mul(builder.select(inside, index, INT(0)), INT(vectors * lanes))
+    value = builder.load(builder.gep(values, [i]))
+    if weight != scalar:
+        narrow = isinstance(scalar, ir.FloatType)
+        value = (builder.fptrunc if narrow else builder.fpext)(value, scalar)
+    value = _broadcast(builder, value, lanes)
+    terms = load(builder.gep(table, [row]))
+    updated = [
+        _multiply_add(builder, value, term, total)
+        for term, total in zip(terms, sums, strict=True)
+    ]
+    following = builder.add(i, INT(1), flags=["nsw"])
+    i.add_incoming(following, head)
+    for total, before, after in zip(sums, first, updated, strict=True):
+        total.add_incoming(before, entry)
+        total.add_incoming(after, head)
+    builder.cbranch(builder.icmp_signed("<", following, count), head, last)
+    builder.position_at_end(last)
+    results = [builder.phi(vector) for _ in first]
+    for result, before, after in zip(results, first, updated, strict=True):
+        result.add_incoming(before, entry)
+        result.add_incoming(after, head)
+    for place, result in zip(places(output), results, strict=True):
+        stored = builder.store(result, place)
+        stored.align = 4 if isinstance(scalar, ir.FloatType) else 8
+    builder.ret_void()
+    return function

@@ -1,0 +1,66 @@
+"""scikit-learn's callbacks (from its version 1.9 on): what they are told of a fit."""
+
+import sklearn
+from sklearn.utils.fixes import parse_version
+
+from fastmlp.events import Events
+
+__all__ = ["CallbackEvents", "CallbackSupport"]
+
+if parse_version(sklearn.__version__) >= parse_version("1.9"):
+    from sklearn.callback import CallbackSupportMixin as CallbackSupport
+else:
+
+    class CallbackSupport:
+        """Stands for ``sklearn.callback.CallbackSupportMixin``, which is missing."""
+
+
+class CallbackEvents(Events):
+    """Passes the epochs (iterations of 'lbfgs') of a fit on to the callbacks.
+
+    The fit is the root of scikit-learn's tree of tasks, each epoch a child.
+
+    Parameters
+    ----------
+    estimator : object
+        The estimator that is being fitted.
+    X, y, sample_weight : object
+        The data as the user gave them.
+    model : callable
+        Gives the fitted attributes that predict needs, as they are now.
+    task : str, default="epoch"
+        What callbacks shall call a child.
+    """
+
+    def __init__(self, estimator, X, y, sample_weight, model, task="epoch"):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        self._arguments = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
+        self._model = model
+        self._task = task
+        self._child = None
+        # one more child than iterations: 'lbfgs' knows only at an end whether it goes on
+        self._root = estimator._init_callback_context(
+            max_subtasks=estimator.max_iter + (task != "epoch")
+        )
+        self._has_listeners = bool(getattr(estimator, "_skl_callbacks", ()))
+        self._root.call_on_fit_task_begin(**self._arguments)
+
+    def begin(self):
+        if self._has_listeners:
+            self._child = self._root.subcontext(task_name=self._task)
+            self._child.call_on_fit_task_begin(
+                **self._arguments, reconstruction_attributes=self._model
+            )
+
+    def end(self, epoch, loss):
+        child, self._child = self._child, None
+        return child is not None and child.call_on_fit_task_end(
+            **self._arguments, reconstruction_attributes=self._model
+        )
+
+    def close(self):
+        if self._child is not None:  # begun, but nothing came of it
+            self._child.call_on_fit_task_end(estimator=self._arguments["estimator"])
+        self._root.call_on_fit_task_end(
+            **self._arguments, reconstruction_attributes=self._model
+        )

@@ -1,0 +1,183 @@
+"""What is the processor's alone: its name, atomics, waiting, denormal numbers.
+
+Intrinsics in LLVM IR, with a harmless default where an instruction is unknown.
+"""
+
+import ctypes
+import sys
+
+import llvmlite.binding
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+__all__ = [
+    "atomic_add",
+    "atomic_load",
+    "atomic_store",
+    "features",
+    "flush_denormals",
+    "pause",
+    "restore_denormals",
+    "yield_processor",
+]
+
+INT = ir.IntType(64)
+
+
+def features():
+    """The processor as numba compiles for it: (triple, name, set of features)."""
+    triple, name, listed = cpu_target.target_context.codegen().magic_tuple()
+    return triple, name, {f[1:] for f in listed.split(",") if f.startswith("+")}
+
+
+# --- Atomics and waiting -------------------------------------------------------------
+
+
+@intrinsic
+def atomic_load(typing_context, pointer):
+    """The int64 at `pointer`; later reads see what was written before its store."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.load_atomic(arguments[0], ordering="acquire", align=8)
+
+    return types.int64(types.CPointer(types.int64)), codegen
+
+
+@intrinsic
+def atomic_store(typing_context, pointer, value):
+    """Store an int64 so that all that was written before is seen by its readers."""
+
+    def codegen(context, builder, signature, arguments):
+        builder.store_atomic(arguments[1], arguments[0], ordering="release", align=8)
+        return context.get_dummy_value()
+
+    return types.void(types.CPointer(types.int64), types.int64), codegen
+
+
+@intrinsic
+def atomic_add(typing_context, pointer, value):
+    """Add to the int64 at `pointer`; returns what it was before."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.atomic_rmw("add", arguments[0], arguments[1], ordering="acq_rel")
+
+    return types.int64(types.CPointer(types.int64), types.int64), codegen
+
+
+def _call(builder, result, name, *arguments):
+    """Call a function of the outside, or of LLVM, by name."""
+    kind = ir.FunctionType(result, [argument.type for argument in arguments])
+    function = cgutils.get_or_insert_function(builder.module, kind, name)
+    return builder.call(function, arguments)
+
+
+def _is_x86(triple):
+    return triple.startswith(("x86_64", "i386", "i686"))
+
+
+def _is_arm64(triple):
+    return triple.startswith(("aarch64", "arm64"))
+
+
+@intrinsic
+def pause(typing_context):
+    """Tell the core that this is a waiting loop (nothing where that is unknown)."""
+
+    def codegen(context, builder, signature, arguments):
+        triple = features()[0]
+        if _is_x86(triple):
+            _call(builder, ir.VoidType(), "llvm.x86.sse2.pause")
+        elif _is_arm64(triple):
+            _call(builder, ir.VoidType(), "llvm.aarch64.hint", ir.IntType(32)(1))
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def _find_yield():
+    """Address of the system's "let another thread run", or None."""
+    try:
+        if sys.platform == "win32":
+            function = ctypes.windll.kernel32.SwitchToThread
+        else:
+            function = ctypes.CDLL(None).sched_yield
+        return ctypes.cast(function, ctypes.c_void_p).value
+    except (AttributeError, OSError):
+        return None
+
+
+_YIELD = "fastmlp_yield_processor"
+_yield_address = _find_yield()
+if _yield_address is not None:
+    # by name, not as a number in the code: cached code runs in other processes
+    llvmlite.binding.add_symbol(_YIELD, _yield_address)
+
+
+@intrinsic
+def yield_processor(typing_context):
+    """Let the system run another thread on this core."""
+
+    def codegen(context, builder, signature, arguments):
+        if _yield_address is not None:
+            _call(builder, ir.IntType(32), _YIELD)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+# --- Denormals -----------------------------------------------------------------------
+# Arithmetic on subnormal numbers takes a hundred cycles on most processors.
+
+_X86_FLUSH = 0x8040  # MXCSR: flush-to-zero and denormals-are-zero
+_ARM_FLUSH = 1 << 24  # FPCR: flush-to-zero
+
+
+def _read_control(builder, triple):
+    """The floating-point control state of this thread, as int64."""
+    if _is_x86(triple):
+        slot = cgutils.alloca_once(builder, ir.IntType(32))
+        _call(builder, ir.VoidType(), "llvm.x86.sse.stmxcsr", _as_bytes(builder, slot))
+        return builder.zext(builder.load(slot), INT)
+    if _is_arm64(triple):
+        return _call(builder, INT, "llvm.aarch64.get.fpcr")
+    return INT(0)
+
+
+def _write_control(builder, triple, state):
+    if _is_x86(triple):
+        slot = cgutils.alloca_once(builder, ir.IntType(32))
+        builder.store(builder.trunc(state, ir.IntType(32)), slot)
+        _call(builder, ir.VoidType(), "llvm.x86.sse.ldmxcsr", _as_bytes(builder, slot))
+    elif _is_arm64(triple):
+        _call(builder, ir.VoidType(), "llvm.aarch64.set.fpcr", state)
+
+
+def _as_bytes(builder, slot):
+    return builder.bitcast(slot, ir.IntType(8).as_pointer())
+
+
+@intrinsic
+def flush_denormals(typing_context):
+    """Treat subnormal numbers as zero from here on; returns the state before."""
+
+    def codegen(context, builder, signature, arguments):
+        triple = features()[0]
+        state = _read_control(builder, triple)
+        flag = _X86_FLUSH if _is_x86(triple) else _ARM_FLUSH
+        _write_control(builder, triple, builder.or_(state, INT(flag)))
+        return state
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def restore_denormals(typing_context, state):
+    """Put back the state that `flush_denormals` returned."""
+
+    def codegen(context, builder, signature, arguments):
+        _write_control(builder, features()[0], arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen

@@ -1,0 +1,161 @@
+"""The first layer of a network whose input is sparse: O(non-zeros x units).
+
+X is in compressed sparse rows: the entries of sample s are ``row_starts[s]`` to
+``row_starts[s + 1]``, each a column index and a number.  With X_B the rows of a
+batch, W the weights, b the biases and D the deltas:
+
+    forward     Z = X_B W + b     sums of rows of W, one for each entry of a sample
+    gradient    dW = X_B^T D      sums of rows of D, one for each entry of a feature
+
+For the second the entries of the batch are sorted by feature first.  Entries of a
+sample that come in the order of their columns are summed in the same order as in the
+dense kernels, where zeros add nothing: same bits (of gradients, for batches of up to
+256 rows, which the dense kernels sum in one block).
+"""
+
+import numpy as np
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.dense import (
+    activate_panels,
+    update_biases,
+    update_weights,
+    width_at,
+)
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    panel_width,
+    pointer,
+    tile_rows,
+    vector_lanes,
+    weighted_sum,
+)
+
+__all__ = ["sparse_forward", "sparse_update_tiles", "transpose_batch"]
+
+
+@jit
+def _sample_at(job, position, in_order):
+    return position if in_order else pointer(job.order, 0)[position]
+
+
+@jit
+def sparse_forward(
+    job, weights, biases, c, first_row, rows, start, in_order, activation, keeps_zero
+):
+    """C = g(X_B W + b) for `rows` rows of C from `first_row` on.
+
+    start : position of the sample that belongs to `first_row`.
+    in_order : whether positions are samples, or places in the epoch's order.
+    """
+    like = c.data[0]
+    lanes = vector_lanes(like)
+    row_starts = pointer(job.row_starts, 0)
+    column_indices = pointer(job.column_indices, np.int32(0))
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        table = advance(weights.data, column * weights.rows)
+        bias = advance(biases, column)
+        for r in range(rows):
+            sample = _sample_at(job, start + r, in_order)
+            begin = row_starts[sample]
+            count = row_starts[sample + 1] - begin
+            to = advance(c.data, column * c.rows + (first_row + r) * width)
+            indices = advance(column_indices, begin)
+            if job.X_is_double:
+                numbers = advance(pointer(job.X, np.float64(0)), begin)
+                weighted_sum(
+                    width // lanes, to, bias, numbers, indices, count, table,
+                    weights.rows,
+                )  # fmt: skip
+            else:
+                numbers = advance(pointer(job.X, np.float32(0)), begin)
+                weighted_sum(
+                    width // lanes, to, bias, numbers, indices, count, table,
+                    weights.rows,
+                )  # fmt: skip
+    activate_panels(c, first_row, rows, activation, keeps_zero)
+
+
+@jit
+def transpose_batch(job, n_features, start, rows, like):
+    """Sort the entries of a batch by feature, and within a feature by row.
+
+    Those of feature k are then ``feature_starts[k]`` to ``feature_starts[k + 1]`` of
+    ``entry_rows`` and ``entry_values``.
+    """
+    row_starts = pointer(job.row_starts, 0)
+    column_indices = pointer(job.column_indices, np.int32(0))
+    singles = pointer(job.X, np.float32(0))
+    doubles = pointer(job.X, np.float64(0))
+    # places[k] is where the next entry of feature k goes, feature_starts[k + 1] at last
+    feature_starts = pointer(job.feature_starts, 0)
+    places = advance(feature_starts, 1)
+    entry_rows = pointer(job.entry_rows, np.int32(0))
+    entry_values = pointer(job.entry_values, like)
+    for k in range(n_features + 2):
+        feature_starts[k] = 0
+    for r in range(rows):
+        sample = _sample_at(job, start + r, False)
+        for i in range(row_starts[sample], row_starts[sample + 1]):
+            # indices are checked before they get here; nothing may go astray even if
+            # somebody changes them meanwhile
+            k = min(max(np.int64(column_indices[i]), 0), n_features - 1)
+            places[k + 1] += 1
+    for k in range(n_features):
+        places[k + 1] += places[k]
+    for r in range(rows):
+        sample = _sample_at(job, start + r, False)
+        for i in range(row_starts[sample], row_starts[sample + 1]):
+            k = min(max(np.int64(column_indices[i]), 0), n_features - 1)
+            place = min(places[k], job.n_entries - 1)
+            places[k] = place + 1
+            entry_rows[place] = np.int32(r)
+            if job.X_is_double:
+                entry_values[place] = cast(doubles[i], like)
+            else:
+                entry_values[place] = cast(singles[i], like)
+
+
+@jit
+def sparse_update_tiles(
+    job, layer, column, first_tile, last_tile, model, deltas, rows, rule, scratch
+):
+    """`fastmlp.kernels.dense.update_tiles` for the first layer and a sparse batch."""
+    like = deltas.data[0]
+    full_width = panel_width(like)
+    mr = tile_rows(like)
+    width = width_at(column, layer.fan_out, like)
+    vectors = width // vector_lanes(like)
+    d = advance(deltas.data, column * deltas.rows)
+    feature_starts = pointer(job.feature_starts, 0)
+    entry_rows = pointer(job.entry_rows, np.int32(0))
+    entry_values = pointer(job.entry_values, like)
+    zero = cast(0, like)
+
+    if first_tile == 0:
+        for j in range(width):
+            scratch[j] = zero
+        for r in range(rows):
+            for j in range(width):
+                scratch[j] += d[r * width + j]
+        update_biases(layer, column, width, model, rule, scratch)
+
+    tile = first_tile
+    tiles_at_once = full_width // mr
+    while tile < last_tile:
+        tiles = min(last_tile - tile, tiles_at_once)
+        for i in range(tiles * mr * width):
+            scratch[i] = zero
+        first = tile * mr
+        for k in range(first, min(first + tiles * mr, layer.fan_in)):
+            begin, end = feature_starts[k], feature_starts[k + 1]
+            if begin < end:
+                sums = advance(scratch, (k - first) * width)
+                weighted_sum(
+                    vectors, sums, sums, advance(entry_values, begin),
+                    advance(entry_rows, begin), end - begin, d, rows,
+                )  # fmt: skip
+        update_weights(layer, column, width, tile, tiles, model, rule, scratch)
+        tile += tiles

@@ -1,0 +1,110 @@
+"""The solver 'lbfgs': scipy's L-BFGS-B over the loss of all samples at once.
+
+The samples pass through the network in pieces, so the memory for activations does
+not grow with their number; the kernels add the gradients of the pieces up.
+"""
+
+import numpy as np
+import scipy
+from scipy.optimize import OptimizeResult, minimize
+
+from fastmlp.events import Events
+from fastmlp.threads import Team
+from fastmlp.training import run_steps
+
+__all__ = ["minimize_loss", "rows_of_a_piece"]
+
+#: Bytes of activations and deltas that a piece may take, and bounds on its rows:
+#: each piece costs two barriers and a pass over the gradient.
+_PIECE_BYTES = 4 * 1024 * 1024
+_LEAST_ROWS, _MOST_ROWS = 256, 4096
+
+
+def rows_of_a_piece(network, n_samples):
+    """Samples that pass through the network together."""
+    numbers = 2 * sum(network.units) * network.dtype.itemsize
+    return min(n_samples, max(_LEAST_ROWS, min(_MOST_ROWS, _PIECE_BYTES // numbers)))
+
+
+class _Objective:
+    """x -> (loss, gradient) of the network whose parameters are the vector x."""
+
+    def __init__(self, job, team):
+        self._job = job
+        self._team = team
+        self._gradient = job.network.arena.arrays["first_moment"]
+
+    def __call__(self, x):
+        job, network = self._job, self._job.network
+        network.write(*network.split(x))
+        job.refresh()
+        self._gradient[:] = 0
+        loss = run_steps(job, self._team, lambda step: {})
+        gradient = np.empty(len(x))
+        network.read(array="first_moment", out=network.split(gradient))
+        return loss, gradient
+
+
+def minimize_loss(
+    job, *, n_threads, max_iter, max_fun, tol, verbose=False, events=None
+):
+    """Minimise the loss of a job over the parameters of its network.
+
+    Parameters
+    ----------
+    job : fastmlp.jobs.TrainingJob
+        Made for the optimizer ``gradient``; its network holds the initial weights,
+        and in the end the best ones.
+    n_threads : int
+    max_iter, max_fun : int
+        Iterations, and evaluations of the loss, at most.
+    tol : float
+        Where the largest element of the (projected) gradient is below, it ends.
+    verbose : bool, default=False
+        Whether scipy prints what it does (scipy before 1.15).
+    events : fastmlp.events.Events, default=None
+        Is told of iterations and can stop the fit.
+
+    Returns
+    -------
+    result : scipy.optimize.OptimizeResult
+        ``status`` is -1 if it was interrupted (Ctrl-C), 99 if `events` stopped it.
+
+    References
+    ----------
+    Byrd, Lu, Nocedal and Zhu, "A limited memory algorithm for bound constrained
+    optimization", SIAM Journal on Scientific Computing 16 (1995).
+    """
+    network = job.network
+    events = events or Events()
+    start = np.concatenate([a.ravel() for part in network.read() for a in part])
+    last = OptimizeResult(x=start.astype(np.float64), fun=np.inf, nit=0, status=-1)
+
+    def iteration_ends(intermediate_result):
+        x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)
+        last.update(x=x, fun=loss, nit=last.nit + 1)
+        # the network may hold another point, which was tried and not taken
+        network.write(*network.split(x))
+        if events.end(last.nit, loss):
+            raise StopIteration
+        events.begin()
+
+    options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
+    if _before_scipy_1_15():
+        options["iprint"] = 1 if verbose else -1
+    try:
+        with Team(n_threads) as team:
+            events.begin()
+            result = minimize(
+                _Objective(job, team), last.x, method="L-BFGS-B", jac=True,
+                callback=iteration_ends, options=options,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        result = last
+    network.write(*network.split(result.x))
+    return result
+
+
+def _before_scipy_1_15():
+    major, minor = scipy.__version__.split(".")[:2]
+    return (int(major), int(minor)) < (1, 15)
