@@ -2,12 +2,20 @@
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["MLPClassifier", "MLPEstimator", "MLPRegressor", "__version__", "warmup"]
+__all__ = [
+    "MLPClassifier",
+    "MLPEstimator",
+    "MLPRegressor",
+    "__version__",
+    "from_sklearn",
+    "warmup",
+]
 
+from fastmlp.conversion import from_sklearn
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 
 
-def warmup(precisions=("float32", "float64")):
+def warmup(precisions=("float32", "float64"), *, sparse=False):
     """Compile all kernels now, or load them from the disk cache.
 
     Without it, the first fit and the first predict do that: a few seconds, once
@@ -18,7 +26,9 @@ def warmup(precisions=("float32", "float64")):
     ----------
     precisions : collection of {"float32", "float64"}, default=both
         What estimators will compute in: float32 by default, float64 with
-        ``precision="float64"``.
+        ``solver="lbfgs"`` or ``precision="float64"``.
+    sparse : bool, default=False
+        Whether for sparse X, which has kernels of its own, instead of dense X.
 
     Raises
     ------
@@ -38,4 +48,4 @@ def warmup(precisions=("float32", "float64")):
         )
     from fastmlp.jobs import compile_kernels
 
-    compile_kernels(precisions)
+    compile_kernels(precisions, sparse=sparse)

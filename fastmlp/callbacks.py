@@ -38,7 +38,7 @@ class CallbackEvents(Events):
         self._model = model
         self._task = task
         self._child = None
-        # one more child than iterations: 'lbfgs' knows only at an end whether it goes on
+        # 'lbfgs' only knows that it goes on when an iteration has ended: one more
         self._root = estimator._init_callback_context(
             max_subtasks=estimator.max_iter + (task != "epoch")
         )

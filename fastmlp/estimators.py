@@ -132,6 +132,9 @@ class MLPClassifier(ClassifierMixin, _ProbabilityMethods, MultiLayerPerceptron):
     def _classifies(self):
         return True
 
+    def _declared_task(self):
+        return "classification"
+
     def _task_of(self, y, classes, goes_on):
         return "classification"
 
@@ -259,6 +262,9 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         n_jobs=None,
     ):
         self._store(locals())
+
+    def _declared_task(self):
+        return "regression"
 
     def _task_of(self, y, classes, goes_on):
         return "regression"
@@ -396,6 +402,9 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
     ):
         self._store(locals())
 
+    def _declared_task(self):
+        return self.task
+
     def _classifies(self):
         """Whether this is, or before fit passes for, a classifier."""
         return getattr(self, "task_", self.task) != "regression"
@@ -407,7 +416,9 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
         elif task == "auto" and classes is not None:
             task = "classification"
         elif task == "auto":
-            continuous = type_of_target(y, input_name="y").startswith("continuous")
+            with np.errstate(invalid="ignore"):  # it tries y as integers
+                kind = type_of_target(y, input_name="y")
+            continuous = kind.startswith("continuous")
             task = "regression" if continuous else "classification"
         if self.loss != "auto" and (self.loss == "log_loss") != (
             task == "classification"

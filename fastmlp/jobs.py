@@ -63,15 +63,14 @@ def _sparse_fields(X):
     numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
     indices = np.ascontiguousarray(X.indices, dtype=np.int32)
     row_starts = np.array(X.indptr, dtype=np.int64)
+    used = X.indices[: row_starts[-1]]
     if (
         len(row_starts) != n_samples + 1
         or row_starts[0] < 0
         or np.any(np.diff(row_starts) < 0)
         or row_starts[-1] > min(len(indices), len(numbers))
-        or X.indices.dtype.itemsize > 4
-        and n_features > np.iinfo(np.int32).max
-        or len(indices)
-        and not 0 <= indices.min() <= indices.max() < n_features
+        or n_features > np.iinfo(np.int32).max
+        or (len(used) and not 0 <= used.min() <= used.max() < n_features)
     ):
         raise ValueError("X is not a valid matrix in compressed sparse rows")
     return {
@@ -262,7 +261,8 @@ class TrainingJob(_Job):
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
             if sample_weight.shape != (n_rows,):
                 raise ValueError(
-                    f"sample_weight has shape {sample_weight.shape}, X has {n_rows} rows"
+                    f"sample_weight has shape {sample_weight.shape}, "
+                    f"X has {n_rows} rows"
                 )
             # a common factor changes nothing but the share of the penalty; taken
             # out, weights of any size fit the precision

@@ -201,6 +201,27 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         """The state of the optimizer to look at: ``learning_rate`` and more."""
         return SimpleNamespace(**self._optimizer_state)
 
+    def to_sklearn(self):
+        """The same model, fitted or not, as an estimator of scikit-learn.
+
+        Its parameters are the same (scikit-learn has no `precision` and `n_jobs`), and
+        so are the fitted attributes and the state of the optimizer; no array is
+        shared. See `fastmlp.from_sklearn` for the way back.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or sklearn.neural_network.MLPRegressor
+            The model, to predict, train further or pickle without fastmlp.
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn has no such model: ``task='auto'`` before fit.
+        """
+        from fastmlp.conversion import to_sklearn
+
+        return to_sklearn(self)
+
     # --- prediction ---------------------------------------------------------------
 
     def _outputs(self, X):

@@ -237,9 +237,9 @@ def train(
                 history.finished |= bool(events.end(epoch, loss))
                 if history.finished:
                     break
-                if not validation and not np.isfinite(loss):
-                    if not job.network.is_finite():
-                        break  # nothing can mend the weights: do not waste the time
+                lost = not np.isfinite(loss) and not job.network.is_finite()
+                if lost and validation is None:
+                    break  # nothing can mend the weights: do not waste the time
     except KeyboardInterrupt:
         history.interrupted = True
     if validation is not None:

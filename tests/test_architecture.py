@@ -51,7 +51,7 @@ OWNERS = {
         "parameters",
         "perceptron",
         "targets",
-    },  # fmt: skip
+    },
     "rich": {"demo", "info", "__main__"},
 }
 

@@ -1,0 +1,209 @@
+"""Models from scikit-learn and back, with all that they have learnt."""
+
+import inspect
+
+import numpy as np
+from sklearn import neural_network
+from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
+
+__all__ = ["from_sklearn", "to_sklearn"]
+
+#: Fitted attributes that mean the same on both sides, and are plain values.
+_SHARED = (
+    "n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "loss_",
+    "best_loss_", "best_validation_score_", "_no_improvement_count",
+    "n_features_in_", "feature_names_in_", "classes_", "_label_binarizer",
+)  # fmt: skip
+#: Lists that would otherwise be shared by both models.
+_COPIED = ("coefs_", "intercepts_", "loss_curve_", "validation_scores_")
+
+
+def from_sklearn(model, *, precision=None, n_jobs=None):
+    """The same model, fitted or not, as an estimator of fastmlp.
+
+    Parameters
+    ----------
+    model : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Is not changed, and shares no array with the result.
+    precision : {'auto', 'float32', 'float64'}, default=None
+        The parameter of the result. None is the precision that the model was fitted
+        in, so that predictions and further training are the same to rounding (if it
+        is not fitted: 'auto').
+    n_jobs : int, default=None
+        The parameter of the result.
+
+    Returns
+    -------
+    fastmlp.MLPClassifier or fastmlp.MLPRegressor
+        With the parameters, the fitted attributes and the state of the optimizer.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no multi-layer perceptron of scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> import fastmlp
+    >>> X, y = load_iris(return_X_y=True)
+    >>> theirs = MLPClassifier(max_iter=300, random_state=0, tol=0.01).fit(X, y)
+    >>> ours = fastmlp.from_sklearn(theirs)
+    >>> abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12
+    True
+    """
+    from fastmlp import estimators
+
+    for name in ("MLPClassifier", "MLPRegressor"):
+        if isinstance(model, getattr(neural_network, name)):
+            cls = getattr(estimators, name)
+            break
+    else:
+        raise TypeError(
+            "from_sklearn takes an MLPClassifier or MLPRegressor of scikit-learn, "
+            f"not {type(model).__name__}"
+        )
+    fitted = hasattr(model, "coefs_")
+    if precision is None:
+        precision = model.coefs_[0].dtype.name if fitted else "auto"
+    known = inspect.signature(cls).parameters
+    parameters = {k: v for k, v in model.get_params().items() if k in known}
+    ours = cls(**parameters, precision=precision, n_jobs=n_jobs)
+    if fitted:
+        _copy_fitted(model, ours)
+        ours.precision_ = ours._precision()
+        optimizer = vars(model).get("_optimizer")
+        if optimizer is not None:
+            ours._optimizer_state = _state_from(optimizer, len(model.coefs_))
+    return ours
+
+
+def to_sklearn(model):
+    """The same model, fitted or not, as scikit-learn's; see the method of estimators.
+
+    Parameters
+    ----------
+    model : fastmlp.MLPClassifier, MLPRegressor or MLPEstimator
+
+    Returns
+    -------
+    sklearn.neural_network.MLPClassifier or MLPRegressor
+
+    Raises
+    ------
+    ValueError
+        If scikit-learn has no such model.
+    """
+    task = getattr(model, "task_", model._declared_task())
+    if task == "auto":
+        raise ValueError(
+            "task='auto' decides in fit which of scikit-learn's estimators this is: "
+            "fit it first, or set the task"
+        )
+    name = "MLPClassifier" if task == "classification" else "MLPRegressor"
+    cls = getattr(neural_network, name)
+    known = inspect.signature(cls).parameters
+    parameters = model.get_params()
+    if parameters.get("loss") == "auto":
+        del parameters["loss"]
+    if "loss" not in known and parameters.get("loss") == "poisson":
+        raise ValueError("this version of scikit-learn has no loss='poisson'")
+    theirs = cls(**{k: v for k, v in parameters.items() if k in known})
+    if hasattr(model, "coefs_"):
+        _copy_fitted(model, theirs)
+        theirs._best_coefs = [coef.copy() for coef in theirs.coefs_]
+        theirs._best_intercepts = [part.copy() for part in theirs.intercepts_]
+        state = getattr(model, "_optimizer_state", None)
+        if state is not None:
+            theirs._optimizer = _optimizer_from(state, theirs)
+    return theirs
+
+
+def _copy_fitted(source, target):
+    for name in _SHARED:
+        if hasattr(source, name):
+            setattr(target, name, getattr(source, name))
+    for name in _COPIED:
+        value = getattr(source, name, None)
+        if isinstance(value, list):
+            value = [np.copy(v) if isinstance(v, np.ndarray) else v for v in value]
+        if hasattr(source, name):
+            setattr(target, name, value)
+
+
+def _state_from(optimizer, n_layers):
+    """`fastmlp.optimizer.Optimizer.state` of an optimizer of scikit-learn."""
+
+    def split(arrays):
+        copies = [np.copy(array) for array in arrays]
+        return copies[:n_layers], copies[n_layers:]
+
+    if isinstance(optimizer, AdamOptimizer):
+        return {
+            "name": "adam",
+            "schedule": "constant",
+            "learning_rate_init": optimizer.learning_rate_init,
+            "power_t": 0.5,
+            "learning_rate": optimizer.learning_rate_init,
+            "decay_1": optimizer.beta_1,
+            "decay_2": optimizer.beta_2,
+            "epsilon": optimizer.epsilon,
+            "n_updates": optimizer.t,
+            "first_moment": split(optimizer.ms),
+            "second_moment": split(optimizer.vs),
+        }
+    momentum = optimizer.momentum
+    state = {
+        "name": "nesterov" if optimizer.nesterov else "momentum",
+        "schedule": optimizer.lr_schedule,
+        "learning_rate_init": optimizer.learning_rate_init,
+        "power_t": optimizer.power_t,
+        "learning_rate": optimizer.learning_rate,
+        "decay_1": momentum,
+        "decay_2": 0.0,
+        "epsilon": 0.0,
+        "n_updates": 0,  # only Adam asks for it
+        "first_moment": split(optimizer.velocities),
+    }
+    if momentum == 0:
+        state["name"] = "sgd"
+        del state["first_moment"]
+    return state
+
+
+def _optimizer_from(state, model):
+    """The inverse of `_state_from`, for a model of scikit-learn."""
+    parameters = model.coefs_ + model.intercepts_
+
+    def join(name):
+        coefs, intercepts = state[name]
+        return [
+            part.astype(parameter.dtype)
+            for part, parameter in zip([*coefs, *intercepts], parameters, strict=True)
+        ]
+
+    if state["name"] == "adam":
+        optimizer = AdamOptimizer(
+            parameters,
+            state["learning_rate_init"],
+            state["decay_1"],
+            state["decay_2"],
+            state["epsilon"],
+        )
+        optimizer.t = state["n_updates"]
+        optimizer.ms, optimizer.vs = join("first_moment"), join("second_moment")
+        return optimizer
+    optimizer = SGDOptimizer(
+        parameters,
+        state["learning_rate_init"],
+        state["schedule"],
+        state["decay_1"],
+        model.nesterovs_momentum,
+        state["power_t"],
+    )
+    optimizer.learning_rate = state["learning_rate"]
+    if "first_moment" in state:
+        optimizer.nesterov = state["name"] == "nesterov"
+        optimizer.velocities = join("first_moment")
+    return optimizer

@@ -1,0 +1,37 @@
+"""scikit-learn's common checks, over all three estimators and over solvers."""
+
+from sklearn.base import is_regressor
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+
+ESTIMATORS = [
+    *(cls(solver=solver, max_iter=100) for cls in (MLPClassifier, MLPRegressor)
+      for solver in ("adam", "sgd", "lbfgs")),
+    *(MLPEstimator(solver=solver, task=task, max_iter=100)
+      for task in ("auto", "classification", "regression")
+      for solver in ("adam", "lbfgs")),
+    MLPClassifier((), solver="lbfgs", n_jobs=2, max_iter=100),
+]  # fmt: skip
+
+
+def expected_failures(estimator):
+    """What scikit-learn itself expects to fail, and what task="auto" is for."""
+    failures = {}
+    if estimator.solver != "lbfgs":
+        reason = "mini-batches of repeated samples differ from those of weighted ones"
+        for data in ("dense", "sparse"):
+            name = f"check_sample_weight_equivalence_on_{data}_data"
+            failures[name] = reason
+    if getattr(estimator, "task", None) == "auto":
+        failures["check_classifiers_regression_target"] = "it learns the regression"
+    return failures
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def test_common_check(estimator, check):
+    check(estimator)
+
+
+def test_regressors_are_among_them():
+    assert sum(is_regressor(estimator) for estimator in ESTIMATORS) == 5
