@@ -11,8 +11,12 @@ __all__ = [
     "warmup",
 ]
 
-from fastmlp.conversion import from_sklearn
-from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.estimators import (
+    MLPClassifier,
+    MLPEstimator,
+    MLPRegressor,
+    from_sklearn,
+)
 
 
 def warmup(precisions=("float32", "float64"), *, sparse=False):

@@ -1,4 +1,7 @@
-"""Models from scikit-learn and back, with all that they have learnt."""
+"""Models from scikit-learn and back, with all that they have learnt.
+
+What knows scikit-learn's own classes and their private state stands here only.
+"""
 
 import inspect
 
@@ -6,7 +9,7 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
-__all__ = ["from_sklearn", "to_sklearn"]
+__all__ = ["convert_from_sklearn", "to_sklearn"]
 
 #: Fitted attributes that mean the same on both sides, and are plain values.
 _SHARED = (
@@ -18,48 +21,17 @@ _SHARED = (
 _COPIED = ("coefs_", "intercepts_", "loss_curve_", "validation_scores_")
 
 
-def from_sklearn(model, *, precision=None, n_jobs=None):
-    """The same model, fitted or not, as an estimator of fastmlp.
-
-    Parameters
-    ----------
-    model : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Is not changed, and shares no array with the result.
-    precision : {'auto', 'float32', 'float64'}, default=None
-        The parameter of the result. None is the precision that the model was fitted
-        in, so that predictions and further training are the same to rounding (if it
-        is not fitted: 'auto').
-    n_jobs : int, default=None
-        The parameter of the result.
-
-    Returns
-    -------
-    fastmlp.MLPClassifier or fastmlp.MLPRegressor
-        With the parameters, the fitted attributes and the state of the optimizer.
-
-    Raises
-    ------
-    TypeError
-        If `model` is no multi-layer perceptron of scikit-learn.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.neural_network import MLPClassifier
-    >>> import fastmlp
-    >>> X, y = load_iris(return_X_y=True)
-    >>> theirs = MLPClassifier(max_iter=300, random_state=0, tol=0.01).fit(X, y)
-    >>> ours = fastmlp.from_sklearn(theirs)
-    >>> abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12
-    True
-    """
-    from fastmlp import estimators
-
-    for name in ("MLPClassifier", "MLPRegressor"):
-        if isinstance(model, getattr(neural_network, name)):
-            cls = getattr(estimators, name)
-            break
-    else:
+def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
+    """See `fastmlp.from_sklearn`; `classes` are ours, under the names of theirs."""
+    cls = next(
+        (
+            ours
+            for name, ours in classes.items()
+            if isinstance(model, getattr(neural_network, name))
+        ),
+        None,
+    )
+    if cls is None:
         raise TypeError(
             "from_sklearn takes an MLPClassifier or MLPRegressor of scikit-learn, "
             f"not {type(model).__name__}"

@@ -19,6 +19,7 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp.callbacks import CallbackEvents, CallbackSupport
+from fastmlp.conversion import to_sklearn
 from fastmlp.parameters import CONSTRAINTS
 from fastmlp.targets import class_targets, labels_of, number_targets
 
@@ -218,8 +219,6 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         ValueError
             If scikit-learn has no such model: ``task='auto'`` before fit.
         """
-        from fastmlp.conversion import to_sklearn
-
         return to_sklearn(self)
 
     # --- prediction ---------------------------------------------------------------

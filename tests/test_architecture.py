@@ -24,10 +24,10 @@ FLOORS = [
     ["kernels.dense", "kernels.sparse"],
     ["kernels.passes"],
     ["network", "initialization", "schedules", "threads", "parameters", "events"],
-    ["jobs", "optimizer", "targets"],
+    ["jobs", "optimizer", "targets", "conversion"],
     ["training", "callbacks"],
     ["lbfgs", "fitting"],
-    ["perceptron", "estimators", "conversion"],
+    ["perceptron", "estimators"],
     [""],  # the package itself
     ["info", "demo"],
     ["__main__"],

@@ -60,7 +60,7 @@ __all__ = [
 INT = ir.IntType(64)
 
 
-# --- The register tile -----------------------------------------------------------------
+# --- The register tile ----------------------------------------------------------------
 
 
 class TileShape(NamedTuple):
@@ -682,7 +682,7 @@ def transpose(typing_context, target, target_stride, source, columns):
     return types.void(target, number, source, number), codegen
 
 
-# --- Sparse rows -----------------------------------------------------------------------
+# --- Sparse rows ----------------------------------------------------------------------
 
 
 @intrinsic
