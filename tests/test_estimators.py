@@ -443,33 +443,6 @@ def test_verbose_prints_what_scikit_learn_prints(capsys):
         assert ours == capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "setting", [{"solver": "lbfgs"}, {"early_stopping": True}, {"warm_start": True}]
-)
-@pytest.mark.parametrize("estimator", ALL)
-def test_what_is_missing_is_refused_by_name(estimator, setting):
-    ((name, value),) = setting.items()
-    with pytest.raises(ValueError, match=f"{name}={value!r} is not available"):
-        estimator(**setting).fit([[0.0], [1.0]], [0, 1])
-
-
-@pytest.mark.parametrize("estimator", ALL)
-def test_partial_fit_is_refused(estimator):
-    with pytest.raises(ValueError, match="partial_fit is not available"):
-        estimator().partial_fit([[0.0], [1.0]], [0, 1], classes=[0, 1])
-
-
-def test_sparse_input_is_refused():
-    from scipy.sparse import csr_matrix
-
-    X, y = csr_matrix([[0.0], [1.0]]), [0, 1]
-    with pytest.raises(ValueError, match="sparse X is not available"):
-        MLPClassifier().fit(X, y)
-    model = MLPClassifier(max_iter=2).fit(X.toarray(), y)
-    with pytest.raises(ValueError, match="sparse X is not available"):
-        model.predict(X)
-
-
 # --- among scikit-learn's tools ------------------------------------------------------
 
 

@@ -5,9 +5,11 @@ import pytest
 from data import random_network, random_targets, training_job
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
+from fastmlp.events import Events
 from fastmlp.initialization import glorot_uniform
+from fastmlp.optimizer import Optimizer
 from fastmlp.schedules import SCHEDULES, Adaptive, Constant, InverseScaling
-from fastmlp.training import Rates, Stopping, train
+from fastmlp.training import Stopping, train
 
 
 def test_initial_weights_are_scikit_learns():
@@ -56,21 +58,59 @@ def test_schedules_are_named():
 
 def test_stopping_counts_epochs_without_improvement():
     stopping = Stopping(tol=0.1, patience=2)
-    losses = [1.0, 0.85, 0.80, 0.78, 0.77]
-    assert [stopping.update(loss) for loss in losses] == [False] * 4 + [True]
-    assert stopping.best_loss == 0.77
-    assert "tol=0.100000 for 2 consecutive epochs" in stopping.message
+    best, exhausted = [], []
+    for loss in (1.0, 0.85, 0.80, 0.78, 0.79):
+        best.append(stopping.update(loss))
+        exhausted.append(stopping.exhausted)
+    assert best == [True] * 4 + [False]
+    assert exhausted == [False] * 4 + [True]
+    assert stopping.best == 0.78
+    assert stopping.message == (
+        "Training loss did not improve more than tol=0.100000 for 2 consecutive epochs."
+    )
+
+
+def test_stopping_by_score():
+    stopping = Stopping(tol=0.1, patience=1, by_score=True)
+    assert [stopping.update(s) for s in (0.5, 0.6, 0.65, 0.6)] == [True] * 3 + [False]
+    assert stopping.count == 2
+    assert stopping.exhausted
+    assert stopping.best == 0.65
+    assert stopping.message.startswith("Validation score did not improve")
+    assert not stopping.update(np.nan)
+    assert stopping.count == 0  # as in scikit-learn
 
 
 def test_stopping_does_not_forget_the_best_loss_after_a_loss_that_is_no_number():
     stopping = Stopping(tol=0.0, patience=5)
     for loss in (1.0, np.nan, 3.0):
         stopping.update(loss)
-    assert stopping.best_loss == 1.0
+    assert stopping.best == 1.0
     assert stopping.count == 1
 
 
-def fit(max_iter=3, on_epoch=None, job=None, **settings):
+def test_stopping_goes_on_where_it_ended():
+    stopping = Stopping(0.0, 1, best=0.5, count=1)
+    stopping.update(0.6)
+    assert stopping.exhausted
+
+
+class Listener(Events):
+    def __init__(self, stop_at=None, interrupt_at=None):
+        self.told = []
+        self._stop_at, self._interrupt_at = stop_at, interrupt_at
+
+    def begin(self):
+        self.told.append("begin")
+
+    def end(self, epoch, loss):
+        self.told.append((epoch, loss))
+        if epoch == self._interrupt_at:
+            raise KeyboardInterrupt
+        return epoch == self._stop_at
+
+
+def fit(max_iter=3, events=None, job=None, rate=0.01, **settings):
     rng = np.random.default_rng(0)
     if job is None:
         X = rng.standard_normal((40, 3))
@@ -80,38 +120,56 @@ def fit(max_iter=3, on_epoch=None, job=None, **settings):
         )
     settings = {
         "n_threads": 1,
-        "schedule": Constant(0.01),
-        "stopping": Stopping(0, np.inf),
-        "rates": Rates(),
         "shuffle": True,
         "random_state": np.random.RandomState(0),
         **settings,
     }
-    return job, train(job, max_iter=max_iter, on_epoch=on_epoch, **settings)
+    optimizer = Optimizer.sgd("constant", rate, 0.5, 0.0, True)
+    stopping = Stopping(0, np.inf)
+    history = train(
+        job, optimizer, stopping, max_iter=max_iter, events=events, **settings
+    )
+    history.n_updates = optimizer.n_updates
+    return job, history
 
 
-def test_history():
-    seen = []
-    job, history = fit(on_epoch=lambda epoch, loss: seen.append((epoch, loss)))
-    assert seen == list(enumerate(history.loss_curve, start=1))
+def test_history_and_events():
+    listener = Listener()
+    job, history = fit(events=listener)
+    epochs = list(enumerate(history.loss_curve, start=1))
+    assert listener.told == [x for epoch in epochs for x in ("begin", epoch)]
     assert history.n_updates == 3 * job.n_steps == 18
     assert history.finite
-    assert not history.converged
+    assert not history.finished
     assert not history.interrupted
 
 
-def test_interrupt_keeps_the_last_weights():
-    def interrupt(epoch, loss):
-        if epoch == 2:
-            raise KeyboardInterrupt
+def test_events_can_stop_the_fit():
+    _, history = fit(max_iter=10, events=Listener(stop_at=4))
+    assert history.finished
+    assert len(history.loss_curve) == 4
 
-    job, history = fit(max_iter=10, on_epoch=interrupt)
+
+def test_interrupt_keeps_the_last_weights():
+    job, history = fit(max_iter=10, events=Listener(interrupt_at=2))
     other, _ = fit(max_iter=2)
     assert history.interrupted
     assert len(history.loss_curve) == 2
     for ours, theirs in zip(job.network.read(), other.network.read(), strict=True):
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_one_batch_keeps_its_order_but_draws_all_the_same():
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    y = random_targets("squared_error", 40, 1)
+    job = training_job((3, 1), X, y, *random_network((3, 1)), optimizer="sgd")
+    random_state, other = np.random.RandomState(3), np.random.RandomState(3)
+    fit(job=job, random_state=random_state, max_iter=2)
+    assert job.order.tolist() == list(range(40))
+    for _ in range(2):
+        other.shuffle(np.arange(40))
+    assert random_state.randint(10**9) == other.randint(10**9)
 
 
 def test_chunks_do_not_change_the_result(monkeypatch):
@@ -126,6 +184,6 @@ def test_chunks_do_not_change_the_result(monkeypatch):
 
 
 def test_a_network_that_blew_up_ends_the_fit():
-    _, history = fit(max_iter=1000, schedule=Constant(1e200))
+    _, history = fit(max_iter=1000, rate=1e200)
     assert not history.finite
     assert len(history.loss_curve) < 10
