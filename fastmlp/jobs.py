@@ -327,7 +327,7 @@ class TrainingJob(_Job):
         passes.refresh_transposed(self.address, self.precision)
 
     def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
-            epsilon=0.0, n_updates=0):  # fmt: skip
+            epsilon=0.0, n_updates=0, loss_sum=0.0):  # fmt: skip
         """Mini-batches first_step..last_step of the epoch.
 
         Parameters
@@ -342,11 +342,14 @@ class TrainingJob(_Job):
             beta_2 and epsilon of Adam.
         n_updates : int
             Steps made before these, for Adam's bias correction.
+        loss_sum : float
+            What the steps before these have returned: sums that run on have the same
+            bits wherever a run ended.
 
         Returns
         -------
         float
-            Sum over the batches of their loss times their rows.
+            `loss_sum` plus the sum over the batches of their loss times their rows.
         """
         self._join(team)
         self._set(
@@ -357,7 +360,7 @@ class TrainingJob(_Job):
             epsilon=max(epsilon, float(np.finfo(self.network.dtype).tiny)),
             beta_1_power=decay_1**n_updates,
             beta_2_power=decay_2**n_updates,
-            loss_sum=0.0,
+            loss_sum=loss_sum,
         )
         address, precision, sparse = self.address, self.precision, self.sparse
 

@@ -129,7 +129,7 @@ def run_steps(job, team, rates):
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)
         started = time.perf_counter()
-        total += job.run(team, step, end, **rates(step))
+        total = job.run(team, step, end, loss_sum=total, **rates(step))
         seconds = time.perf_counter() - started
         # a slow machine makes the chunk shorter at once, a fast one longer slowly
         chunk = max(

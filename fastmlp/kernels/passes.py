@@ -114,7 +114,7 @@ _FLOATS = (
     "beta_1_power",  # beta**t, t the number of updates done before this call
     "beta_2_power",
     "total_weight",  # of all samples, for the optimizer that only takes the gradient
-    "loss_sum",  # result: the sum over steps of (loss of batch) * (rows of batch)
+    "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
 )
 
 #: All that a kernel needs to know.  Addresses are of the kernel's precision.
@@ -454,7 +454,7 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
     one[0] = cast(1, like)
     sample_losses = pointer(job.sample_losses, like)
     power_1, power_2 = job.beta_1_power, job.beta_2_power
-    loss_sum = 0.0
+    loss_sum = job.loss_sum
     for step in range(first_step, last_step):
         start = step * job.batch_size
         rows = min(job.batch_size, job.n_samples - start)
@@ -497,7 +497,7 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
             penalty = _sum(model.penalties, job.n_penalties)
             loss_sum += 0.5 * l2 * penalty * share * scale
     if thread == 0:
-        job.loss_sum += loss_sum
+        job.loss_sum = loss_sum
     restore_denormals(control)
 
 
