@@ -3,6 +3,11 @@
 from itertools import pairwise
 
 import numpy as np
+from sklearn.datasets import (
+    make_classification,
+    make_multilabel_classification,
+    make_regression,
+)
 
 from fastmlp.jobs import TrainingJob
 from fastmlp.kernels.losses import LOSSES
@@ -64,3 +69,21 @@ def training_job(
     )
     job.refresh()
     return job
+
+
+def problem(task, n_samples=203, dtype=np.float64):
+    """(name of the estimator, X, y)."""
+    if task == "multilabel":
+        X, y = make_multilabel_classification(n_samples, 9, n_classes=4, random_state=0)
+        return "MLPClassifier", (X / 10).astype(dtype), y
+    if task in ("binary", "multiclass"):
+        X, y = make_classification(
+            n_samples, 9, n_informative=6, n_classes=5 if task == "multiclass" else 2,
+            random_state=0,
+        )  # fmt: skip
+        return "MLPClassifier", X.astype(dtype), y
+    n_targets = 3 if task == "multioutput" else 1
+    X, y = make_regression(n_samples, 9, n_targets=n_targets, random_state=0)
+    if task == "counts":
+        y = np.random.default_rng(0).poisson(np.exp(y / y.std()))
+    return "MLPRegressor", X.astype(dtype), y / (1 if task == "counts" else 100)

@@ -6,14 +6,12 @@ import warnings
 import numpy as np
 import pytest
 import sklearn
+from data import problem
 from sklearn import neural_network
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import (
     load_diabetes,
     load_iris,
-    make_classification,
-    make_multilabel_classification,
-    make_regression,
 )
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
@@ -27,50 +25,6 @@ from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
 
 SKLEARN = parse_version(sklearn.__version__)
 ALL = [MLPClassifier, MLPRegressor, MLPEstimator]
-
-
-def problem(task, n_samples=203, dtype=np.float64):
-    """(name of the estimator, X, y)."""
-    if task == "multilabel":
-        X, y = make_multilabel_classification(n_samples, 9, n_classes=4, random_state=0)
-        return "MLPClassifier", (X / 10).astype(dtype), y
-    if task in ("binary", "multiclass"):
-        X, y = make_classification(
-            n_samples, 9, n_informative=6, n_classes=5 if task == "multiclass" else 2,
-            random_state=0,
-        )  # fmt: skip
-        return "MLPClassifier", X.astype(dtype), y
-    n_targets = 3 if task == "multioutput" else 1
-    X, y = make_regression(n_samples, 9, n_targets=n_targets, random_state=0)
-    if task == "counts":
-        y = np.random.default_rng(0).poisson(np.exp(y / y.std()))
-    return "MLPRegressor", X.astype(dtype), y / (1 if task == "counts" else 100)
-
-
-def pair(task, **parameters):
-    """Ours in float64 and scikit-learn's, both fitted."""
-    name, X, y = problem(task)
-    parameters = {"hidden_layer_sizes": (30, 7), "random_state": 3, **parameters}
-    ours = getattr(fastmlp, name)(precision="float64", **parameters).fit(X, y)
-    theirs = getattr(neural_network, name)(**parameters).fit(X, y)
-    return ours, theirs, X
-
-
-@pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
-@pytest.mark.parametrize("activation", ["identity", "logistic", "tanh", "relu"])
-@pytest.mark.parametrize("solver", ["adam", "sgd"])
-def test_loss_curve_is_scikit_learns(solver, activation, task):
-    ours, theirs, X = pair(
-        task, solver=solver, activation=activation, batch_size=32, max_iter=12,
-        alpha=0.1, learning_rate_init=0.01,
-    )  # fmt: skip
-    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-6)
-    method = "predict" if task == "regression" else "predict_proba"
-    np.testing.assert_allclose(
-        getattr(ours, method)(X), getattr(theirs, method)(X), rtol=1e-6, atol=1e-9
-    )
-    if task != "regression":
-        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
 
 
 @pytest.mark.parametrize(

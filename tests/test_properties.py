@@ -5,22 +5,13 @@ import warnings
 import numpy as np
 import reference
 from data import random_network, random_targets, training_job
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fastmlp import MLPEstimator
 from fastmlp.jobs import PredictionJob
 from fastmlp.network import Network
 from fastmlp.threads import Team
-
-settings.register_profile(
-    "fastmlp",
-    deadline=None,
-    max_examples=60,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("fastmlp")
 
 units = st.lists(st.integers(1, 60), min_size=2, max_size=5).map(tuple)
 activations = st.sampled_from(sorted(reference.ACTIVATIONS))
