@@ -302,6 +302,7 @@ class Fit:
         return Validation(
             job,
             lambda outputs: self.targets.score(outputs, held_out, self.sample_weight),
+            goes_on=self.goes_on,
         )
 
     def _batch_size(self, n_samples):

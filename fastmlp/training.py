@@ -76,13 +76,17 @@ class Validation:
         Of the network in training, on these samples.
     score : callable
         From the outputs of the job, of shape (n_samples, n_outputs), to a float.
+    goes_on : bool, default=False
+        Whether the fit goes on from where another one ended. If then no epoch is the
+        best one, the last weights stay, as with scikit-learn: else a fit that goes on
+        again and again would never get away.
     """
 
-    def __init__(self, job, score):
+    def __init__(self, job, score, *, goes_on=False):
         self.job = job
         self._score = score
         self._parameters = job.network.arena.arrays["parameters"]
-        self._best = self._parameters.copy()
+        self._best = None if goes_on else self._parameters.copy()
 
     def score(self, team):
         """The score of the network as it is now."""
@@ -90,11 +94,12 @@ class Validation:
 
     def keep(self):
         """Remember these weights."""
-        self._best[:] = self._parameters
+        self._best = self._parameters.copy()
 
     def restore(self):
-        """Put back the weights that were kept last (at first: the initial ones)."""
-        self._parameters[:] = self._best
+        """Put back the weights that were kept last (or the initial ones)."""
+        if self._best is not None:
+            self._parameters[:] = self._best
 
 
 @dataclass
