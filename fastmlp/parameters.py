@@ -66,12 +66,13 @@ _TEXTS = {
     "settings": """\
     solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
         How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
-        method of Kingma and Ba. 'lbfgs' is not available yet.
+        method of Kingma and Ba; 'lbfgs' is a quasi-Newton method that looks at all
+        samples for every step (SciPy's L-BFGS-B), often best for few samples.
     alpha : float, default=0.0001
         Strength of the L2 penalty alpha/2 * sum of squared weights, which is
         divided by the size of the mini-batch when added to its loss.
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is min(200, n_samples).
+        Rows of a mini-batch; 'auto' is min(200, n_samples). Not used by 'lbfgs'.
     learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
         For ``solver='sgd'``: 'constant' keeps learning_rate_init; 'invscaling'
         divides it by (t + 1)**power_t, t the samples seen so far; 'adaptive'
@@ -81,27 +82,30 @@ _TEXTS = {
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
-        Epochs at most.
+        Epochs (iterations of 'lbfgs') at most.
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Source of initial weights and shuffles. The same seed gives the same
-        initial weights and shuffles as in scikit-learn.
+        Source of initial weights, shuffles and the split of early stopping. The
+        same seed gives the same ones as in scikit-learn.
     tol : float, default=1e-4
-        By how much an epoch's loss must fall below the best so far to count as
-        an improvement.
+        By how much an epoch's loss must fall below the best so far (or its
+        validation score rise above it) to count as an improvement; for 'lbfgs' the
+        size of the gradient's largest element at which it ends.
     verbose : bool, default=False
         Whether to print the loss of every epoch.
     warm_start : bool, default=False
-        Not available yet.
+        Whether fit starts from the weights of the last fit, and goes on with its
+        curves, instead of from new weights.
     momentum : float, default=0.9
         Momentum of 'sgd', between 0 and 1.
     nesterovs_momentum : bool, default=True
         Whether that is Nesterov's momentum.
     early_stopping : bool, default=False
-        Not available yet.
+        Whether to hold out a part of the data, stop when the score on it no longer
+        improves, and keep the weights of the best epoch. Not used by 'lbfgs'.
     validation_fraction : float, default=0.1
-        Only used by early_stopping.
+        The part that early_stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay rates of Adam's estimates of the gradient's first and second moment.
     epsilon : float, default=1e-8
@@ -109,10 +113,10 @@ _TEXTS = {
     n_iter_no_change : int or inf, default=10
         Epochs in a row without improvement after which training ends.
     max_fun : int, default=15000
-        Only used by 'lbfgs'.
+        Evaluations of the loss at most; only used by 'lbfgs'.
     precision : {'auto', 'float32', 'float64'}, default='auto'
-        What is computed in; 'auto' is float32. Arrays that come out have the
-        dtype of X all the same.
+        What is computed in; 'auto' is float32 for 'sgd' and 'adam' and float64 for
+        'lbfgs'. Arrays that come out have the dtype of X all the same.
     n_jobs : int or None, default=None
         Threads of one fit or predict. None takes as many as pay, within the
         cores that the process may use; -1 takes all cores. Results are bitwise
@@ -120,19 +124,25 @@ _TEXTS = {
 """,
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)
-        Weights of each layer, in the dtype of X.
+        Weights of each layer, in the dtype of X. May be written: predict,
+        partial_fit and a warm start take what they find here and in intercepts_.
     intercepts_ : list of ndarray of shape (fan_out,)
         Biases of each layer, in the dtype of X.
     loss_ : float
         Loss of the last epoch, penalty included.
-    best_loss_ : float
-        The lowest loss of an epoch.
+    best_loss_ : float or None
+        The lowest loss of an epoch; None with early_stopping. Not set by 'lbfgs'.
     loss_curve_ : list of float
-        Loss of each epoch.
+        Loss of each epoch. Not set by 'lbfgs'.
+    validation_scores_ : list of float or None
+        With early_stopping: accuracy or R^2 on the part that is held out, after each
+        epoch. Not set by 'lbfgs'.
+    best_validation_score_ : float or None
+        The highest of them.
     n_iter_ : int
-        Epochs done.
+        Epochs (iterations) done by the last fit.
     t_ : int
-        Training samples seen, all epochs together.
+        Training samples seen, all epochs together; 0 for 'lbfgs'.
     n_layers_ : int
         Layers, input and output included.
     n_outputs_ : int
