@@ -23,7 +23,8 @@ PROCESSORS = {
 #: threads, prediction.
 SELECTION = (
     "test_product_against_numpy or test_transpose or against_the_reference "
-    "or bitwise_equal or padding or worked_by_hand or special_values"
+    "or bitwise_equal or padding or worked_by_hand or special_values or weighted_sum "
+    "or same_bits_as_dense"
 )
 
 
@@ -44,10 +45,10 @@ def test_other_processors(expected, tmp_path):
     )  # fmt: skip
     assert shown.stdout.strip() == expected
     here = Path(__file__).parent
-    files = ["test_simd.py", "test_passes.py", "test_elementwise.py"]
+    files = ["test_simd", "test_passes", "test_elementwise", "test_sparse"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", SELECTION, "-p",
-         "no:cacheprovider", *(str(here / name) for name in files)],
+         "no:cacheprovider", *(str(here / f"{name}.py") for name in files)],
         capture_output=True, text=True, env=environment, cwd=here.parent, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:]

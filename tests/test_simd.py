@@ -223,6 +223,47 @@ def test_denormals_are_flushed_and_the_state_restored():
 
 
 @numba.njit
+def call_weighted_sum(
+    vectors, output, start, values, indices, count, table, limit, like, weight
+):
+    """Arguments from `output` to `table` but for `count` are addresses."""
+    simd.weighted_sum(
+        vectors,
+        simd.pointer(output, like),
+        simd.pointer(start, like),
+        simd.pointer(values, weight),
+        simd.pointer(indices, np.int32(0)),
+        count,
+        simd.pointer(table, like),
+        limit,
+    )
+
+
+@pytest.mark.parametrize("weight", DTYPES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weighted_sum_against_numpy(dtype, weight):
+    rng = np.random.default_rng(0)
+    shape = tile_shape(dtype)
+    for vectors in range(1, shape.vectors + 1):
+        width = vectors * shape.lanes
+        for count in (0, 1, 2, 7, 40):
+            table = rng.standard_normal((9, width)).astype(dtype)
+            start = rng.standard_normal(width).astype(dtype)
+            values = rng.standard_normal(count).astype(weight)
+            indices = rng.integers(0, 9, count).astype(np.int32)
+            indices[1::3] = [-1, 9, 2**31 - 1][count % 3]  # read as 0
+            output = np.empty(width, dtype)
+            arrays = [address(x) for x in (output, start, values, indices)]
+            call_weighted_sum(
+                vectors, *arrays, count, address(table), 9, dtype(0), weight(0)
+            )
+            rows = table[np.where((indices < 0) | (indices > 8), 0, indices)]
+            expected = start + (values[:, None] * rows.astype(float)).sum(axis=0)
+            tolerance = 30 * np.finfo(dtype).eps
+            np.testing.assert_allclose(output, expected, rtol=0, atol=3 * tolerance)
+
+
+@numba.njit
 def call_atomics(numbers):
     counter = simd.pointer(numbers, 0)
     before = processor.atomic_add(counter, 3)
@@ -252,8 +293,8 @@ GUARD_PAGES = """
     import numpy as np
     sys.path.insert(0, {tests!r})
     from panels import pack, padded_size
-    from test_simd import MODES, call_transpose, multiply_panels, multiply_transposed
-    from test_simd import shapes
+    from test_simd import MODES, call_transpose, call_weighted_sum, multiply_panels
+    from test_simd import multiply_transposed, shapes
     from fastmlp.kernels.simd import MASK, tile_shape
 
     libc = ctypes.CDLL(None, use_errno=True)
@@ -311,6 +352,17 @@ GUARD_PAGES = """
                     call_transpose(target.ctypes.data, shape.rows, source.ctypes.data,
                                    width, dtype(0))
                     count += 2
+                    values = buffers[0].hold(np.ones(batch, dtype), at_end)
+                    indices = buffers[1].hold(np.arange(batch, dtype=np.int32), at_end)
+                    table = buffers[2].hold(np.ones(batch * width, dtype), at_end)
+                    start = buffers[3].hold(np.ones(width, dtype), at_end)
+                    for bad in (0, -1, batch, 2**31 - 1):
+                        indices[-1] = bad
+                        call_weighted_sum(
+                            vectors, start.ctypes.data, start.ctypes.data,
+                            values.ctypes.data, indices.ctypes.data, batch,
+                            table.ctypes.data, batch, dtype(0), dtype(0))
+                        count += 1
     print("swept", count)
     if {overstep}:
         a = buffers[0].hold(np.ones(64, np.float32), True)
