@@ -38,15 +38,15 @@ class CallbackEvents(Events):
         self._model = model
         self._task = task
         self._child = None
-        # 'lbfgs' only knows that it goes on when an iteration has ended: one more
-        self._root = estimator._init_callback_context(
-            max_subtasks=estimator.max_iter + (task != "epoch")
-        )
+        self._left = estimator.max_iter
+        self._root = estimator._init_callback_context(max_subtasks=self._left)
         self._has_listeners = bool(getattr(estimator, "_skl_callbacks", ()))
         self._root.call_on_fit_task_begin(**self._arguments)
 
     def begin(self):
-        if self._has_listeners:
+        # a fit that starts again, in float64, may have more than there can be children
+        if self._has_listeners and self._left > 0:
+            self._left -= 1
             self._child = self._root.subcontext(task_name=self._task)
             self._child.call_on_fit_task_begin(
                 **self._arguments, reconstruction_attributes=self._model
@@ -59,8 +59,8 @@ class CallbackEvents(Events):
         )
 
     def close(self):
-        if self._child is not None:  # begun, but nothing came of it
-            self._child.call_on_fit_task_end(estimator=self._arguments["estimator"])
+        if self._child is not None:  # begun and given up
+            self.end(None, None)
         self._root.call_on_fit_task_end(
             **self._arguments, reconstruction_attributes=self._model
         )

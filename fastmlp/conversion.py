@@ -3,22 +3,24 @@
 What knows scikit-learn's own classes and their private state stands here only.
 """
 
+import copy
 import inspect
 
 import numpy as np
 from sklearn import neural_network
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
+from fastmlp.optimizer import OptimizerView
+
 __all__ = ["convert_from_sklearn", "to_sklearn"]
 
-#: Fitted attributes that mean the same on both sides, and are plain values.
-_SHARED = (
+#: Fitted attributes that mean the same on both sides.
+_SAME = (
+    "coefs_", "intercepts_", "loss_curve_", "validation_scores_",
     "n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "loss_",
     "best_loss_", "best_validation_score_", "_no_improvement_count",
     "n_features_in_", "feature_names_in_", "classes_", "_label_binarizer",
 )  # fmt: skip
-#: Lists that would otherwise be shared by both models.
-_COPIED = ("coefs_", "intercepts_", "loss_curve_", "validation_scores_")
 
 
 def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
@@ -42,6 +44,7 @@ def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
     known = inspect.signature(cls).parameters
     parameters = {k: v for k, v in model.get_params().items() if k in known}
     ours = cls(**parameters, precision=precision, n_jobs=n_jobs)
+    _copy_requests(model, ours)
     if fitted:
         _copy_fitted(model, ours)
         ours.precision_ = ours._precision()
@@ -82,26 +85,27 @@ def to_sklearn(model):
     if "loss" not in known and parameters.get("loss") == "poisson":
         raise ValueError("this version of scikit-learn has no loss='poisson'")
     theirs = cls(**{k: v for k, v in parameters.items() if k in known})
+    _copy_requests(model, theirs)
     if hasattr(model, "coefs_"):
         _copy_fitted(model, theirs)
-        theirs._best_coefs = [coef.copy() for coef in theirs.coefs_]
-        theirs._best_intercepts = [part.copy() for part in theirs.intercepts_]
+        # the same lists, as after early stopping: a warm start must not undo itself
+        theirs._best_coefs, theirs._best_intercepts = theirs.coefs_, theirs.intercepts_
         state = getattr(model, "_optimizer_state", None)
         if state is not None:
             theirs._optimizer = _optimizer_from(state, theirs)
     return theirs
 
 
+def _copy_requests(source, target):
+    """What set_fit_request and its like have asked for."""
+    if hasattr(source, "_metadata_request"):
+        target._metadata_request = copy.deepcopy(source._metadata_request)
+
+
 def _copy_fitted(source, target):
-    for name in _SHARED:
+    for name in _SAME:
         if hasattr(source, name):
-            setattr(target, name, getattr(source, name))
-    for name in _COPIED:
-        value = getattr(source, name, None)
-        if isinstance(value, list):
-            value = [np.copy(v) if isinstance(v, np.ndarray) else v for v in value]
-        if hasattr(source, name):
-            setattr(target, name, value)
+            setattr(target, name, copy.deepcopy(getattr(source, name)))
 
 
 def _state_from(optimizer, n_layers):
@@ -164,6 +168,7 @@ def _optimizer_from(state, model):
             state["epsilon"],
         )
         optimizer.t = state["n_updates"]
+        optimizer.learning_rate = OptimizerView(state).learning_rate
         optimizer.ms, optimizer.vs = join("first_moment"), join("second_moment")
         return optimizer
     optimizer = SGDOptimizer(

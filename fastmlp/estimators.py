@@ -413,6 +413,10 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
     def _task_of(self, y, classes, goes_on):
         task = self.task
         if goes_on and hasattr(self, "task_"):
+            if task not in ("auto", self.task_):
+                raise ValueError(
+                    f"task={task!r}, but the fit to go on with was a {self.task_}"
+                )
             task = self.task_
         elif task == "auto" and classes is not None:
             task = "classification"
@@ -427,8 +431,8 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
             raise ValueError(f"loss={self.loss!r} does not fit a {task} task")
         return task
 
-    def _identity(self, task, binarizer):
-        return {**super()._identity(task, binarizer), "task_": task}
+    def _identity(self, task, binarizer, classes):
+        return {**super()._identity(task, binarizer, classes), "task_": task}
 
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)

@@ -1,8 +1,10 @@
 """One call of fit or partial_fit: from checked data to fitted attributes."""
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
@@ -11,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp.initialization import glorot_uniform
-from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.jobs import PredictionJob, TrainingJob, compressed_rows
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
@@ -23,8 +25,9 @@ from fastmlp.training import Stopping, Validation, train
 
 __all__ = ["Fit"]
 
-#: Stack frames from a warning here to the user's call of fit.
-_TO_THE_USER = 5
+
+class _TooLarge(ArithmeticError):
+    """Numbers left the range of float32."""
 
 
 class Fit:
@@ -65,9 +68,13 @@ class Fit:
         goes_on,
     ):
         self.settings = settings
+        X = compressed_rows(X) if issparse(X) else X
         self.X, self.targets, self.sample_weight = X, targets, sample_weight
         self.goes_on = goes_on
         self.random_state = check_random_state(settings.random_state)
+        self._can_change_precision = (
+            settings.precision == "auto" and precision == "float32"
+        )
         self.dtype = X.dtype
         if goes_on:
             coefs, intercepts = settings.coefs_, settings.intercepts_
@@ -115,7 +122,6 @@ class Fit:
             n_moments=OPTIMIZERS[optimizer].n_moments,
         )
         self.network.write(self._coefs, self._intercepts)
-        self._coefs = self._intercepts = None
 
     def _make_job(self, optimizer, batch_size, samples=None):
         """(job, threads to run it on)."""
@@ -144,13 +150,54 @@ class Fit:
             )
         return self.model()
 
+    def run(self, events=None, incremental=False):
+        """Fit, and fit again in float64 if numbers became too large for float32.
+
+        Parameters
+        ----------
+        events : fastmlp.events.Events, default=None
+        incremental : bool, default=False
+            Whether to train for one epoch only, with the optimizer of the last fit.
+
+        Returns
+        -------
+        dict
+            The fitted attributes.
+
+        Raises
+        ------
+        ValueError
+            If weights became NaN or infinite, or if parameters do not fit the data.
+        """
+        if self.settings.solver == "lbfgs":
+            return self._minimize(events)
+        if not self._can_change_precision:
+            return self._descend(events, incremental)
+        drawn = self.random_state.get_state()
+        with suppress(_TooLarge):
+            return self._descend(events, incremental)
+        self.random_state.set_state(drawn)
+        self._can_change_precision = False
+        self._attributes["precision_"] = "float64"
+        attributes = self._descend(events, incremental)
+        if self._stayed_in_range():
+            _warn(
+                "Numbers became too large for float32, so that all was done again in "
+                "float64. Scale the data, or set precision='float64'."
+            )
+        return attributes
+
+    def _stayed_in_range(self):
+        """Whether all is finite; an infinite second moment makes Adam stand still."""
+        arrays = ("parameters", "first_moment", "second_moment")
+        return all(map(self.network.is_finite, arrays))
+
     # --- lbfgs --------------------------------------------------------------------
 
-    def minimize(self, events=None):
-        """Fit with the solver 'lbfgs'; returns the fitted attributes."""
+    def _minimize(self, events):
         settings = self.settings
         self._make_network("gradient")
-        rows = rows_of_a_piece(self.network, self.X.shape[0])
+        rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
         job, n_threads = self._make_job("gradient", rows)
         result = minimize_loss(
             job,
@@ -169,18 +216,13 @@ class Fit:
         return {
             **self._finish(self.network.is_finite()),
             "n_iter_": n_iter,
-            "loss_": float(result.fun),
+            "loss_": np.float64(result.fun),
             "t_": self._before("t_", 0),
         }
 
     # --- sgd and adam ---------------------------------------------------------------
 
-    def descend(self, events=None, incremental=False):
-        """Fit with a stochastic solver; returns the fitted attributes.
-
-        incremental : whether to train for one epoch only, with the optimizer of the
-            last fit.
-        """
+    def _descend(self, events, incremental):
         settings = self.settings
         early_stopping = settings.early_stopping
         if early_stopping and incremental:
@@ -224,6 +266,10 @@ class Fit:
             events=events,
             say=print if settings.verbose else None,
         )
+        if self._can_change_precision and not (
+            history.interrupted or self._stayed_in_range()
+        ):
+            raise _TooLarge
         attributes = self._finish(history.finite)
         if history.interrupted:
             _warn("Training interrupted by user.")
@@ -312,11 +358,12 @@ class Fit:
         if batch_size > n_samples:
             _warn(
                 "Got `batch_size` less than 1 or larger than "
-                "sample size. It is going to be clipped",
-                frames=_TO_THE_USER + 1,
+                "sample size. It is going to be clipped"
             )
         return int(np.clip(batch_size, 1, n_samples))
 
 
-def _warn(message, category=UserWarning, frames=_TO_THE_USER):
-    warnings.warn(message, category, stacklevel=frames + 1)
+def _warn(message, category=UserWarning):
+    # attributed to this module, as scikit-learn's are to its own: whoever wants to
+    # filter them needs one pattern, wherever fit is called
+    warnings.warn(message, category, stacklevel=2)

@@ -14,7 +14,7 @@ from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.network import Arena, Network, round_up
 from fastmlp.threads import Team
 
-__all__ = ["PredictionJob", "TrainingJob", "compile_kernels"]
+__all__ = ["PredictionJob", "TrainingJob", "compile_kernels", "compressed_rows"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's second-level cache.
@@ -54,30 +54,49 @@ def _dense_fields(X):
     }
 
 
-def _sparse_fields(X):
-    """The fields that stand for a sparse X: no index leads out of its arrays.
+def compressed_rows(X):
+    """Sparse X in valid compressed sparse rows, entries in the order of columns.
 
-    The row starts are a copy, so that this stays true.
+    Returns
+    -------
+    sparse matrix
+        X itself where it is that already.
+
+    Raises
+    ------
+    ValueError
+        If X is in a compressed format, but an index of it leads out of its arrays.
     """
-    n_samples, n_features = X.shape
+    if X.format in ("csr", "csc"):
+        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
+        starts, used = X.indptr, X.indices[: X.indptr[-1]]
+        if (
+            len(starts) != n_major + 1
+            or starts[0] != 0
+            or np.any(np.diff(starts) < 0)
+            or starts[-1] > min(len(X.indices), len(X.data))
+            or (len(used) and not 0 <= used.min() <= used.max() < n_minor)
+        ):
+            raise ValueError("X is not a valid matrix in compressed sparse rows")
+    X = X.tocsr()
+    # numbers are summed in this order: the same bits as those of a dense X
+    return X if X.has_sorted_indices else X.sorted_indices()
+
+
+def _sparse_fields(X):
+    """The fields that stand for a sparse X, in valid compressed rows.
+
+    The row starts are a copy, so that they stay valid; indices are looked at again by
+    the kernels.
+    """
+    if X.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"sparse X may have 2**31 - 1 features, got {X.shape[1]}")
     numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
-    indices = np.ascontiguousarray(X.indices, dtype=np.int32)
-    row_starts = np.array(X.indptr, dtype=np.int64)
-    used = X.indices[: row_starts[-1]]
-    if (
-        len(row_starts) != n_samples + 1
-        or row_starts[0] < 0
-        or np.any(np.diff(row_starts) < 0)
-        or row_starts[-1] > min(len(indices), len(numbers))
-        or n_features > np.iinfo(np.int32).max
-        or (len(used) and not 0 <= used.min() <= used.max() < n_features)
-    ):
-        raise ValueError("X is not a valid matrix in compressed sparse rows")
     return {
         "X": numbers,
         "X_is_double": numbers.dtype == np.float64,
-        "row_starts": row_starts,
-        "column_indices": indices,
+        "row_starts": np.array(X.indptr, dtype=np.int64),
+        "column_indices": np.ascontiguousarray(X.indices, dtype=np.int32),
     }
 
 
@@ -107,7 +126,7 @@ class _Job:
         panel_bytes = network.shape.width**2 * network.dtype.itemsize
         # the kernels' argument: None means that only dense kernels are needed
         self.sparse = True if issparse(X) else None
-        X = X.tocsr() if self.sparse else np.asarray(X)
+        X = compressed_rows(X) if self.sparse else np.asarray(X)
         if X.ndim != 2 or X.shape[1] != network.units[0]:
             raise ValueError(
                 f"X has shape {X.shape}, the network takes {network.units[0]} features"
@@ -188,7 +207,7 @@ class TrainingJob(_Job):
         float32 or float64, any strides; read, never copied as a whole (but converted
         to compressed sparse rows).
     targets : ndarray of shape (n_samples, n_targets)
-        In the network's dtype, C-contiguous; class numbers for ``log_loss``.
+        Numbers of any dtype; class numbers for ``log_loss``.
     sample_weight : ndarray of shape (n_samples,) or None
     samples : ndarray of int64, default=None
         Which of the samples to train on; None for all.
@@ -207,6 +226,8 @@ class TrainingJob(_Job):
         Samples that are trained on.
     n_steps : int
         Mini-batches of an epoch.
+    steps_done : int
+        Mini-batches of this epoch that have been run.
     order : ndarray of int64 of shape (n_samples,)
         The samples in the order of the next epoch; to be shuffled in place.
     """
@@ -239,6 +260,7 @@ class TrainingJob(_Job):
         self.n_samples = len(self.order)
         self.batch_size = batch_size
         self.n_steps = -(-self.n_samples // batch_size)
+        self.steps_done = 0
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
 
         capacity = self._capacity(batch_size)
@@ -327,7 +349,7 @@ class TrainingJob(_Job):
         passes.refresh_transposed(self.address, self.precision)
 
     def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
-            epsilon=0.0, n_updates=0, loss_sum=0.0):  # fmt: skip
+            epsilon=0.0, n_updates=0):  # fmt: skip
         """Mini-batches first_step..last_step of the epoch.
 
         Parameters
@@ -341,15 +363,13 @@ class TrainingJob(_Job):
         decay_2, epsilon : float
             beta_2 and epsilon of Adam.
         n_updates : int
-            Steps made before these, for Adam's bias correction.
-        loss_sum : float
-            What the steps before these have returned: sums that run on have the same
-            bits wherever a run ended.
+            Steps made before this epoch, for Adam's bias correction.
 
         Returns
         -------
         float
-            `loss_sum` plus the sum over the batches of their loss times their rows.
+            Sum over the batches since step 0 of their loss times their rows. Steps
+            must be run in order; it does not matter in how many runs.
         """
         self._join(team)
         self._set(
@@ -358,10 +378,14 @@ class TrainingJob(_Job):
             decay_2=decay_2,
             # a denominator of zero would follow if it were flushed to zero
             epsilon=max(epsilon, float(np.finfo(self.network.dtype).tiny)),
-            beta_1_power=decay_1**n_updates,
-            beta_2_power=decay_2**n_updates,
-            loss_sum=loss_sum,
         )
+        if first_step == 0:  # else go on: bits must not depend on where a run ended
+            self._set(
+                loss_sum=0.0,
+                beta_1_power=decay_1**n_updates,
+                beta_2_power=decay_2**n_updates,
+            )
+        self.steps_done = last_step  # also if an interrupt is raised behind them
         address, precision, sparse = self.address, self.precision, self.sparse
 
         def steps(thread):

@@ -20,26 +20,35 @@ _PIECE_BYTES = 4 * 1024 * 1024
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
 
 
-def rows_of_a_piece(network, n_samples):
-    """Samples that pass through the network together."""
-    numbers = 2 * sum(network.units) * network.dtype.itemsize
-    return min(n_samples, max(_LEAST_ROWS, min(_MOST_ROWS, _PIECE_BYTES // numbers)))
+def rows_of_a_piece(network, n_samples, sparse=False):
+    """Samples that pass through the network together.
+
+    sparse : whether X is, of which then no row is copied.
+    """
+    units = sum(network.units[1:] if sparse else network.units)
+    fitting = _PIECE_BYTES // (2 * units * network.dtype.itemsize)
+    return min(n_samples, max(_LEAST_ROWS, min(_MOST_ROWS, fitting)))
 
 
 class _Objective:
     """x -> (loss, gradient) of the network whose parameters are the vector x."""
 
-    def __init__(self, job, team):
+    def __init__(self, job, team, events):
         self._job = job
         self._team = team
+        self._events = events
+        self.iterates = False
         self._gradient = job.network.arena.arrays["first_moment"]
 
     def __call__(self, x):
         job, network = self._job, self._job.network
+        if not self.iterates:
+            self.iterates = True
+            self._events.begin()
         network.write(*network.split(x))
         job.refresh()
         self._gradient[:] = 0
-        loss = run_steps(job, self._team, lambda step: {})
+        loss = run_steps(job, self._team, {})
         gradient = np.empty(len(x))
         network.read(array="first_moment", out=network.split(gradient))
         return loss, gradient
@@ -85,18 +94,18 @@ def minimize_loss(
         last.update(x=x, fun=loss, nit=last.nit + 1)
         # the network may hold another point, which was tried and not taken
         network.write(*network.split(x))
+        objective.iterates = False  # another one begins if the loss is asked for again
         if events.end(last.nit, loss):
             raise StopIteration
-        events.begin()
 
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
     if _before_scipy_1_15():
         options["iprint"] = 1 if verbose else -1
     try:
         with Team(n_threads) as team:
-            events.begin()
+            objective = _Objective(job, team, events)
             result = minimize(
-                _Objective(job, team), last.x, method="L-BFGS-B", jac=True,
+                objective, last.x, method="L-BFGS-B", jac=True,
                 callback=iteration_ends, options=options,
             )  # fmt: skip
     except KeyboardInterrupt:

@@ -195,6 +195,6 @@ class Network:
         views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
         return views[: self.n_layers], views[self.n_layers :]
 
-    def is_finite(self):
-        """Whether all weights and biases are finite."""
-        return bool(np.isfinite(self.arena.arrays["parameters"]).all())
+    def is_finite(self, array="parameters"):
+        """Whether all weights and biases (or moments) are finite."""
+        return bool(np.isfinite(self.arena.arrays[array]).all())

@@ -1,10 +1,11 @@
 """The optimizer of a stochastic fit: rule, rates, schedule, and what it remembers."""
 
+import math
 from dataclasses import dataclass
 
 from fastmlp.schedules import SCHEDULES, Constant
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "OptimizerView"]
 
 
 @dataclass
@@ -101,6 +102,48 @@ class Optimizer:
         """Put the moments of `state` into a network."""
         for moment in _MOMENTS[: network.n_moments]:
             network.write(*state[moment], array=moment)
+
+
+class OptimizerView:
+    """The state of an optimizer under the names that scikit-learn's has.
+
+    ``learning_rate`` is the rate of the next step (for Adam: that of the last one, with
+    the bias of the moments undone). For sgd it can be set, for Adam
+    ``learning_rate_init``: the next fit that goes on takes it.
+
+    Parameters
+    ----------
+    state : dict
+        See `Optimizer.state`; changed by assignments.
+    """
+
+    def __init__(self, state):
+        object.__setattr__(self, "_state", state)
+
+    def __getattr__(self, name):
+        if name not in self._state:
+            raise AttributeError(f"the optimizer has no {name!r}")
+        if name == "learning_rate":
+            return self._rate()
+        return self._state[name]
+
+    def __setattr__(self, name, value):
+        allowed = "learning_rate"
+        if self._state["name"] == "adam":
+            allowed = "learning_rate_init"
+        if name != allowed:
+            raise AttributeError(f"only {allowed} of this optimizer can be set")
+        self._state[name] = self._state["learning_rate"] = float(value)
+
+    def __dir__(self):
+        return [*super().__dir__(), *self._state]
+
+    def _rate(self):
+        state = self._state
+        rate, t = state["learning_rate"], state["n_updates"]
+        if state["name"] != "adam" or t == 0:
+            return rate
+        return rate * math.sqrt(1 - state["decay_2"] ** t) / (1 - state["decay_1"] ** t)
 
 
 _MOMENTS = ("first_moment", "second_moment")

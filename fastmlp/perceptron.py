@@ -20,6 +20,7 @@ from sklearn.utils.validation import (
 
 from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
+from fastmlp.optimizer import OptimizerView
 from fastmlp.parameters import CONSTRAINTS
 from fastmlp.targets import class_targets, labels_of, number_targets
 
@@ -108,7 +109,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         with self._features_restored_on_failure():
             task = self._task_of(y, classes, goes_on)
             classifies = task == "classification"
-            known = self._known_labels(y, classes, incremental) if classifies else None
+            known, old = None, None
+            if classifies:
+                known, old = self._known_labels(y, classes, incremental)
             X, y = validate_data(
                 self,
                 X,
@@ -123,7 +126,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             if classifies:
-                binarizer = labels_of(y, known, exactly=self.warm_start)
+                binarizer = labels_of(y, known, old, exactly=self.warm_start)
                 targets = class_targets(y, binarizer)
             else:
                 binarizer = None
@@ -138,23 +141,20 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 targets,
                 sample_weight,
                 hidden=hidden,
-                precision=self._precision(),
-                identity=self._identity(task, binarizer),
+                precision=self._precision(goes_on),
+                identity=self._identity(task, binarizer, old),
                 goes_on=goes_on,
             )
             if events is None and not incremental:
                 events = self._callback_events(given, fit)
-            if self.solver == "lbfgs":
-                attributes = fit.minimize(events)
-            else:
-                attributes = fit.descend(events, incremental)
+            attributes = fit.run(events, incremental)
+            if events is not None:
+                events.close()
         # all of it, or nothing: a fit that fails leaves the model of the last one
         if not goes_on:
             for name in _FITTED:
                 vars(self).pop(name, None)
         vars(self).update(attributes)
-        if events is not None:
-            events.close()
         return self
 
     @contextmanager
@@ -171,10 +171,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             raise
 
     def _known_labels(self, y, classes, incremental):
-        """The LabelBinarizer that y has to keep to, or None."""
+        """The LabelBinarizer and the classes that y has to keep to, or (None, None)."""
         known = getattr(self, "_label_binarizer", None)
         if not incremental:
-            return known if self.warm_start else None
+            if known is None or not self.warm_start:
+                return None, None
+            return known, self.classes_
         # scikit-learn's check, on something that may be changed
         memory = SimpleNamespace()
         if hasattr(self, "classes_"):
@@ -182,13 +184,14 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         if _check_partial_fit_first_call(memory, classes) or known is None:
             multilabel = type_of_target(y).startswith("multilabel")
             known = LabelBinarizer().fit(y if multilabel else memory.classes_)
-        return known
+        return known, memory.classes_
 
-    def _identity(self, task, binarizer):
+    def _identity(self, task, binarizer, classes):
         """Attributes that say what outputs stand for."""
         if binarizer is None:
             return {}
-        return {"_label_binarizer": binarizer, "classes_": binarizer.classes_}
+        classes = binarizer.classes_ if classes is None else classes
+        return {"_label_binarizer": binarizer, "classes_": classes}
 
     def _callback_events(self, given, fit):
         """What tells scikit-learn's callbacks of the fit, or None."""
@@ -199,8 +202,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     @property
     def _optimizer(self):
-        """The state of the optimizer to look at: ``learning_rate`` and more."""
-        return SimpleNamespace(**self._optimizer_state)
+        """The state of the optimizer, to read it and to change its rate."""
+        if "_optimizer_state" not in vars(self):
+            raise AttributeError("there is no optimizer before a fit with sgd or adam")
+        return OptimizerView(self._optimizer_state)
 
     def to_sklearn(self):
         """The same model, fitted or not, as an estimator of scikit-learn.
@@ -227,21 +232,21 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         """What the output units give for X, of shape (n_samples, n_outputs)."""
         check_is_fitted(self, "coefs_")
         X = validate_data(self, X, **_INPUT, reset=False)
-        precision = self._precision_of_model()
+        precision = getattr(self, "precision_", None) or self._precision()
         outputs = self._compute_outputs(X, precision)
-        if precision == "float32" and not np.isfinite(outputs).all():
-            # numbers that only float64 can hold
-            outputs = self._compute_outputs(X, "float64")
+        if precision == "float32":
+            beyond = ~np.isfinite(outputs).all(axis=1)
+            if beyond.any():  # numbers that only float64 can hold
+                outputs[beyond] = self._compute_outputs(X[beyond], "float64")
         return outputs
 
-    def _precision(self):
+    def _precision(self, goes_on=False):
         """What the kernels compute in during a fit."""
         if self.precision != "auto":
             return self.precision
-        return "float64" if self.solver == "lbfgs" else "float32"
-
-    def _precision_of_model(self):
-        return getattr(self, "precision_", None) or self._precision()
+        if self.solver == "lbfgs":
+            return "float64"
+        return getattr(self, "precision_", "float32") if goes_on else "float32"
 
     def _compute_outputs(self, X, precision):
         """`_outputs` of checked X, computed in `precision`."""

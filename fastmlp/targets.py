@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
@@ -20,11 +21,14 @@ class Targets(NamedTuple):
         Numbers, 0 and 1 for labels, or for ``log_loss`` the number of the class.
     n_outputs : int
         Output units.
+    only_class : bool, default=False
+        Whether there is but one class, which every prediction therefore is.
     """
 
     loss: str
     values: np.ndarray
     n_outputs: int
+    only_class: bool = False
 
     def score(self, outputs, samples, sample_weight=None):
         """Accuracy or R^2 of the network's outputs for some of the samples.
@@ -41,9 +45,21 @@ class Targets(NamedTuple):
             What ``accuracy_score`` or ``r2_score`` of scikit-learn give, in a
             fraction of the time, which would exceed that of a small epoch; NaN if a
             prediction is a number that is not finite.
+
+        Raises
+        ------
+        ValueError
+            If these samples weigh nothing.
         """
         y = self.values[samples]
         weights = None if sample_weight is None else sample_weight[samples]
+        if weights is not None and weights.sum() == 0:
+            raise ValueError(
+                "The samples that early_stopping holds out have no weight: sample "
+                "weights must contain more numbers that are not zero."
+            )
+        if self.only_class:
+            return 1.0
         if self.loss == "log_loss":
             return float(np.average(outputs.argmax(axis=1) == y[:, 0], weights=weights))
         if self.loss == "binary_log_loss":
@@ -68,8 +84,13 @@ def number_targets(y, loss):
     Raises
     ------
     ValueError
-        If the loss is poisson and a number negative.
+        If y has no numbers, or is sparse, or if the loss is poisson and a number
+        negative.
     """
+    if issparse(y):
+        raise ValueError("a regression needs a dense y, got a sparse one")
+    if y.dtype.kind not in "fiub":
+        raise ValueError(f"a regression needs a y of numbers, got the dtype {y.dtype}")
     if loss == "poisson" and np.any(y < 0):
         raise ValueError(
             "Some value(s) of y are out of the valid range of the loss 'poisson': "
@@ -80,16 +101,30 @@ def number_targets(y, loss):
 
 
 def class_targets(y, binarizer):
-    """Targets of a classification, given what binarizes its labels."""
+    """Targets of a classification, given what binarizes its labels.
+
+    Raises
+    ------
+    ValueError
+        If y is a matrix of labels and the labels were single ones, or the reverse.
+    """
     classes = binarizer.classes_
+    multilabel = binarizer.y_type_.startswith("multilabel")
+    if (y.ndim == 2) != multilabel:
+        known = "multilabel" if multilabel else "single-label"
+        other = "single-label" if multilabel else "multilabel"
+        raise ValueError(
+            f"The object was not fitted with {other} input, but with {known} input."
+        )
     if binarizer.y_type_ == "multiclass":
         codes = np.searchsorted(classes, y).reshape(-1, 1)
         return Targets("log_loss", codes, len(classes))
-    values = binarizer.transform(y)
-    return Targets("binary_log_loss", values, values.shape[1])
+    # whatever stands for "yes", 1 or another number that is not 0
+    values = binarizer.transform(y).astype(bool)
+    return Targets("binary_log_loss", values, values.shape[1], len(classes) == 1)
 
 
-def labels_of(y, known=None, *, exactly=False):
+def labels_of(y, known=None, old=None, *, exactly=False):
     """What binarizes the labels y: fitted to them, or `known` if they are known.
 
     Parameters
@@ -98,6 +133,8 @@ def labels_of(y, known=None, *, exactly=False):
         Labels.
     known : LabelBinarizer, default=None
         The one of the fit that goes on.
+    old : ndarray, default=None
+        The classes of that fit.
     exactly : bool, default=False
         Whether y must have all the classes that are known.
 
@@ -108,7 +145,7 @@ def labels_of(y, known=None, *, exactly=False):
     """
     if known is None:
         return LabelBinarizer().fit(y)
-    classes, old = unique_labels(y), known.classes_
+    classes = unique_labels(y)
     if exactly:
         if set(classes) != set(old):
             raise ValueError(

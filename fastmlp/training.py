@@ -120,8 +120,8 @@ def run_steps(job, team, rates):
     ----------
     job : fastmlp.jobs.TrainingJob
     team : fastmlp.threads.Team
-    rates : callable
-        Gives the keyword arguments of `job.run` from the steps done so far.
+    rates : dict
+        Keyword arguments of `job.run`.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def run_steps(job, team, rates):
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)
         started = time.perf_counter()
-        total = job.run(team, step, end, loss_sum=total, **rates(step))
+        total = job.run(team, step, end, **rates)
         seconds = time.perf_counter() - started
         # a slow machine makes the chunk shorter at once, a fast one longer slowly
         chunk = max(
@@ -146,15 +146,12 @@ def run_steps(job, team, rates):
 
 
 def _run_epoch(job, team, optimizer):
-    done = optimizer.n_updates
-
-    def rates(step):
-        optimizer.n_updates = done + step
-        return optimizer.rates()
-
-    loss = run_steps(job, team, rates)
-    optimizer.n_updates = done + job.n_steps
-    return loss
+    before = optimizer.n_updates
+    job.steps_done = 0
+    try:
+        return run_steps(job, team, optimizer.rates())
+    finally:
+        optimizer.n_updates = before + job.steps_done
 
 
 def _shuffler(job, random_state):
@@ -221,7 +218,7 @@ def train(
             for epoch in range(1, max_iter + 1):
                 events.begin()
                 mix()
-                loss = _run_epoch(job, team, optimizer)
+                loss = np.float64(_run_epoch(job, team, optimizer))
                 history.loss_curve.append(loss)
                 say(f"Iteration {epoch}, loss = {loss:.8f}")
                 if validation is None:

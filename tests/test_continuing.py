@@ -1,6 +1,7 @@
 """partial_fit, warm_start, written weights, early stopping: fits that go on."""
 
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import scipy.sparse
 import sklearn
 from data import problem
 from sklearn import neural_network
+from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, r2_score
@@ -16,6 +18,8 @@ from sklearn.utils.fixes import parse_version
 import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.events import Events
+from fastmlp.lbfgs import rows_of_a_piece
+from fastmlp.network import Network
 from fastmlp.targets import Targets
 
 BEFORE_1_7 = parse_version(sklearn.__version__) < parse_version("1.7")
@@ -41,11 +45,16 @@ def assert_same_fit(ours, theirs, rtol=1e-6):
         assert getattr(ours, name) == getattr(theirs, name), name
     assert ours._optimizer.learning_rate == pytest.approx(
         theirs._optimizer.learning_rate
-        if ours.solver == "sgd"
-        else ours.learning_rate_init
     )
     for mine, other in zip(ours.coefs_, theirs.coefs_, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-8)
+
+
+@contextmanager
+def ignored(message):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=f".*{message}")
+        yield
 
 
 # --- partial_fit ---------------------------------------------------------------------
@@ -141,8 +150,8 @@ def test_a_partial_fit_that_fails_leaves_the_model():
     X, y = load_iris(return_X_y=True)
     model = MLPRegressor(max_iter=5, random_state=0, solver="sgd").fit(X, y)
     expected, t, curve = model.predict(X), model.t_, list(model.loss_curve_)
-    with pytest.raises(ValueError, match="non-finite"):
-        model.partial_fit(X * 1e30, y)
+    with pytest.raises(ValueError, match="non-finite"), ignored("too large"):
+        model.partial_fit(X * 1e300, y)
     np.testing.assert_array_equal(model.predict(X), expected)
     assert (model.t_, model.loss_curve_) == (t, curve)
     model.partial_fit(X, y)
@@ -156,6 +165,53 @@ def test_a_changed_solver_starts_a_new_optimizer():
     model.set_params(solver="sgd").partial_fit(X, y)
     assert model._optimizer.name == "nesterov"
     assert model._optimizer.n_updates == 1
+
+
+def test_the_learning_rate_can_be_changed_between_calls():
+    """As it can in scikit-learn; what has no effect there is refused here."""
+    _, X, y = problem("binary")
+    for solver, name in (("sgd", "learning_rate"), ("adam", "learning_rate_init")):
+        models = both("MLPClassifier", solver=solver)
+        for model in models:
+            for epoch in range(5):
+                model.partial_fit(X, y, classes=[0, 1])
+                setattr(model._optimizer, name, 0.1 * 0.5**epoch)
+                assert getattr(model._optimizer, name) == pytest.approx(
+                    0.1 * 0.5**epoch
+                )
+        np.testing.assert_allclose(
+            models[0].loss_curve_, models[1].loss_curve_, rtol=1e-9
+        )
+    with pytest.raises(AttributeError, match="only learning_rate_init"):
+        models[0]._optimizer.learning_rate = 0.5
+    with pytest.raises(AttributeError, match="no 'velocities'"):
+        models[0]._optimizer.velocities  # noqa: B018
+
+
+def test_labels_of_another_kind_are_refused():
+    _, X, Y = problem("multilabel")
+    y = np.arange(len(X)) % 3
+    for first, second in ((y, Y), (Y, y)):
+        model = MLPClassifier(warm_start=True, max_iter=2).fit(X, first)
+        with pytest.raises(ValueError, match=r"was not fitted with|same classes"):
+            model.fit(X, second)
+    model = MLPClassifier().partial_fit(X, y, classes=[0, 1, 2, 3])
+    with pytest.raises(ValueError, match="was not fitted with multilabel input"):
+        model.partial_fit(X, Y)
+    models = both("MLPClassifier")
+    for model in models:
+        with pytest.raises(ValueError, match="classes"):
+            model.partial_fit(X, Y, classes=["a", "b", "c"])
+        model = clone(model).partial_fit(X, Y, classes=range(5))
+        assert model.classes_.tolist() == [0, 1, 2, 3, 4]
+        assert model.predict(X).shape == Y.shape
+
+
+def test_another_task_cannot_go_on():
+    X, y = load_iris(return_X_y=True)
+    model = MLPEstimator(warm_start=True, max_iter=2).fit(X, y)
+    with pytest.raises(ValueError, match="the fit to go on with was a classification"):
+        model.set_params(task="regression").fit(X, y)
 
 
 def test_estimator_of_either_task():
@@ -313,12 +369,24 @@ def test_scores_are_scikit_learns(weighted):
         outputs = rng.standard_normal((20, n_outputs))
         expected = r2_score(y[samples], outputs, sample_weight=w)
         check("squared_error", y, outputs, expected)
+    assert Targets("binary_log_loss", y > 0, 2, True).score(outputs, samples) == 1
+    with pytest.raises(ValueError, match="have no weight"):
+        Targets("poisson", y, 2).score(outputs, samples, np.zeros(40))
     constant = np.column_stack([np.ones(40), np.ones(40), y[:, 0]])
     outputs = np.column_stack([np.ones(20), np.zeros(20), outputs[:, 0]])
     expected = r2_score(constant[samples], outputs, sample_weight=w)
     check("squared_error", constant, outputs, expected)
     outputs[0] = np.inf
     assert np.isnan(Targets("poisson", constant, 3).score(outputs, samples, weights))
+
+
+def test_early_stopping_with_one_class():
+    _, X, _ = problem("binary")
+    y = np.full(len(X), "only")
+    settings = {"early_stopping": True, "max_iter": 3, "random_state": 0}
+    models = both("MLPClassifier", **settings)
+    scores = [model.fit(X, y).validation_scores_ for model in models]
+    assert scores[0] == scores[1] == [1.0] * 3
 
 
 def test_early_stopping_with_sparse_labels():
@@ -343,6 +411,13 @@ def test_lbfgs_takes_the_data_in_pieces(monkeypatch):
     for n_jobs in (1, 3):
         pieces = MLPClassifier(**settings, n_jobs=n_jobs).fit(X, y)
         assert pieces.loss_ == pytest.approx(whole.loss_, rel=1e-9)
+
+
+def test_rows_of_a_piece_leave_out_what_is_not_copied():
+    network = Network((20_000, 100, 1), "float64")
+    assert rows_of_a_piece(network, 10**6) == 256
+    assert rows_of_a_piece(network, 10**6, sparse=True) > 2000
+    assert rows_of_a_piece(network, 7) == 7
 
 
 def test_lbfgs_says_what_scikit_learn_says():

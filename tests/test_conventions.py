@@ -182,6 +182,7 @@ class Recorder:
 
     def __init__(self, stop_at=None):
         self.calls = []
+        self.estimators = []
         self._stop_at = stop_at
 
     def setup(self, estimator, context):
@@ -196,8 +197,7 @@ class Recorder:
     def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
         task = context.task_name, context.task_id
         self.calls.append(("end", *task))
-        if fitted_estimator is not None:
-            self.last = fitted_estimator
+        self.estimators.append(fitted_estimator)
         return task[0] != "fit" and task[1] == self._stop_at
 
 
@@ -218,19 +218,40 @@ def test_callbacks_see_every_iteration_and_can_stop(solver, task):
         "teardown",
     ]
     assert model.n_iter_ == 3
-    np.testing.assert_array_equal(recorder.last.predict(X), model.predict(X))
+    np.testing.assert_array_equal(recorder.estimators[-1].predict(X), model.predict(X))
     shorter = MLPClassifier(solver=solver, random_state=0, max_iter=3).fit(X, y)
     np.testing.assert_array_equal(model.coefs_[0], shorter.coefs_[0])
 
 
 @needs_callbacks
-def test_lbfgs_ends_what_it_began():
+def test_lbfgs_has_as_many_tasks_as_iterations():
     X, y = load_iris(return_X_y=True)
-    recorder = Recorder()
-    MLPClassifier(solver="lbfgs", max_iter=4).set_callbacks(recorder).fit(X, y)
-    begun = [call[1:] for call in recorder.calls if call[0] == "begin"]
-    ended = [call[1:] for call in recorder.calls if call[0] == "end"]
-    assert sorted(begun) == sorted(ended)
+    for limit in ({"max_iter": 4}, {"max_fun": 6}, {"max_iter": 1000, "tol": 0.01}):
+        recorder = Recorder()
+        model = MLPClassifier(solver="lbfgs", **limit).set_callbacks(recorder)
+        model.fit(X, y)
+        begun = [call[1:] for call in recorder.calls if call[0] == "begin"]
+        ended = [call[1:] for call in recorder.calls if call[0] == "end"]
+        assert sorted(begun) == sorted(ended)
+        # an iteration that the limit of evaluations cut short is one more
+        assert len(ended) - 1 in (model.n_iter_, model.n_iter_ + ("max_fun" in limit))
+        assert None not in recorder.estimators
+
+
+@needs_callbacks
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_that_raises_leaves_the_estimator_as_it_was(solver):
+    class Raising(Recorder):
+        def on_fit_task_end(self, estimator, context):
+            if context.task_name == "fit":
+                raise RuntimeError("at the end")
+
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier(solver=solver, max_iter=2).set_callbacks(Raising())
+    with pytest.raises(RuntimeError, match="at the end"):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_")
+    assert not hasattr(model, "n_features_in_")
 
 
 @needs_callbacks
@@ -321,6 +342,32 @@ def test_conversion_shares_no_array():
         model.partial_fit(X, y)
     np.testing.assert_array_equal(theirs.predict_proba(X), expected)
     assert len(theirs.loss_curve_) == 2
+
+
+def test_conversion_after_early_stopping_goes_on_as_the_original():
+    X, y = load_iris(return_X_y=True)
+    theirs = neural_network.MLPClassifier(
+        (5,), early_stopping=True, warm_start=True, random_state=0, max_iter=5, tol=0.0,
+        learning_rate_init=1e-4,
+    ).fit(X, y)  # fmt: skip
+    ours = fastmlp.from_sklearn(theirs)
+    back = ours.to_sklearn()
+    for _ in range(3):
+        losses = [model.fit(X, y).loss_ for model in (theirs, ours, back)]
+        assert losses == pytest.approx([losses[0]] * 3, rel=1e-9)
+
+
+def test_conversion_keeps_requests_and_copies_everything():
+    X, y = load_iris(return_X_y=True)
+    with sklearn.config_context(enable_metadata_routing=True):
+        theirs = neural_network.MLPClassifier(max_iter=2)
+        theirs.set_score_request(sample_weight=True)
+        ours = fastmlp.from_sklearn(theirs.fit(X, y))
+        for model in (ours, ours.to_sklearn()):
+            requests = model.get_metadata_routing().score.requests
+            assert requests == {"sample_weight": True}
+    for name in ("classes_", "_label_binarizer"):
+        assert getattr(ours, name) is not getattr(theirs, name)
 
 
 def test_conversion_of_our_own_fits():

@@ -2,11 +2,13 @@
 
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn
 from data import problem
+from scipy.sparse import csr_array
 from sklearn import neural_network
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import (
@@ -281,8 +283,6 @@ def test_bad_targets_get_scikit_learns_errors():
     assert message_of(MLPRegressor().fit, X, y) == message_of(
         neural_network.MLPRegressor().fit, X, y
     )
-    with pytest.raises(ValueError, match="could not convert string to float"):
-        MLPRegressor().fit(X, ["a", "b", "c"])
     with pytest.raises(ValueError, match="'poisson': y must not be negative"):
         MLPRegressor(loss="poisson").fit(X, [-1.0, 0.0, 1.0])
 
@@ -318,7 +318,7 @@ def test_a_fit_that_fails_leaves_the_last_model():
     X, y = load_iris(return_X_y=True)
     model = MLPEstimator(max_iter=5, random_state=0).fit(X, y)
     expected = model.predict_proba(X)
-    model.set_params(solver="sgd", learning_rate_init=1e30)
+    model.set_params(solver="sgd", learning_rate_init=1e300)
     for target in (y > 0, y + 0.5):
         with pytest.raises(ValueError, match="non-finite"):
             model.fit(X, target)
@@ -354,6 +354,102 @@ def test_numbers_that_only_float64_can_hold_are_predicted():
         model.predict(far),
         model.predict(far / 1e30),  # beyond all kinks of ReLU
     )
+    # and do not change the others
+    expected = model.predict_proba(X)
+    both = model.predict_proba(np.vstack([X, far]))
+    np.testing.assert_array_equal(both[:-2], expected)
+
+
+def test_numbers_beyond_float32_are_fitted_in_float64():
+    """Not left standing: Adam's second moment would be infinite, its steps zero."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 3))
+    y = (X[:, 0] + 1) * 1e12
+    settings = {"hidden_layer_sizes": (20,), "max_iter": 30, "learning_rate_init": 0.05}
+    for random_state in (0, np.random.RandomState(3), np.random.RandomState(3)):
+        if isinstance(random_state, int):
+            theirs = neural_network.MLPRegressor(random_state=0, **settings)
+            theirs.fit(X * 1e12, y)
+        model = MLPRegressor(random_state=random_state, **settings)
+        with pytest.warns(UserWarning, match="too large for float32"):
+            model.fit(X * 1e12, y)
+        assert model.precision_ == "float64"
+        if isinstance(random_state, int):
+            np.testing.assert_allclose(model.loss_curve_, theirs.loss_curve_, rtol=1e-6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.partial_fit(X * 1e12, y)  # goes on in float64
+    with pytest.raises(ValueError, match="non-finite"):
+        MLPRegressor(
+            solver="sgd", learning_rate_init=1e5, precision="float32", max_iter=50
+        ).fit(X * 1e12, y)
+
+
+@pytest.mark.parametrize("y_values", [(0, 2), (-1, 1), (0, 0.5)])
+def test_labels_of_a_matrix_may_have_any_two_values(y_values):
+    _, X, y = problem("multilabel")
+    y = np.where(y, y_values[1], y_values[0])
+    if y_values[0] == -1:
+        y[y == -1] = 0
+    settings = {"random_state": 0, "max_iter": 20, "early_stopping": True}
+    ours = MLPClassifier(precision="float64", **settings)
+    theirs = neural_network.MLPClassifier(**settings)
+    messages = []
+    for model in (ours, theirs):
+        try:
+            model.fit(X, y)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) in (0, 2)
+    if not messages:
+        np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-9)
+        assert ours.validation_scores_ == theirs.validation_scores_
+
+
+def test_negative_weights_follow_scikit_learn():
+    if parse_version("1.7") > SKLEARN:
+        pytest.skip("sample_weight is new in 1.7")
+    _, X, y = problem("binary")
+    for weights in (-np.ones(len(X)), np.linspace(-1, 3, len(X))):
+        for solver in ("adam", "lbfgs"):
+            settings = {"solver": solver, "max_iter": 5, "random_state": 0, "alpha": 0}
+            ours = MLPClassifier(precision="float64", **settings)
+            theirs = neural_network.MLPClassifier(**settings)
+            for model in (ours, theirs):
+                model.fit(X, y, sample_weight=weights)
+            assert ours.loss_ == pytest.approx(theirs.loss_, rel=1e-6)
+
+
+@pytest.mark.parametrize("y", [["a", "b", "c"], np.array(["1", "2", "3"])])
+def test_a_regression_of_strings_is_refused(y):
+    X = [[0.0], [1.0], [2.0]]
+    for more in ({}, {"early_stopping": True}, {"loss": "poisson"}):
+        with pytest.raises(ValueError, match="needs a y of numbers, got the dtype <U"):
+            MLPRegressor(**more).fit(X, y)
+    with pytest.raises(ValueError, match="dense y"):
+        MLPRegressor().fit(X, csr_array(np.ones((3, 2))))
+
+
+def test_losses_are_numpys():
+    """For .round(), .item() and all that people do with scikit-learn's."""
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier(max_iter=2, random_state=0).fit(X, y)
+    for value in (model.loss_, model.best_loss_, model.loss_curve_[0]):
+        assert type(value) is np.float64
+    model = MLPClassifier(max_iter=2, random_state=0, solver="lbfgs").fit(X, y)
+    assert type(model.loss_) is np.float64
+
+
+def test_warnings_come_from_one_module():
+    """One filter, ``module="fastmlp"``, covers them wherever fit is called."""
+    X, y = load_iris(return_X_y=True)
+    for solver in ("adam", "lbfgs"):
+        model = make_pipeline(
+            StandardScaler(), MLPClassifier(solver=solver, max_iter=2)
+        )
+        with pytest.warns(ConvergenceWarning) as seen:
+            model.fit(X, y)
+        assert Path(seen[0].filename).parent.name == "fastmlp"
 
 
 @pytest.mark.parametrize("factor", [1e-46, 1e-39, 1.0, 1e39])

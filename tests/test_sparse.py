@@ -2,6 +2,7 @@
 
 import tracemalloc
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -100,6 +101,14 @@ def test_a_row_is_predicted_the_same_in_any_batch():
     for rows in (slice(0, 1), slice(5, 12), slice(100, 517)):
         np.testing.assert_array_equal(predict(network, X[rows]), whole[rows])
     np.testing.assert_array_equal(predict(network, X, 3), whole)
+    np.testing.assert_array_equal(predict(network, X.toarray()), whole)
+    np.testing.assert_array_equal(predict(network, X.tocsc()), whole)
+    backwards = X.copy()
+    for start, end in pairwise(X.indptr):
+        backwards.indices[start:end] = X.indices[start:end][::-1]
+        backwards.data[start:end] = X.data[start:end][::-1]
+    backwards.has_sorted_indices = False
+    np.testing.assert_array_equal(predict(network, backwards), whole)
     some = np.array([3, 500, 77, 77])
     np.testing.assert_array_equal(predict(network, X, samples=some), whole[some])
 

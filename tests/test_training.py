@@ -1,5 +1,7 @@
 """Initial weights, schedules, stopping, and the loop around the kernels."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from data import random_network, random_targets, training_job
@@ -9,6 +11,7 @@ from fastmlp.events import Events
 from fastmlp.initialization import glorot_uniform
 from fastmlp.optimizer import Optimizer
 from fastmlp.schedules import SCHEDULES, Adaptive, Constant, InverseScaling
+from fastmlp.threads import Team
 from fastmlp.training import Stopping, train
 
 
@@ -110,7 +113,7 @@ class Listener(Events):
         return epoch == self._stop_at
 
 
-def fit(max_iter=3, events=None, job=None, rate=0.01, **settings):
+def fit(max_iter=3, events=None, job=None, rate=0.01, optimizer=None, **settings):
     rng = np.random.default_rng(0)
     if job is None:
         X = rng.standard_normal((40, 3))
@@ -124,7 +127,7 @@ def fit(max_iter=3, events=None, job=None, rate=0.01, **settings):
         "random_state": np.random.RandomState(0),
         **settings,
     }
-    optimizer = Optimizer.sgd("constant", rate, 0.5, 0.0, True)
+    optimizer = optimizer or Optimizer.sgd("constant", rate, 0.5, 0.0, True)
     stopping = Stopping(0, np.inf)
     history = train(
         job, optimizer, stopping, max_iter=max_iter, events=events, **settings
@@ -181,6 +184,48 @@ def test_chunks_do_not_change_the_result(monkeypatch):
         whole.network.arena.arrays["parameters"],
         pieces.network.arena.arrays["parameters"],
     )
+
+
+def test_chunks_do_not_change_adam(monkeypatch):
+    """Its bias correction is a power that grows from step to step."""
+    results = []
+    for seconds in (0.1, 0.0):
+        monkeypatch.setattr("fastmlp.training._CHUNK_SECONDS", seconds)
+        X = np.random.default_rng(0).standard_normal((600, 3))
+        y = random_targets("squared_error", 600, 1)
+        network = random_network((3, 4, 1))
+        job = training_job(
+            (3, 4, 1), X, y, *network, optimizer="adam", batch_size=2, n_threads=1
+        )
+        job.steps_per_chunk = 1000 if seconds else 1
+        _, history = fit(job=job, optimizer=Optimizer.adam(0.01, 0.9, 0.999, 1e-8))
+        results.append(
+            (history.loss_curve, job.network.arena.arrays["parameters"].tobytes())
+        )
+    assert results[0] == results[1]
+
+
+def test_an_interrupt_counts_the_steps_that_were_made():
+    class Interrupting(Team):
+        def run(self, function):
+            super().run(function)
+            if len(runs) == 3:
+                raise KeyboardInterrupt
+            runs.append(1)
+
+    runs = []
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 3)), random_targets("squared_error", 40, 1)
+    job = training_job(
+        (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=4
+    )
+    with (
+        mock.patch("fastmlp.training.Team", Interrupting),
+        mock.patch("fastmlp.training._CHUNK_SECONDS", 0.0),
+    ):
+        _, history = fit(job=job)
+    assert history.interrupted
+    assert history.n_updates == 4
 
 
 def test_a_network_that_blew_up_ends_the_fit():

@@ -12,7 +12,7 @@ A training step is
 so that every number is summed in one order whatever the number of threads.
 
 Kernels never raise and allocate nothing.  They are told where everything is by
-one record, `JOB`, that `fastmlp.network` fills.
+one record, `JOB`, that `fastmlp.jobs` fills.
 """
 
 import numpy as np
@@ -111,7 +111,7 @@ _FLOATS = (
     "decay_1",  # momentum, or Adam's beta_1
     "decay_2",  # Adam's beta_2
     "epsilon",
-    "beta_1_power",  # beta**t, t the number of updates done before this call
+    "beta_1_power",  # beta**t, t the number of updates done; grows with them
     "beta_2_power",
     "total_weight",  # of all samples, for the optimizer that only takes the gradient
     "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
@@ -467,7 +467,7 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
             weight = _total_weight(job, start, rows, like)
             share = rows
         # a batch without weight has no loss and no gradient
-        scale = 1.0 / weight if weight > 0 else 0.0
+        scale = 1.0 / weight if weight != 0 else 0.0
         rate = job.learning_rate
         if job.optimizer == ADAM_CODE:
             power_1 *= job.decay_1
@@ -498,6 +498,7 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
             loss_sum += 0.5 * l2 * penalty * share * scale
     if thread == 0:
         job.loss_sum = loss_sum
+        job.beta_1_power, job.beta_2_power = power_1, power_2
     restore_denormals(control)
 
 
