@@ -40,12 +40,12 @@ class CallbackEvents(Events):
         self._child = None
         self._left = estimator.max_iter
         self._root = estimator._init_callback_context(max_subtasks=self._left)
-        self._has_listeners = bool(getattr(estimator, "_skl_callbacks", ()))
+        self.looks = bool(getattr(estimator, "_skl_callbacks", ()))
         self._root.call_on_fit_task_begin(**self._arguments)
 
     def begin(self):
         # a fit that starts again, in float64, may have more than there can be children
-        if self._has_listeners and self._left > 0:
+        if self.looks and self._left > 0:
             self._left -= 1
             self._child = self._root.subcontext(task_name=self._task)
             self._child.call_on_fit_task_begin(

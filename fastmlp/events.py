@@ -6,6 +6,9 @@ __all__ = ["Events"]
 class Events:
     """What is told of the epochs of a fit; by default nobody listens."""
 
+    #: Whether somebody may look at the network after an epoch.
+    looks = False
+
     def begin(self):
         """An epoch begins."""
 

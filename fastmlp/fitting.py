@@ -85,7 +85,7 @@ class Fit:
                     f"data {X.shape[1]} features and {targets.n_outputs} outputs: a "
                     "fit that goes on needs the same."
                 )
-            if coefs[0].dtype in (np.float32, np.float64):
+            if getattr(coefs[0], "dtype", None) in (np.float32, np.float64):
                 self.dtype = coefs[0].dtype
         else:
             units = [X.shape[1], *hidden, targets.n_outputs]
@@ -279,11 +279,14 @@ class Fit:
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
-        # in place: many calls of partial_fit shall not copy longer and longer lists
         loss_curve = self._before("loss_curve_", [])
-        loss_curve += history.loss_curve
+        if incremental:
+            # in place: many calls of partial_fit shall not copy longer and longer lists
+            loss_curve += history.loss_curve
+        else:  # something may still fail
+            loss_curve = loss_curve + history.loss_curve
         if early_stopping:
-            scores += history.validation_scores
+            scores = scores + history.validation_scores
         n_iter = len(history.loss_curve)
         return {
             **attributes,

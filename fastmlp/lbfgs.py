@@ -38,20 +38,28 @@ class _Objective:
         self._team = team
         self._events = events
         self.iterates = False
-        self._gradient = job.network.arena.arrays["first_moment"]
+        self._sums = job.network.arena.arrays["first_moment"]
+        # two vectors, and all weights and biases as views of them
+        self._x, self._gradient = np.empty((2, job.network.n_parameters))
+        self._parameters = job.network.split(self._x)
+        self._gradients = job.network.split(self._gradient)
 
     def __call__(self, x):
         job, network = self._job, self._job.network
         if not self.iterates:
             self.iterates = True
             self._events.begin()
-        network.write(*network.split(x))
+        self.write(x)
         job.refresh()
-        self._gradient[:] = 0
+        self._sums[:] = 0
         loss = run_steps(job, self._team, {})
-        gradient = np.empty(len(x))
-        network.read(array="first_moment", out=network.split(gradient))
-        return loss, gradient
+        network.read(array="first_moment", out=self._gradients)
+        return loss, self._gradient.copy()
+
+    def write(self, x):
+        """Make x the parameters of the network."""
+        self._x[:] = x
+        self._job.network.write(*self._parameters)
 
 
 def minimize_loss(
@@ -92,8 +100,9 @@ def minimize_loss(
     def iteration_ends(intermediate_result):
         x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)
         last.update(x=x, fun=loss, nit=last.nit + 1)
-        # the network may hold another point, which was tried and not taken
-        network.write(*network.split(x))
+        if events.looks:
+            # the network may hold another point, which was tried and not taken
+            objective.write(x)
         objective.iterates = False  # another one begins if the loss is asked for again
         if events.end(last.nit, loss):
             raise StopIteration

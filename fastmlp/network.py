@@ -122,6 +122,11 @@ class Network:
         return len(self.layers)
 
     @property
+    def n_parameters(self):
+        """Weights and biases of all layers."""
+        return self.n_weights + sum(self.units[1:])
+
+    @property
     def n_weights(self):
         """Weights of all layers, biases not counted."""
         return sum(a * b for a, b in pairwise(self.units))
@@ -189,8 +194,8 @@ class Network:
         """Views of a vector of all weights, then all biases: (coefs, intercepts)."""
         shapes = [*pairwise(self.units), *((n,) for n in self.units[1:])]
         sizes = [math.prod(shape) for shape in shapes]
-        if vector.shape != (sum(sizes),):
-            raise ValueError(f"{sum(sizes)} parameters, got shape {vector.shape}")
+        if vector.shape != (self.n_parameters,):
+            raise ValueError(f"{self.n_parameters} parameters, got {vector.shape}")
         parts = np.split(vector, np.cumsum(sizes)[:-1])
         views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
         return views[: self.n_layers], views[self.n_layers :]
