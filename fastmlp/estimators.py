@@ -20,8 +20,40 @@ from fastmlp.perceptron import MultiLayerPerceptron
 __all__ = ["MLPClassifier", "MLPEstimator", "MLPRegressor", "from_sklearn"]
 
 
-class _ProbabilityMethods:
-    """predict_proba and predict_log_proba, for as long as the task classifies."""
+class _ClassificationMethods:
+    """What takes or gives classes; predict_proba for as long as the task classifies."""
+
+    @available_if(lambda self: self._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """Train for one epoch on X and y, from where the last call ended.
+
+        The optimizer keeps its state (moments, learning rate) between calls.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels or numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that any call will see; needed in the first call
+            to classify.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If data or parameters are invalid, if ``early_stopping`` is set, or if
+            the weights became NaN or infinite.
+        """
+        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     @available_if(lambda self: self._classifies())
     def predict_proba(self, X):
@@ -59,7 +91,7 @@ class _ProbabilityMethods:
 
 
 @documented
-class MLPClassifier(ClassifierMixin, _ProbabilityMethods, MultiLayerPerceptron):
+class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptron):
     """Multi-layer perceptron classifier, compiled.
 
     A drop-in replacement for `sklearn.neural_network.MLPClassifier`: minimises
@@ -138,37 +170,6 @@ class MLPClassifier(ClassifierMixin, _ProbabilityMethods, MultiLayerPerceptron):
 
     def _task_of(self, y, classes, goes_on):
         return "classification"
-
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train for one epoch on X and y, from where the last call ended.
-
-        The optimizer keeps its state (moments, learning rate) between calls.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        classes : array-like of shape (n_classes,), default=None
-            All classes that any call will see; needed in the first call.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If data or parameters are invalid, if ``early_stopping`` is set, or if
-            the weights became NaN or infinite.
-        """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """Most probable class of each sample.
@@ -316,7 +317,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
 
 
 @documented
-class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
+class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     """Multi-layer perceptron for classification or regression, as y asks for.
 
     Parameters
@@ -433,38 +434,6 @@ class MLPEstimator(_ProbabilityMethods, MultiLayerPerceptron):
 
     def _identity(self, task, binarizer, classes):
         return {**super()._identity(task, binarizer, classes), "task_": task}
-
-    @available_if(lambda self: self._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train for one epoch on X and y, from where the last call ended.
-
-        The optimizer keeps its state (moments, learning rate) between calls.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Training data.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels or numbers.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        classes : array-like of shape (n_classes,), default=None
-            All classes that any call will see; needed in the first call
-            to classify.
-
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If data or parameters are invalid, if ``early_stopping`` is set, or if
-            the weights became NaN or infinite.
-        """
-        return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
     def predict(self, X):
         """Most probable class, or predicted number, of each sample.

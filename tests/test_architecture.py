@@ -143,9 +143,13 @@ PUBLIC_CLASSES = [getattr(fastmlp, name) for name in fastmlp.__all__ if name[0] 
 
 def public_names():
     yield "fastmlp.warmup"
+    yield "fastmlp.from_sklearn"
     for cls in PUBLIC_CLASSES:
         yield f"fastmlp.{cls.__name__}"
-        for method in ("fit", "predict", "predict_proba", "predict_log_proba", "score"):
+        for method in (
+            "fit", "partial_fit", "predict", "predict_proba", "predict_log_proba",
+            "score", "to_sklearn",
+        ):  # fmt: skip
             if hasattr(cls, method):
                 yield f"fastmlp.{cls.__name__}.{method}"
 
