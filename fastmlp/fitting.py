@@ -77,7 +77,7 @@ class Fit:
         )
         self.dtype = X.dtype
         if goes_on:
-            coefs, intercepts = settings.coefs_, settings.intercepts_
+            coefs = settings.coefs_
             units = units_of(coefs)
             if (units[0], units[-1]) != (X.shape[1], targets.n_outputs):
                 raise ValueError(
@@ -89,11 +89,6 @@ class Fit:
                 self.dtype = coefs[0].dtype
         else:
             units = [X.shape[1], *hidden, targets.n_outputs]
-            gain = ACTIVATIONS[settings.activation].gain
-            coefs, intercepts = glorot_uniform(
-                units, gain, self.random_state, self.dtype
-            )
-        self._coefs, self._intercepts = coefs, intercepts
         self._attributes = {
             **identity,
             "n_outputs_": targets.n_outputs,
@@ -121,7 +116,13 @@ class Fit:
             trainable=True,
             n_moments=OPTIMIZERS[optimizer].n_moments,
         )
-        self.network.write(self._coefs, self._intercepts)
+        if self.goes_on:
+            self.network.write(self.settings.coefs_, self.settings.intercepts_)
+        else:
+            gain = ACTIVATIONS[self.settings.activation].gain
+            self.network.write(
+                *glorot_uniform(self._units, gain, self.random_state, self.dtype)
+            )
 
     def _make_job(self, optimizer, batch_size, samples=None):
         """(job, threads to run it on)."""
