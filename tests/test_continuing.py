@@ -382,7 +382,7 @@ def test_scores_are_scikit_learns(weighted):
 
 def test_early_stopping_with_one_class():
     _, X, _ = problem("binary")
-    y = np.full(len(X), "only")
+    y = np.full(len(X), 7)
     settings = {"early_stopping": True, "max_iter": 3, "random_state": 0}
     models = both("MLPClassifier", **settings)
     scores = [model.fit(X, y).validation_scores_ for model in models]
