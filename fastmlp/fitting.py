@@ -241,6 +241,7 @@ class Fit:
         n_samples = self.X.shape[0] if training is None else len(training)
         batch_size = self._batch_size(n_samples)
         job, n_threads = self._make_job(optimizer.name, batch_size, training)
+        validation = self._validation(held_out, n_threads) if early_stopping else None
         scores = self._before("validation_scores_", []) if early_stopping else None
         stopping = Stopping(
             settings.tol,
@@ -261,9 +262,7 @@ class Fit:
             shuffle=settings.shuffle,
             random_state=self.random_state,
             n_seen=n_seen,
-            validation=self._validation(held_out, n_threads)
-            if early_stopping
-            else None,
+            validation=validation,
             events=events,
             say=print if settings.verbose else None,
         )
@@ -320,17 +319,16 @@ class Fit:
         )
 
     def _split(self):
-        """(samples to train on, samples that are held out), as scikit-learn has them:
-        two classes are stratified, more are not."""
-        values = self.targets.values
-        classifies = "classes_" in self._attributes
+        """(samples to train on, samples that are held out), as scikit-learn's.
+
+        One logistic output is stratified; several classes or labels are not.
+        """
+        two_classes = self.targets.n_outputs == 1 and "classes_" in self._attributes
         training, held_out = train_test_split(
             np.arange(self.X.shape[0]),
             random_state=self.random_state,
             test_size=self.settings.validation_fraction,
-            stratify=values.astype(bool)
-            if classifies and self.targets.n_outputs == 1
-            else None,
+            stratify=self.targets.values if two_classes else None,
         )
         if len(held_out) < 2:
             raise ValueError(
