@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from panels import pack, padded_size, unpack
 
-from fastmlp.kernels import processor, simd
-from fastmlp.kernels.simd import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU, tile_shape
+from fastmlp.kernels import processor, products, simd
+from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
+from fastmlp.kernels.simd import tile_shape
 
 DTYPES = (np.float32, np.float64)
 
@@ -25,13 +26,11 @@ def multiply_panels(rows, depth, columns, a, b, c, extra, extra_rows, mode, like
     a = simd.pointer(a, like)
     for column in range(0, columns, full):
         width = min(full, (columns - column + lanes - 1) // lanes * lanes)
-        simd.product(
+        products.product(
             width // lanes,
             rows // simd.tile_rows(like),
             simd.advance(simd.pointer(c, like), column * rows),
             a,
-            full,
-            1,
             segments,
             rows * full,
             simd.advance(a, segments * full * rows),
@@ -48,12 +47,16 @@ def multiply_transposed(rows, batch, columns, a, a_width, d, c, mode, like):
     """One panel of C = A^T D, A one panel of width a_width."""
     lanes = simd.vector_lanes(like)
     c = simd.pointer(c, like)
-    simd.product(
-        columns // lanes, rows // simd.tile_rows(like), c,
-        c, 0, a_width, 0, 0,
-        simd.pointer(a, like), 1, batch,
-        simd.pointer(d, like), c, mode,
-    )  # fmt: skip
+    products.transposed_product(
+        columns // lanes,
+        rows // simd.tile_rows(like),
+        c,
+        simd.pointer(a, like),
+        a_width,
+        batch,
+        simd.pointer(d, like),
+        mode,
+    )
 
 
 def address(array):
@@ -67,7 +70,7 @@ def shapes(dtype):
     edges.append(2 * shape.width + shape.lanes + 1)
     return [
         (tiles * shape.rows, depth, columns)
-        for tiles in (1, 5)
+        for tiles in (1, 2, 3, 5)
         for depth in [*edges, 0]
         for columns in edges
     ]
@@ -125,17 +128,22 @@ def test_product_with_transposed_left_side(dtype):
     for batch in (1, 2, 7, 600):
         for vectors in range(1, shape.vectors + 1):
             width = vectors * shape.lanes
-            a = rng.standard_normal((batch, width)).astype(dtype)
             d = rng.standard_normal((batch, width)).astype(dtype)
-            c = np.full((width, width), np.nan, dtype)
-            multiply_transposed(
-                width, batch, width, address(a), width, address(d), address(c), 0,
-                dtype(0),
-            )  # fmt: skip
-            expected = a.T.astype(float) @ d
-            np.testing.assert_allclose(
-                c, expected, rtol=0, atol=batch * 10 * np.finfo(dtype).eps
-            )
+            for rows in range(shape.rows, shape.width + 1, shape.rows):
+                a = rng.standard_normal((batch, rows)).astype(dtype)
+                c = np.full((rows, width), np.nan, dtype)
+                expected = a.T.astype(float) @ d
+                for mode, times in ((0, 1), (ADD, 2)):
+                    multiply_transposed(
+                        rows, batch, width, address(a), rows, address(d), address(c),
+                        mode, dtype(0),
+                    )  # fmt: skip
+                    np.testing.assert_allclose(
+                        c,
+                        times * expected,
+                        rtol=0,
+                        atol=batch * 20 * np.finfo(dtype).eps,
+                    )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -179,7 +187,7 @@ def test_nan_stays_nan(flags, dtype):
 
 @numba.njit
 def call_transpose(target, stride, source, columns, like):
-    simd.transpose(
+    products.transpose(
         simd.pointer(target, like), stride, simd.pointer(source, like), columns
     )
 
@@ -227,7 +235,7 @@ def call_weighted_sum(
     vectors, output, start, values, indices, count, table, limit, like, weight
 ):
     """Arguments from `output` to `table` but for `count` are addresses."""
-    simd.weighted_sum(
+    products.weighted_sum(
         vectors,
         simd.pointer(output, like),
         simd.pointer(start, like),
@@ -295,7 +303,8 @@ GUARD_PAGES = """
     from panels import pack, padded_size
     from test_simd import MODES, call_transpose, call_weighted_sum, multiply_panels
     from test_simd import multiply_transposed, shapes
-    from fastmlp.kernels.simd import MASK, tile_shape
+    from fastmlp.kernels.products import MASK
+    from fastmlp.kernels.simd import tile_shape
 
     libc = ctypes.CDLL(None, use_errno=True)
     PAGE = mmap.PAGESIZE

@@ -17,19 +17,22 @@ import numpy as np
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
 from fastmlp.kernels.optimizers import update
-from fastmlp.kernels.simd import (
+from fastmlp.kernels.products import (
     ADD,
     FROM_BIAS,
     FROM_OUTPUT,
     MASK,
     RELU,
+    product,
+    transpose,
+    transposed_product,
+)
+from fastmlp.kernels.simd import (
     advance,
     cast,
     panel_width,
-    product,
     record_at,
     tile_rows,
-    transpose,
     vector_lanes,
 )
 
@@ -145,8 +148,6 @@ def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish
                 tiles,
                 advance(c.data, column * c.rows + first_row * width),
                 block,
-                full_width,
-                1,
                 end - s,
                 a.rows * full_width,
                 tail,
@@ -216,16 +217,19 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation)
 
 
 @jit
-def _sum_products(sums, vectors, tiles, a, row_stride, k_stride, d, width, rows):
+def _sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
     """sums = A^T D over the rows of a batch, in blocks that are added up."""
     for first in range(0, rows, _GRADIENT_ROWS):
-        product(
-            vectors, tiles, sums,
-            sums, 0, k_stride, 0, 0,
-            advance(a, first * k_stride), row_stride, min(_GRADIENT_ROWS, rows - first),
-            advance(d, first * width), sums,
+        transposed_product(
+            vectors,
+            tiles,
+            sums,
+            advance(a, first * a_width),
+            a_width,
+            min(_GRADIENT_ROWS, rows - first),
+            advance(d, first * width),
             0 if first == 0 else ADD,
-        )  # fmt: skip
+        )
 
 
 @jit(flags=("reassoc", "contract"))
@@ -311,7 +315,7 @@ def update_tiles(
 
     if first_tile == 0:
         one = advance(scratch, full_width * full_width)
-        _sum_products(scratch, vectors, 1, one, 0, 0, d, width, rows)
+        _sum_products(scratch, vectors, 1, one, 0, d, width, rows)
         update_biases(layer, column, width, model, rule, scratch)
 
     tile = first_tile
@@ -322,7 +326,7 @@ def update_tiles(
         a_width = width_at(panel_start, a.columns, like)
         tiles = min(last_tile - tile, (a_width + panel_start - feature) // mr)
         a_tile = advance(a.data, panel_start * a.rows + feature - panel_start)
-        _sum_products(scratch, vectors, tiles, a_tile, 1, a_width, d, width, rows)
+        _sum_products(scratch, vectors, tiles, a_tile, a_width, d, width, rows)
         weights = update_weights(
             layer, column, width, tile, tiles, model, rule, scratch
         )

@@ -22,6 +22,7 @@ from fastmlp.kernels.dense import (
     update_weights,
     width_at,
 )
+from fastmlp.kernels.products import weighted_sum
 from fastmlp.kernels.simd import (
     advance,
     cast,
@@ -29,7 +30,6 @@ from fastmlp.kernels.simd import (
     pointer,
     tile_rows,
     vector_lanes,
-    weighted_sum,
 )
 
 __all__ = ["sparse_forward", "sparse_update_tiles", "transpose_batch"]

@@ -1,0 +1,281 @@
+"""Who takes part: each in its best configuration, each in a process of its own.
+
+A contestant is made with the threads it may use. ``prepare(workload)`` builds and
+compiles; ``run(count)`` trains that many epochs (or predicts that many times) and
+returns when the numbers are there. Imports stand in the classes: a process loads one
+library only.
+"""
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+from workloads import problem, rows_to_predict
+
+LEARNING_RATE = 1e-3
+
+
+class _Estimator:
+    """scikit-learn's interface: a fit of `count` epochs from scratch."""
+
+    def prepare(self, workload):
+        from sklearn.exceptions import ConvergenceWarning
+
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        self.workload = workload
+        self.X, self.y = problem(workload)
+        kind = "Regressor" if workload.loss == "squared_error" else "Classifier"
+        self.model = getattr(self.module, f"MLP{kind}")(
+            hidden_layer_sizes=workload.units[1:-1],
+            activation=workload.activation,
+            batch_size=workload.batch_size,
+            learning_rate_init=LEARNING_RATE,
+            alpha=0.0,
+            shuffle=workload.shuffle,
+            tol=0.0,
+            n_iter_no_change=np.inf,
+            random_state=0,
+            **self.settings(workload),
+        )
+        self.fit(1)
+        if workload.kind == "predict":
+            self.rows = rows_to_predict(workload)
+            self.predict = self.predictor()
+
+    def settings(self, workload):
+        return {}
+
+    def predictor(self):
+        return self.model.predict_proba
+
+    def fit(self, epochs):
+        self.model.set_params(max_iter=epochs).fit(self.X, self.y)
+
+    def run(self, count):
+        if self.workload.kind == "train":
+            self.fit(count)
+        else:
+            for _ in range(count):
+                self.predict(self.rows)
+
+
+class FastMLP(_Estimator):
+    def __init__(self, threads):
+        import fastmlp
+
+        self.module = fastmlp
+        self.threads = threads
+
+    def settings(self, workload):
+        return {"precision": workload.dtype}
+
+
+class FastMLPPredictor(FastMLP):
+    """The documented fast path for a few rows."""
+
+    def predictor(self):
+        return self.model.predictor()
+
+
+class ScikitLearn(_Estimator):
+    def __init__(self, threads):
+        import threadpoolctl
+        from sklearn import neural_network
+
+        self.module = neural_network
+        threadpoolctl.threadpool_limits(threads)
+
+
+class ScikitLearnFloat64(ScikitLearn):
+    """The same work on the data type that most people pass."""
+
+    def prepare(self, workload):
+        super().prepare(workload._replace(dtype="float64"))
+
+
+class Torch:
+    """PyTorch, eager, with its fused Adam."""
+
+    compiles = False
+
+    def __init__(self, threads):
+        import torch
+
+        self.torch = torch
+        torch.set_num_threads(threads)
+        torch.manual_seed(0)
+
+    def prepare(self, workload):
+        torch = self.torch
+        nn = torch.nn
+        self.workload = workload
+        dtype = getattr(torch, workload.dtype)
+        layers = []
+        activation = {"relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid}
+        for fan_in, fan_out in pairwise(workload.units):
+            layers += [
+                nn.Linear(fan_in, fan_out, dtype=dtype),
+                activation[workload.activation](),
+            ]
+        network = nn.Sequential(*layers[:-1])
+        X, y = problem(workload)
+        self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)
+        if workload.loss == "binary_log_loss":
+            self.y = self.y.to(dtype)
+        loss = {
+            "log_loss": nn.CrossEntropyLoss,
+            "binary_log_loss": nn.BCEWithLogitsLoss,
+            "squared_error": nn.MSELoss,
+        }[workload.loss]()
+        self.optimizer = torch.optim.Adam(
+            network.parameters(), lr=LEARNING_RATE, fused=True
+        )
+
+        def loss_of(X, y):
+            return loss(network(X), y)
+
+        def probabilities(X):
+            return torch.softmax(network(X), 1)
+
+        self.loss_of, self.probabilities = loss_of, probabilities
+        if self.compiles:
+            torch._dynamo.reset()
+            self.loss_of = torch.compile(loss_of)
+            self.probabilities = torch.compile(probabilities)
+        if workload.kind == "predict":
+            self.rows = torch.from_numpy(rows_to_predict(workload))
+        self.run(2)
+
+    def run(self, count):
+        if self.workload.kind == "predict":
+            with self.torch.inference_mode():
+                for _ in range(count):
+                    self.probabilities(self.rows).numpy()
+            return
+        for _ in range(count):
+            self._epoch()
+
+    def _epoch(self):
+        torch, optimizer = self.torch, self.optimizer
+        X, y = self.X, self.y
+        if self.workload.shuffle:
+            order = torch.randperm(len(X))
+            X, y = X[order], y[order]
+        total = torch.zeros((), dtype=X.dtype)
+        size = self.workload.batch_size
+        for X_batch, y_batch in zip(X.split(size), y.split(size), strict=True):
+            loss = self.loss_of(X_batch, y_batch)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            total += loss.detach()
+        return total.item()
+
+
+class TorchCompiled(Torch):
+    """PyTorch with the forward and backward passes compiled by `torch.compile`."""
+
+    compiles = True
+
+
+class Jax:
+    """JAX and optax: a whole epoch compiled, mini-batches inside `lax.scan`."""
+
+    def __init__(self, threads):
+        import os
+
+        if threads == 1:
+            os.environ["XLA_FLAGS"] = (
+                "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+            )
+        import jax
+        import optax
+
+        self.jax, self.optax = jax, optax
+
+    def prepare(self, workload):
+        jax, optax = self.jax, self.optax
+        jnp = jax.numpy
+        jax.config.update("jax_enable_x64", workload.dtype == "float64")
+        self.workload = workload
+        X, y = problem(workload)
+        if workload.loss == "binary_log_loss":
+            y = y.astype(workload.dtype)
+        self.X, self.y = jnp.asarray(X), jnp.asarray(y)
+        rng = np.random.default_rng(0)
+        units = workload.units
+        self.parameters = [
+            (
+                jnp.asarray(
+                    rng.uniform(-1, 1, (a, b)) * np.sqrt(6 / (a + b)), workload.dtype
+                ),
+                jnp.zeros(b, workload.dtype),
+            )
+            for a, b in pairwise(units)
+        ]
+        optimizer = optax.adam(LEARNING_RATE)
+        self.state = optimizer.init(self.parameters)
+        self.key = jax.random.key(0)
+        activation = {
+            "relu": jax.nn.relu,
+            "tanh": jnp.tanh,
+            "logistic": jax.nn.sigmoid,
+        }[workload.activation]
+
+        def outputs(parameters, X):
+            for weights, biases in parameters[:-1]:
+                X = activation(X @ weights + biases)
+            weights, biases = parameters[-1]
+            return X @ weights + biases
+
+        def loss(parameters, X, y):
+            z = outputs(parameters, X)
+            if workload.loss == "squared_error":
+                return jnp.mean((z - y) ** 2) / 2
+            if workload.loss == "binary_log_loss":
+                return optax.sigmoid_binary_cross_entropy(z, y).mean()
+            return optax.softmax_cross_entropy_with_integer_labels(z, y).mean()
+
+        def step(carry, batch):
+            parameters, state = carry
+            value, gradient = jax.value_and_grad(loss)(parameters, *batch)
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(parameters, updates), state), value
+
+        def epoch(parameters, state, key, X, y):
+            key, used = jax.random.split(key)
+            if workload.shuffle:
+                order = jax.random.permutation(used, len(X))
+                X, y = X[order], y[order]
+            shape = (workload.steps, workload.batch_size)
+            batches = X.reshape(*shape, -1), y.reshape(*shape, *y.shape[1:])
+            carry, losses = jax.lax.scan(step, (parameters, state), batches)
+            return *carry, key, losses.mean()
+
+        self.epoch = jax.jit(epoch, donate_argnums=(0, 1))
+        self.probabilities = jax.jit(lambda p, X: jax.nn.softmax(outputs(p, X)))
+        if workload.kind == "predict":
+            self.rows = rows_to_predict(workload)
+        self.run(2)
+
+    def run(self, count):
+        if self.workload.kind == "predict":
+            for _ in range(count):
+                np.asarray(self.probabilities(self.parameters, self.rows))
+            return
+        for _ in range(count):
+            self.parameters, self.state, self.key, loss = self.epoch(
+                self.parameters, self.state, self.key, self.X, self.y
+            )
+            float(loss)
+
+
+CONTESTANTS = {
+    "fastmlp": FastMLP,
+    "fastmlp predictor": FastMLPPredictor,
+    "scikit-learn": ScikitLearn,
+    "scikit-learn float64": ScikitLearnFloat64,
+    "PyTorch": Torch,
+    "PyTorch compiled": TorchCompiled,
+    "JAX": Jax,
+}

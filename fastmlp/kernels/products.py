@@ -1,0 +1,522 @@
+"""Vector micro-kernels: products of matrices in column panels.
+
+Everything here is a numba *intrinsic* whose LLVM IR we emit ourselves: a tile of
+accumulators stays in registers while a loop over k multiplies rows of B by
+broadcast elements of A.  The layout is described in `fastmlp.kernels.simd`.
+
+The blocked products follow Goto and van de Geijn, "Anatomy of high-performance
+matrix multiplication" (ACM TOMS 34(3), 2008); the tile shapes follow Low et al.,
+"Analytical modeling is enough for high-performance BLIS" (ACM TOMS 43(2), 2016).
+"""
+
+from math import gcd
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from fastmlp.kernels.simd import (
+    INT,
+    Vectors,
+    broadcast,
+    multiply_add,
+    new_function,
+    repeat,
+    switch_on_width,
+    tile_shape,
+    type_name,
+    when,
+)
+
+__all__ = [
+    "ADD",
+    "FROM_BIAS",
+    "FROM_OUTPUT",
+    "MASK",
+    "RELU",
+    "product",
+    "transpose",
+    "transposed_product",
+    "weighted_sum",
+]
+
+# --- The product of panels ------------------------------------------------------------
+
+#: What `product` starts its accumulators from (zero if neither is given) ...
+FROM_BIAS = 1  # the row of biases at `extra`
+FROM_OUTPUT = 2  # what the output holds
+#: ... and does with them before it stores them
+RELU = 4  # max(0, .)
+MASK = 8  # zero where the array at `extra`, laid out like the output, is zero
+ADD = 16  # add what the output holds
+
+#: Multiply-adds that are written out in the loop over a whole segment.
+_UNROLLED_PRODUCTS = 300
+
+
+def _tile_heights(shape, vectors):
+    """Rows of the register tiles for a panel of `vectors` vectors, tallest first.
+
+    A narrow panel has room for more rows: with too few accumulators the multipliers
+    wait for each other.  The shorter tiles take the rows that are left over; any
+    multiple of `shape.rows` can be cut into these heights.
+    """
+    heights = [shape.rows]
+    if vectors < shape.vectors:
+        tall = shape.rows * shape.vectors // vectors
+        while gcd(tall, shape.rows) < max(1, shape.rows // 2):
+            tall -= 1
+        heights = sorted({tall, shape.rows, gcd(tall, shape.rows)}, reverse=True)
+    return heights
+
+
+def _call_tiles(builder, shape, vectors, tiles, function_for, arguments_at):
+    """Cover `tiles` tiles of ``shape.rows`` rows by tiles of the right heights.
+
+    function_for(height) : the LLVM function; its first argument counts its tiles.
+    arguments_at(row) : its other arguments, from this row on.
+    """
+    left = builder.mul(tiles, INT(shape.rows))
+    row = INT(0)
+    for height in _tile_heights(shape, vectors):
+        count = builder.sdiv(left, INT(height))
+        builder.call(function_for(height), [count, *arguments_at(row)])
+        done = builder.mul(count, INT(height))
+        left, row = builder.sub(left, done), builder.add(row, done)
+
+
+@intrinsic
+def product(
+    typing_context,
+    vectors,
+    tiles,
+    output,
+    full,
+    segments,
+    jump,
+    tail,
+    tail_width,
+    tail_length,
+    b,
+    extra,
+    mode,
+):
+    """One panel of C = A B: `tiles` tiles of MR rows, `vectors` vectors wide.
+
+    output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
+    full, segments, jump :
+        A's full panels at its first row: element (r, s*NR + j) of A is
+        ``full[s*jump + r*NR + j]`` for s < segments, j < NR.
+    tail, tail_width, tail_length :
+        its last one: element (r, segments*NR + j) is
+        ``tail[r*tail_width + j]`` for j < tail_length.
+    b : panel of B, one row of `vectors` vectors for each column of A.
+    extra : row of biases (FROM_BIAS) or the array that masks (MASK).
+    mode : sum of the constants above.
+
+    Strides, lengths and jumps count elements; all pointers are to one type;
+    nothing need be aligned.  Sums run over the columns of A in order, one fused
+    multiply-add each, so an element never depends on the tile that it is in.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+    signature = types.void(
+        number, number, output, output, number, number, output, number, number,
+        output, output, number,
+    )  # fmt: skip
+
+    def codegen(context, builder, signature, arguments):
+        scalar = context.get_value_type(output.dtype)
+        (vectors, tiles, c, full, segments, jump, tail, tail_width, tail_length, b,
+         extra, mode) = arguments  # fmt: skip
+        has_bias = builder.icmp_signed("!=", builder.and_(mode, INT(FROM_BIAS)), INT(0))
+
+        def emit(count):
+            def arguments_at(row):
+                done = builder.mul(row, INT(count * shape.lanes))
+                return [
+                    builder.gep(c, [done]),
+                    builder.gep(full, [builder.mul(row, INT(shape.width))]),
+                    segments, jump,
+                    builder.gep(tail, [builder.mul(row, tail_width)]),
+                    tail_width, tail_length, b,
+                    builder.select(has_bias, extra, builder.gep(extra, [done])),
+                    mode,
+                ]  # fmt: skip
+
+            def function_for(height):
+                return _product_function(builder.module, scalar, shape, count, height)
+
+            _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
+
+        switch_on_width(builder, vectors, shape, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _product_function(module, scalar, shape, vectors, rows):
+    """The LLVM function of `product` for one size of tile, made once a module."""
+    ptr = scalar.as_pointer()
+    width = vectors * shape.lanes
+    function, is_new = new_function(
+        module,
+        f"fastmlp.product.{type_name(scalar)}.{rows}x{width}",
+        [INT, ptr, ptr, INT, INT, ptr, INT, INT, ptr, ptr, INT],
+    )
+    if not is_new:
+        return function
+    (tiles, output, full, segments, jump, tail, tail_width, tail_length, b, extra,
+     mode) = function.args  # fmt: skip
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    memory = Vectors(builder, scalar, shape.lanes)
+    places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
+    # k steps that are written out: all of a segment's if they are few
+    steps = max(
+        d
+        for d in range(1, shape.width + 1)
+        if shape.width % d == 0 and (d == 1 or d * len(places) <= _UNROLLED_PRODUCTS)
+    )
+
+    def has(flag):
+        return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
+
+    def multiply(count, a_rows, b_row, sums):
+        """sums += A[:, k] B[k, :] for k < count, written out."""
+        for k in range(count):
+            a_column = [builder.gep(a, [INT(k)]) for a in a_rows]
+            b_k = builder.gep(b_row, [INT(k * width)])
+            sums = _add_outer_product(memory, a_column, b_k, sums)
+        return sums
+
+    def segment(state):
+        a_segment, b_segment, *sums = state
+
+        def some_steps(state):
+            a, b_row, *sums = state
+            a_rows = [builder.gep(a, [INT(m * shape.width)]) for m in range(rows)]
+            sums = multiply(steps, a_rows, b_row, sums)
+            return [
+                builder.gep(a, [INT(steps)]),
+                builder.gep(b_row, [INT(steps * width)]),
+                *sums,
+            ]
+
+        state = [a_segment, b_segment, *sums]
+        if steps == shape.width:
+            state = some_steps(state)
+        else:
+            state = repeat(builder, INT(shape.width // steps), state, some_steps)
+        return [builder.gep(a_segment, [jump]), *state[1:]]
+
+    def tail_step(state):
+        a, b_row, *sums = state
+        a_rows = [
+            builder.gep(a, [builder.mul(tail_width, INT(m))]) for m in range(rows)
+        ]
+        sums = multiply(1, a_rows, b_row, sums)
+        return [builder.gep(a, [INT(1)]), builder.gep(b_row, [INT(width)]), *sums]
+
+    def tile(state):
+        c, full_tile, tail_tile, extra_tile = state
+        sums = [memory.zero] * len(places)
+        sums = when(
+            builder, has(FROM_BIAS), sums,
+            lambda sums: [memory.load(extra, p % width) for p in places],
+        )  # fmt: skip
+        sums = when(
+            builder, has(FROM_OUTPUT), sums,
+            lambda sums: [memory.load(c, p) for p in places],
+        )  # fmt: skip
+        _, b_row, *sums = repeat(builder, segments, [full_tile, b, *sums], segment)
+        _, _, *sums = repeat(builder, tail_length, [tail_tile, b_row, *sums], tail_step)
+        sums = when(
+            builder, has(ADD), sums, lambda s: _add_stored(memory, s, c, places)
+        )
+
+        # written so that NaN stays NaN, in the accumulator and in the mask
+        def zero_where(predicate, tested, sums):
+            return [
+                builder.select(
+                    builder.fcmp_ordered(predicate, x, memory.zero), memory.zero, s
+                )
+                for x, s in zip(tested, sums, strict=True)
+            ]
+
+        sums = when(builder, has(RELU), sums, lambda sums: zero_where("<", sums, sums))
+        sums = when(
+            builder, has(MASK), sums,
+            lambda sums: zero_where(
+                "==", [memory.load(extra_tile, p) for p in places], sums
+            ),
+        )  # fmt: skip
+        for value, place in zip(sums, places, strict=True):
+            memory.store(value, c, place)
+        return [
+            builder.gep(c, [INT(rows * width)]),
+            builder.gep(full_tile, [INT(rows * shape.width)]),
+            builder.gep(tail_tile, [builder.mul(tail_width, INT(rows))]),
+            builder.gep(extra_tile, [INT(rows * width)]),
+        ]
+
+    repeat(builder, tiles, [output, full, tail, extra], tile)
+    builder.ret_void()
+    return function
+
+
+def _add_outer_product(memory, a_column, b_row, sums):
+    """sums + (column of A) (row of B), a list row by row.
+
+    a_column : addresses of the numbers.  Each is loaded just before it is needed: a
+        register more and the accumulators would not fit.
+    """
+    vectors = len(sums) // len(a_column)
+    b_vectors = [memory.load(b_row, v * memory.lanes) for v in range(vectors)]
+    products = []
+    for m, address in enumerate(a_column):
+        element = memory.broadcast(address)
+        for v, b_vector in enumerate(b_vectors):
+            i = m * vectors + v
+            products.append(multiply_add(memory.builder, element, b_vector, sums[i]))
+    return products
+
+
+def _add_stored(memory, sums, base, places):
+    """sums + what is stored at the places behind `base`."""
+    return [
+        memory.builder.fadd(s, memory.load(base, p))
+        for s, p in zip(sums, places, strict=True)
+    ]
+
+
+@intrinsic
+def transposed_product(
+    typing_context, vectors, tiles, output, a, a_width, length, b, mode
+):
+    """One panel of C = A^T B: `tiles` tiles of MR rows, `vectors` vectors wide.
+
+    output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
+    a, a_width, length : element (k, r) of A is ``a[k*a_width + r]``, k < length.
+    b : panel of B, `length` rows of `vectors` vectors.
+    mode : 0, or ADD to what the output holds.
+
+    Sums run over k in order, one fused multiply-add each.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+    signature = types.void(
+        number, number, output, output, number, number, output, number
+    )
+
+    def codegen(context, builder, signature, arguments):
+        scalar = context.get_value_type(output.dtype)
+        vectors, tiles, c, a, a_width, length, b, mode = arguments
+
+        def emit(count):
+            def arguments_at(row):
+                done = builder.mul(row, INT(count * shape.lanes))
+                return [
+                    builder.gep(c, [done]), builder.gep(a, [row]), a_width, length, b,
+                    mode,
+                ]  # fmt: skip
+
+            def function_for(height):
+                return _transposed_function(
+                    builder.module, scalar, shape, count, height
+                )
+
+            _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
+
+        switch_on_width(builder, vectors, shape, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _transposed_function(module, scalar, shape, vectors, rows):
+    """The function of `transposed_product` for one size of tile."""
+    ptr = scalar.as_pointer()
+    width = vectors * shape.lanes
+    function, is_new = new_function(
+        module,
+        f"fastmlp.transposed_product.{type_name(scalar)}.{rows}x{width}",
+        [INT, ptr, ptr, INT, INT, ptr, INT],
+    )
+    if not is_new:
+        return function
+    tiles, output, a, a_width, length, b, mode = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    memory = Vectors(builder, scalar, shape.lanes)
+    places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
+
+    def step(state):
+        a_row, b_row, *sums = state
+        a_column = [builder.gep(a_row, [INT(m)]) for m in range(rows)]
+        sums = _add_outer_product(memory, a_column, b_row, sums)
+        return [builder.gep(a_row, [a_width]), builder.gep(b_row, [INT(width)]), *sums]
+
+    def tile(state):
+        c, a_tile = state
+        sums = [memory.zero] * len(places)
+        _, _, *sums = repeat(builder, length, [a_tile, b, *sums], step)
+        is_added = builder.icmp_signed("!=", builder.and_(mode, INT(ADD)), INT(0))
+        sums = when(
+            builder, is_added, sums, lambda s: _add_stored(memory, s, c, places)
+        )
+        for value, place in zip(sums, places, strict=True):
+            memory.store(value, c, place)
+        return [builder.gep(c, [INT(rows * width)]), builder.gep(a_tile, [INT(rows)])]
+
+    repeat(builder, tiles, [output, a], tile)
+    builder.ret_void()
+    return function
+
+
+@intrinsic
+def transpose(typing_context, target, target_stride, source, columns):
+    """target[c*target_stride + r] = source[r*columns + c] for r < MR, c < columns.
+
+    `columns` must be a multiple of the lanes of a vector.
+    """
+    dtype = source.dtype
+    shape = tile_shape(dtype)
+
+    def codegen(context, builder, signature, arguments):
+        target, target_stride, source, columns = arguments
+        scalar = context.get_value_type(dtype)
+        rows = Vectors(builder, scalar, shape.lanes)
+        turned_rows = Vectors(builder, scalar, shape.rows)
+
+        def some_columns(state):
+            source, target = state
+            lines = [
+                rows.load(builder.gep(source, [builder.mul(columns, INT(r))]))
+                for r in range(shape.rows)
+            ]
+            for c, column in enumerate(_transposed_blocks(builder, lines)):
+                place = builder.gep(target, [builder.mul(target_stride, INT(c))])
+                turned_rows.store(column, place)
+            step = builder.mul(target_stride, INT(shape.lanes))
+            return [
+                builder.gep(source, [INT(shape.lanes)]),
+                builder.gep(target, [step]),
+            ]
+
+        count = builder.sdiv(columns, INT(shape.lanes))
+        repeat(builder, count, [source, target], some_columns)
+        return context.get_dummy_value()
+
+    number = types.int64
+    return types.void(target, number, source, number), codegen
+
+
+def _transposed_blocks(builder, lines):
+    """The columns of some lines (vectors), each a vector as long as there are lines.
+
+    Square blocks are turned side by side: block halves swap places, then the halves
+    of the halves (Eklundh, "A fast computer method for matrix transposing", 1972).
+    """
+    lanes, rows = lines[0].type.count, len(lines)
+
+    def shuffle(a, b, indices):
+        i32 = ir.IntType(32)
+        mask = ir.Constant(ir.VectorType(i32, len(indices)), [i32(i) for i in indices])
+        return builder.shuffle_vector(a, b, mask)
+
+    half = 1
+    while half < rows:
+        turned = list(lines)
+        for i in range(rows):
+            if i & half:
+                continue
+            a, b = lines[i], lines[i | half]
+            turned[i] = shuffle(
+                a, b, [c + lanes - half if c & half else c for c in range(lanes)]
+            )
+            turned[i | half] = shuffle(
+                a, b, [c + lanes if c & half else c + half for c in range(lanes)]
+            )
+        lines = turned
+        half *= 2
+    return [
+        shuffle(
+            lines[c % rows], lines[c % rows], range(c - c % rows, c - c % rows + rows)
+        )
+        for c in range(lanes)
+    ]
+
+
+# --- Sparse rows ----------------------------------------------------------------------
+
+
+@intrinsic
+def weighted_sum(
+    typing_context, vectors, output, start, values, indices, count, table, limit
+):
+    """output[j] = start[j] + sum over i of values[i] * table[indices[i], j].
+
+    For j < `vectors` vectors of lanes, i < `count`; `table` has rows of as many
+    numbers.  The values, float32 or float64, are converted to the type of the
+    table.  Sums run in order, one fused multiply-add each.  An index that is not
+    below `limit` (int32, not negative) is read as 0: it can lead nowhere else.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+    signature = types.void(
+        number, output, output, values, indices, number, output, number
+    )
+
+    def codegen(context, builder, signature, arguments):
+        scalar = context.get_value_type(output.dtype)
+        weight = context.get_value_type(values.dtype)
+        vectors, *rest = arguments
+
+        def emit(count):
+            function = _sum_function(builder.module, scalar, weight, shape.lanes, count)
+            builder.call(function, rest)
+
+        switch_on_width(builder, vectors, shape, emit)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _sum_function(module, scalar, weight, lanes, vectors):
+    """The LLVM function of `weighted_sum` for one width, made once a module."""
+    ptr, i32 = scalar.as_pointer(), ir.IntType(32)
+    kinds = f"{type_name(scalar)}.{type_name(weight)}"
+    function, is_new = new_function(
+        module,
+        f"fastmlp.weighted_sum.{kinds}.{vectors * lanes}",
+        [ptr, ptr, weight.as_pointer(), i32.as_pointer(), INT, ptr, INT],
+    )
+    if not is_new:
+        return function
+    output, start, values, indices, count, table, limit = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    memory = Vectors(builder, scalar, lanes)
+    places = [v * lanes for v in range(vectors)]
+
+    def add_entry(state):
+        value, index, *sums = state
+        row = builder.zext(builder.load(index), INT)
+        is_inside = builder.icmp_unsigned("<", row, limit)
+        row = builder.select(is_inside, row, INT(0))
+        number = builder.load(value)
+        if weight != scalar:
+            narrow = isinstance(scalar, ir.FloatType)
+            number = (builder.fptrunc if narrow else builder.fpext)(number, scalar)
+        entry = builder.gep(table, [builder.mul(row, INT(vectors * lanes))])
+        number = broadcast(builder, number, lanes)
+        sums = [
+            multiply_add(builder, number, memory.load(entry, p), s)
+            for s, p in zip(sums, places, strict=True)
+        ]
+        return [builder.gep(value, [INT(1)]), builder.gep(index, [INT(1)]), *sums]
+
+    sums = [memory.load(start, p) for p in places]
+    _, _, *sums = repeat(builder, count, [values, indices, *sums], add_entry)
+    for value, place in zip(sums, places, strict=True):
+        memory.store(value, output, place)
+    builder.ret_void()
+    return function
