@@ -30,6 +30,9 @@ _PANEL_BYTES = 16 * 1024
 #: Bytes after which addresses fall on the same place in a first-level cache.
 _CACHE_WAY_BYTES = 4096
 
+#: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
+_NEAR_BYTES = 256 * 1024
+
 #: Elements between the scratch of two threads, so that they share no cache line.
 _SCRATCH_GAP = 16
 
@@ -50,6 +53,7 @@ def _dense_fields(X):
         "X": X,
         "X_is_double": X.dtype == np.float64,
         "row_stride": X.strides[0] // X.itemsize,
+        "is_far": X.nbytes > _NEAR_BYTES,
         "column_stride": X.strides[1] // X.itemsize,
     }
 
@@ -118,6 +122,7 @@ class _Job:
     def __init__(self, network, X, activation, n_threads):
         self.network = network
         self._n_threads = n_threads
+        self._team = None
         self._kept = {"network": network}
         self._records = np.zeros(1, passes.JOB)
         self.address = self._records.ctypes.data
@@ -189,11 +194,14 @@ class _Job:
         return capacity
 
     def _join(self, team):
+        if self._team == (team, team.size):
+            return
         if team.size > self._n_threads:
             raise ValueError(
                 f"a team of {team.size} for a job made for {self._n_threads} threads"
             )
-        self._set(n_threads=team.size, barrier=team.barrier, spins=team.spins)
+        self._set(n_threads=team.size, team=team.shared, spins=team.spins)
+        self._team = (team, team.size)
 
 
 class TrainingJob(_Job):
@@ -261,6 +269,7 @@ class TrainingJob(_Job):
         self.batch_size = batch_size
         self.n_steps = -(-self.n_samples // batch_size)
         self.steps_done = 0
+        self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
 
         capacity = self._capacity(batch_size)
@@ -372,19 +381,16 @@ class TrainingJob(_Job):
             must be run in order; it does not matter in how many runs.
         """
         self._join(team)
-        self._set(
-            learning_rate=rate,
-            decay_1=decay_1,
-            decay_2=decay_2,
-            # a denominator of zero would follow if it were flushed to zero
-            epsilon=max(epsilon, float(np.finfo(self.network.dtype).tiny)),
-        )
+        record = self._records[0]
+        record["learning_rate"] = rate
+        record["decay_1"] = decay_1
+        record["decay_2"] = decay_2
+        # a denominator of zero would follow if it were flushed to zero
+        record["epsilon"] = max(epsilon, self._tiny)
         if first_step == 0:  # else go on: bits must not depend on where a run ended
-            self._set(
-                loss_sum=0.0,
-                beta_1_power=decay_1**n_updates,
-                beta_2_power=decay_2**n_updates,
-            )
+            record["loss_sum"] = 0.0
+            record["beta_1_power"] = decay_1**n_updates
+            record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
         address, precision, sparse = self.address, self.precision, self.sparse
 
@@ -394,7 +400,7 @@ class TrainingJob(_Job):
             )
 
         team.run(steps)
-        return float(self._records[0]["loss_sum"])
+        return float(record["loss_sum"])
 
 
 class PredictionJob(_Job):

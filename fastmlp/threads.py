@@ -1,7 +1,7 @@
 """How many cores, and the team of threads that runs a kernel between barriers.
 
 The threads are ordinary Python threads, each inside a kernel that has released
-the GIL; they meet at a barrier of atomics (`fastmlp.kernels.passes`).  A team
+the GIL; they meet at a barrier of atomics (`fastmlp.kernels.team`).  A team
 lives as long as one fit or predict: there is nothing global that a fork, another
 fit in another thread, or the end of the interpreter could find half used.
 """
@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 from joblib.parallel import get_active_backend
 
-from fastmlp.kernels.passes import BARRIER_GAP
+from fastmlp.kernels.team import ABANDONED, team_size
 
 __all__ = [
     "Team",
@@ -119,13 +119,13 @@ class Team:
 
     Attributes
     ----------
-    barrier : ndarray of int64
-        What a kernel's barrier works on, see
-        `fastmlp.kernels.passes.wait_for_team`.
+    shared : ndarray of int64
+        What the threads agree by while they are in a kernel, see
+        `fastmlp.kernels.team`.
     """
 
     def __init__(self, size):
-        self.barrier = np.zeros(3 * BARRIER_GAP, np.int64)
+        self.shared = np.zeros(team_size(size), np.int64)
         self._workers = []
         for number in range(1, size):
             worker = _Worker(number, self)
@@ -153,7 +153,7 @@ class Team:
         say) nobody is left waiting at the barrier, and nothing is raised before
         all threads are out of the kernel.
         """
-        self.barrier[:] = 0
+        self.shared[:] = 0
         errors = []
         try:
             for worker in self._workers:
@@ -181,7 +181,7 @@ class Team:
 
     def abandon(self):
         """Let the threads that wait at the barrier leave the kernel."""
-        self.barrier[2 * BARRIER_GAP] = 1
+        self.shared[ABANDONED] = 1
 
     def close(self):
         """End the threads; they touch nothing any more when this returns."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastmlp.events import Events
+from fastmlp.shuffling import shuffler
 from fastmlp.threads import Team
 
 __all__ = ["History", "Stopping", "Validation", "run_steps", "train"]
@@ -161,7 +162,7 @@ def _shuffler(job, random_state):
     memory that is read in order.  The draws are made all the same.
     """
     order = job.order if job.n_steps > 1 else job.order.copy()
-    return lambda: random_state.shuffle(order)
+    return shuffler(random_state, order)
 
 
 def train(

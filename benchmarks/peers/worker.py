@@ -21,13 +21,14 @@ def main():
     contestant = CONTESTANTS[name](int(threads))
     for line in sys.stdin:
         request = json.loads(line)
-        started = time.perf_counter()
         try:
             if "prepare" in request:
+                started = time.perf_counter()
                 contestant.prepare(BY_NAME[request["prepare"]])
+                seconds = time.perf_counter() - started
             else:
-                contestant.run(request["run"])
-            answer = {"seconds": time.perf_counter() - started}
+                seconds = contestant.run(request["run"])
+            answer = {"seconds": seconds}
         except Exception:
             answer = {"error": traceback.format_exc()}
         print(json.dumps(answer), file=answers, flush=True)

@@ -31,15 +31,7 @@ from fastmlp.kernels.dense import (
 )
 from fastmlp.kernels.losses import loss_and_deltas, output_activation
 from fastmlp.kernels.optimizers import ADAM_CODE, GRADIENT_CODE, adam_rate
-from fastmlp.kernels.processor import (
-    atomic_add,
-    atomic_load,
-    atomic_store,
-    flush_denormals,
-    pause,
-    restore_denormals,
-    yield_processor,
-)
+from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
     cast,
@@ -54,6 +46,13 @@ from fastmlp.kernels.sparse import (
     sparse_forward,
     sparse_update_tiles,
     transpose_batch,
+)
+from fastmlp.kernels.team import (
+    ROWS,
+    TILES,
+    forget_pieces,
+    take_piece,
+    wait_for_team,
 )
 
 __all__ = ["JOB", "predict", "refresh_transposed", "train_steps"]
@@ -80,11 +79,12 @@ _INTEGERS = (
     "sample_losses",  # address of `capacity` numbers
     "scratch",  # address
     "scratch_size",  # elements of each thread
-    "block_rows",  # rows that go through all layers together
+    "block_rows",  # rows that go through all layers together: a piece of phase 1
     "depth",  # panels summed before a product stores, see dense
     # the data
     "X",  # address of sample 0, feature 0
     "X_is_double",
+    "is_far",  # whether it pays to fetch shuffled samples ahead
     "row_stride",  # in elements
     "column_stride",
     "row_starts",  # of sparse X, see sparse: X is the address of its entries' numbers
@@ -102,7 +102,7 @@ _INTEGERS = (
     "outputs",  # address of n_samples x n_outputs predictions
     # the team
     "n_threads",
-    "barrier",  # address of three int64, BARRIER_GAP apart
+    "team",  # address of the array that they share, see team
     "spins",  # turns of a waiting loop before it gives up its core
 )
 _FLOATS = (
@@ -124,8 +124,6 @@ JOB = np.dtype(
 
 _ROWS_AHEAD = 6  # samples that are fetched while another one is copied
 
-BARRIER_GAP = 16  # int64 between the three numbers of a barrier: other cache lines
-
 _job_at = record_at(JOB)
 _LAYER_BYTES = LAYER.itemsize
 
@@ -133,35 +131,6 @@ _LAYER_BYTES = LAYER.itemsize
 @jit
 def _layer(job, i):
     return layer_at(job.layers + i * _LAYER_BYTES)
-
-
-@jit
-def wait_for_team(job):
-    """A barrier: returns when all threads of the team have called it.
-
-    What any of them wrote before is then visible to all.  False, and at once, if
-    the team has been abandoned: a thread could not come.
-    """
-    if job.n_threads == 1:
-        return True
-    arrived = pointer(job.barrier, 0)
-    generation = advance(arrived, BARRIER_GAP)
-    mine = atomic_load(generation)
-    if atomic_add(arrived, 1) == job.n_threads - 1:
-        atomic_store(arrived, 0)
-        atomic_store(generation, mine + 1)
-        return True
-    abandoned = advance(generation, BARRIER_GAP)
-    turns = 0
-    while atomic_load(generation) == mine:
-        if turns < job.spins:
-            turns += 1
-            pause()
-        else:
-            if atomic_load(abandoned) != 0:
-                return False
-            yield_processor()
-    return True
 
 
 @jit
@@ -191,8 +160,9 @@ def _gather(job, a, first, last, start, in_order, like):
     singles = pointer(job.X, np.float32(0))
     doubles = pointer(job.X, np.float64(0))
     stride = job.column_stride
+    fetches = job.is_far and not in_order and stride == 1
     for row in range(first, last):
-        if not in_order and stride == 1 and row + _ROWS_AHEAD < last:
+        if fetches and row + _ROWS_AHEAD < last:
             # shuffled samples: no processor guesses where the next one is
             ahead = order[start + row + _ROWS_AHEAD] * job.row_stride
             if job.X_is_double:
@@ -311,88 +281,113 @@ def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows
 
 
 @jit
+def _carry_rows(
+    job, workspace, parameters, transposed, scratch, start, rows, first, sparse
+):
+    """A block of rows of the batch, from row `first` on, forward and backward."""
+    like = scratch[0]
+    mr = tile_rows(like)
+    count = min(job.block_rows, rows - first)
+    tiles = (count + mr - 1) // mr
+    _first_layer(
+        job, workspace, parameters, first, tiles, start + first, count, False,
+        like, sparse,
+    )  # fmt: skip
+    _other_layers(job, workspace, parameters, first, tiles)
+    layer = _layer(job, job.n_layers - 1)
+    outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
+    _losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows)
+    for i in range(job.n_layers - 1, 0, -1):
+        layer = _layer(job, i)
+        before = _layer(job, i - 1)
+        backward(
+            panels(workspace, layer.deltas, layer.fan_out, job.capacity),
+            panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
+            panels(workspace, layer.inputs, layer.fan_in, job.capacity),
+            panels(workspace, before.deltas, layer.fan_in, job.capacity),
+            first,
+            tiles,
+            job.depth,
+            job.activation,
+        )
+
+
+@jit
 def _rows_phase(
     job, workspace, parameters, transposed, scratch, start, rows, thread, sparse
 ):
-    """Phase 1: this thread's rows of the batch forward and backward."""
+    """Phase 1: blocks of rows of the batch forward and backward."""
+    if thread == 0:
+        forget_pieces(job, TILES)
+        if sparse is not None:
+            transpose_batch(job, _layer(job, 0).fan_in, start, rows, scratch[0])
+    n_pieces = (rows + job.block_rows - 1) // job.block_rows
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        piece = take_piece(job, ROWS, owner, n_pieces)
+        while piece >= 0:
+            _carry_rows(
+                job, workspace, parameters, transposed, scratch, start, rows,
+                piece * job.block_rows, sparse,
+            )  # fmt: skip
+            piece = take_piece(job, ROWS, owner, n_pieces)
+
+
+@jit
+def _pieces_of(layer, like):
+    """(panels of the weights, groups of their rows): a piece of phase 2 is one each.
+
+    A group has as many rows as a panel of activations has columns.
+    """
+    full_width = panel_width(like)
+    return (
+        (layer.fan_out + full_width - 1) // full_width,
+        (layer.fan_in + full_width - 1) // full_width,
+    )
+
+
+@jit
+def _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse):
+    """The gradient of a piece of some layer's weights, and their update."""
     like = scratch[0]
-    mr = tile_rows(like)
-    n_tiles = (rows + mr - 1) // mr
-    tile = n_tiles * thread // job.n_threads
-    last_tile = n_tiles * (thread + 1) // job.n_threads
-    block_tiles = job.block_rows // mr
-    output_layer = _layer(job, job.n_layers - 1)
-    if sparse is not None and thread == 0:
-        transpose_batch(job, _layer(job, 0).fan_in, start, rows, like)
-    while tile < last_tile:
-        tiles = min(block_tiles, last_tile - tile)
-        first = tile * mr
-        count = min(tiles * mr, rows - first)
-        _first_layer(
-            job, workspace, parameters, first, tiles, start + first, count, False,
-            like, sparse,
-        )  # fmt: skip
-        _other_layers(job, workspace, parameters, first, tiles)
-        outputs = panels(
-            workspace, output_layer.outputs, output_layer.fan_out, job.capacity
+    full_width = panel_width(like)
+    i = 0
+    layer = _layer(job, 0)
+    n_panels, n_groups = _pieces_of(layer, like)
+    while piece >= n_panels * n_groups:
+        piece -= n_panels * n_groups
+        i += 1
+        layer = _layer(job, i)
+        n_panels, n_groups = _pieces_of(layer, like)
+    column = piece // n_groups * full_width
+    group_tiles = full_width // tile_rows(like)
+    first = piece % n_groups * group_tiles
+    last = min(first + group_tiles, layer.weight_rows // tile_rows(like))
+    deltas = panels(workspace, layer.deltas, layer.fan_out, job.capacity)
+    if sparse is not None and i == 0:
+        sparse_update_tiles(
+            job, layer, column, first, last, model, deltas, rows, rule, scratch
         )
-        _losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows)
-        for i in range(job.n_layers - 1, 0, -1):
-            layer = _layer(job, i)
-            before = _layer(job, i - 1)
-            backward(
-                panels(workspace, layer.deltas, layer.fan_out, job.capacity),
-                panels(
-                    transposed, layer.transposed, layer.fan_in, layer.transposed_rows
-                ),
-                panels(workspace, layer.inputs, layer.fan_in, job.capacity),
-                panels(workspace, before.deltas, layer.fan_in, job.capacity),
-                first,
-                tiles,
-                job.depth,
-                job.activation,
-            )
-        tile += tiles
+    else:
+        a = panels(workspace, layer.inputs, layer.fan_in, job.capacity)
+        update_tiles(layer, column, first, last, model, a, deltas, rows, rule, scratch)
 
 
 @jit
 def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
-    """Phase 2: this thread's share of the gradient tiles, summed and applied."""
-    like = scratch[0]
-    mr = tile_rows(like)
-    full_width = panel_width(like)
-    # the work of a tile is its width; each thread takes an equal stretch of it
-    total = 0
+    """Phase 2: the gradients of pieces of the weights, summed and applied."""
+    if thread == 0:
+        forget_pieces(job, ROWS)
+    all_pieces = 0
     for i in range(job.n_layers):
-        layer = _layer(job, i)
-        lanes = vector_lanes(like)
-        width = (layer.fan_out + lanes - 1) // lanes * lanes
-        total += layer.weight_rows // mr * width
-    mine_from = total * thread // job.n_threads
-    mine_to = total * (thread + 1) // job.n_threads
-    done = 0
-    for i in range(job.n_layers):
-        layer = _layer(job, i)
-        n_tiles = layer.weight_rows // mr
-        a = panels(workspace, layer.inputs, layer.fan_in, job.capacity)
-        deltas = panels(workspace, layer.deltas, layer.fan_out, job.capacity)
-        for column in range(0, layer.fan_out, full_width):
-            width = width_at(column, layer.fan_out, like)
-            # tile t does the work from done + t*width on: mine if I own that spot
-            first = min(max((mine_from - done + width - 1) // width, 0), n_tiles)
-            last = min(max((mine_to - done + width - 1) // width, 0), n_tiles)
-            if first < last:
-                if sparse is not None and i == 0:
-                    sparse_update_tiles(
-                        job, layer, column, first, last, model, deltas, rows, rule,
-                        scratch,
-                    )  # fmt: skip
-                else:
-                    update_tiles(
-                        layer, column, first, last, model, a, deltas, rows, rule,
-                        scratch,
-                    )  # fmt: skip
-            done += n_tiles * width
+        n_panels, n_groups = _pieces_of(_layer(job, i), scratch[0])
+        all_pieces += n_panels * n_groups
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        piece = take_piece(job, TILES, owner, all_pieces)
+        while piece >= 0:
+            _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse)
+            piece = take_piece(job, TILES, owner, all_pieces)
 
 
 @jit

@@ -1,0 +1,100 @@
+"""How the threads of a team share the work of a phase, and wait for each other.
+
+A phase is cut into pieces, and each thread has a share of them, always the same one:
+what it wrote is still in its cache.  A thread that is through with its share goes on
+with what is left of the others', so that a core that is busy elsewhere, or slower,
+does not keep the rest waiting.  Who takes a piece changes no number in it.
+
+What threads share is an array of int64 (`team_size` elements), zero at the start:
+for the barrier how many have arrived, its generation, and whether the team has been
+abandoned; then, for each of the two phases, how many pieces of each share are taken.
+Numbers are GAP apart, on cache lines of their own.
+"""
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.processor import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    pause,
+    yield_processor,
+)
+from fastmlp.kernels.simd import advance, pointer
+
+__all__ = [
+    "ABANDONED",
+    "ROWS",
+    "TILES",
+    "forget_pieces",
+    "take_piece",
+    "team_size",
+    "wait_for_team",
+]
+
+#: int64 from one shared number to the next: no two in neighbouring cache lines.
+_GAP = 16
+
+#: The phases of a training step.
+ROWS, TILES = 0, 1
+
+#: Where the array says that the team has been abandoned.
+ABANDONED = 2 * _GAP
+
+
+def team_size(n_threads):
+    """Elements of the array that a team of so many threads shares."""
+    return (3 + 2 * n_threads) * _GAP
+
+
+@jit
+def _taken(job, phase, owner):
+    """Where it is counted how many pieces of the owner's share are taken."""
+    return advance(pointer(job.team, 0), (3 + phase * job.n_threads + owner) * _GAP)
+
+
+@jit
+def take_piece(job, phase, owner, n_pieces):
+    """A piece of the owner's share that nobody has taken; -1 if there is none."""
+    taken = _taken(job, phase, owner)
+    if job.n_threads == 1:
+        piece = taken[0]
+        taken[0] = piece + 1
+        return piece if piece < n_pieces else -1
+    piece = n_pieces * owner // job.n_threads + atomic_add(taken, 1)
+    return piece if piece < n_pieces * (owner + 1) // job.n_threads else -1
+
+
+@jit
+def forget_pieces(job, phase):
+    """Make all pieces of a phase free again, while all threads are in the other."""
+    for owner in range(job.n_threads):
+        atomic_store(_taken(job, phase, owner), 0)
+
+
+@jit
+def wait_for_team(job):
+    """A barrier: returns when all threads of the team have called it.
+
+    What any of them wrote before is then visible to all.  False, and at once, if
+    the team has been abandoned: a thread could not come.
+    """
+    if job.n_threads == 1:
+        return True
+    arrived = pointer(job.team, 0)
+    generation = advance(arrived, _GAP)
+    abandoned = advance(arrived, ABANDONED)
+    mine = atomic_load(generation)
+    if atomic_add(arrived, 1) == job.n_threads - 1:
+        atomic_store(arrived, 0)
+        atomic_store(generation, mine + 1)
+        return True
+    turns = 0
+    while atomic_load(generation) == mine:
+        if turns < job.spins:
+            turns += 1
+            pause()
+        else:
+            if atomic_load(abandoned) != 0:
+                return False
+            yield_processor()
+    return True

@@ -1,0 +1,54 @@
+"""The shuffle before each epoch: NumPy's, several times as fast."""
+
+import ctypes
+
+import numpy as np
+
+from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
+
+__all__ = ["shuffler"]
+
+#: Fewer numbers than this are left to NumPy: not worth a kernel.
+_LEAST_NUMBERS = 1000
+
+
+def _state_words(random_state):
+    """The state of a generator as an array, or None if it is not as we know it."""
+    generator = getattr(random_state, "_bit_generator", None)
+    if not isinstance(generator, np.random.MT19937):
+        return None
+    address = generator.ctypes.state_address
+    words = np.ctypeslib.as_array((ctypes.c_uint32 * STATE_WORDS).from_address(address))
+    state = generator.state["state"]
+    if not np.array_equal(words, [*state["key"], state["pos"]]):
+        return None
+    return words
+
+
+def shuffler(random_state, numbers):
+    """A function that shuffles `numbers` as ``random_state.shuffle(numbers)`` would.
+
+    Parameters
+    ----------
+    random_state : numpy.random.RandomState
+        Is left in the same state, too.
+    numbers : ndarray of int64, contiguous
+        To be shuffled in place.
+
+    Returns
+    -------
+    callable
+        Without arguments.
+    """
+    words = None
+    if _LEAST_NUMBERS <= len(numbers) < 2**32:
+        words = _state_words(random_state)
+    if words is None:
+        return lambda: random_state.shuffle(numbers)
+    lock = random_state._bit_generator.lock
+
+    def shuffle_numbers():
+        with lock:
+            shuffle(words.ctypes.data, numbers.ctypes.data, len(numbers))
+
+    return shuffle_numbers
