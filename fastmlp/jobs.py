@@ -11,10 +11,16 @@ from fastmlp.kernels import passes
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
-from fastmlp.network import Arena, Network, round_up
+from fastmlp.network import Arena, Network, address_of, round_up
 from fastmlp.threads import Team
 
-__all__ = ["PredictionJob", "TrainingJob", "compile_kernels", "compressed_rows"]
+__all__ = [
+    "PredictionJob",
+    "TrainingJob",
+    "compile_kernels",
+    "compressed_rows",
+    "may_be_looked_at",
+]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's second-level cache.
@@ -30,6 +36,15 @@ _PANEL_BYTES = 16 * 1024
 #: Bytes after which addresses fall on the same place in a first-level cache.
 _CACHE_WAY_BYTES = 4096
 
+#: What kernels read: native numbers, for a dtype is only equal to one that is.
+_KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+#: Where these stand among the numbers of a JOB.
+_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS = (
+    passes.JOB.fields[name][1] // 8
+    for name in ("X", "X_is_double", "n_samples", "outputs")
+)
+
 #: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
 _NEAR_BYTES = 256 * 1024
 
@@ -39,7 +54,7 @@ _SCRATCH_GAP = 16
 
 def _as_kernel_numbers(numbers):
     """The array itself, or a copy, in native float32 or float64, aligned."""
-    if numbers.dtype not in (np.float32, np.float64) or not numbers.dtype.isnative:
+    if numbers.dtype not in _KERNEL_DTYPES:
         return numbers.astype(np.float64)
     return numbers if numbers.flags.aligned else numbers.copy()
 
@@ -56,6 +71,12 @@ def _dense_fields(X):
         "is_far": X.nbytes > _NEAR_BYTES,
         "column_stride": X.strides[1] // X.itemsize,
     }
+
+
+def may_be_looked_at(X):
+    """Whether kernels can read an array as it is, one row after the other."""
+    flags = X.flags
+    return X.dtype in _KERNEL_DTYPES and flags.c_contiguous and flags.aligned
 
 
 def compressed_rows(X):
@@ -132,10 +153,7 @@ class _Job:
         # the kernels' argument: None means that only dense kernels are needed
         self.sparse = True if issparse(X) else None
         X = compressed_rows(X) if self.sparse else np.asarray(X)
-        if X.ndim != 2 or X.shape[1] != network.units[0]:
-            raise ValueError(
-                f"X has shape {X.shape}, the network takes {network.units[0]} features"
-            )
+        self._check_shape(X)
         row = ACTIVATIONS[activation]
         self._set(
             **network.arena.arrays,
@@ -145,8 +163,16 @@ class _Job:
             keeps_zero=row.keeps_zero,
             depth=max(1, _PANEL_BYTES // panel_bytes),
             n_samples=X.shape[0],
+            n_threads=1,  # until a team joins
             **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
         )
+
+    def _check_shape(self, X):
+        n_features = self.network.units[0]
+        if X.ndim != 2 or X.shape[1] != n_features:
+            raise ValueError(
+                f"X has shape {X.shape}, the network takes {n_features} features"
+            )
 
     def _widths(self):
         """Columns of the buffers of every layer's activations, padding included."""
@@ -161,7 +187,7 @@ class _Job:
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
                 self._kept[name] = value
-                value = value.__array_interface__["data"][0]
+                value = address_of(value)
             record[name] = value
 
     def _block_rows(self, n_rows, buffers):
@@ -446,6 +472,8 @@ class PredictionJob(_Job):
         self.layers["inputs"] = turns % 2 * buffer
         self.layers["outputs"] = (turns + 1) % 2 * buffer
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
+        self._output_type = self._output_dtype.type(0)  # the kernels' argument
+        self._integers = self._records.view(np.int64)
         scratch_size = (network.units[-1] + 2) * block_rows + _SCRATCH_GAP
         scratch = np.empty(scratch_size * n_threads, self._output_dtype)
         workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
@@ -459,6 +487,30 @@ class PredictionJob(_Job):
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
         )
 
+    def outputs_for(self, X):
+        """Predictions of other samples, by the calling thread alone.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            float32 or float64, native, aligned and contiguous, as the job's own X was.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        self._check_shape(X)
+        if not may_be_looked_at(X):
+            raise ValueError("X must be contiguous float32 or float64")
+        outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
+        fields = self._integers
+        fields[_X] = address_of(X)
+        fields[_X_IS_DOUBLE] = X.itemsize == 8
+        fields[_N_SAMPLES] = len(X)
+        fields[_OUTPUTS] = address_of(outputs)
+        passes.predict(self.address, self.precision, self._output_type, 0, None)
+        return outputs
+
     def run(self, team):
         """Predict.
 
@@ -469,11 +521,10 @@ class PredictionJob(_Job):
         outputs = np.empty((self.n_samples, self.network.units[-1]), self._output_dtype)
         self._join(team)
         self._set(outputs=outputs)
-        output_type = self._output_dtype.type(0)
 
         def predict(thread):
             passes.predict(
-                self.address, self.precision, output_type, thread, self.sparse
+                self.address, self.precision, self._output_type, thread, self.sparse
             )
 
         team.run(predict)

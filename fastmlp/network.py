@@ -6,9 +6,10 @@ from itertools import pairwise
 import numpy as np
 
 from fastmlp.kernels.dense import LAYER
+from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
 
-__all__ = ["Arena", "Network", "round_up", "units_of"]
+__all__ = ["Arena", "Network", "address_of", "round_up", "units_of"]
 
 _ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
 
@@ -21,6 +22,28 @@ def round_up(count, multiple):
 def units_of(coefs):
     """Units of every layer, from the weights (fan_in, fan_out) between them."""
     return [len(coefs[0]), *(np.shape(coef)[1] for coef in coefs)]
+
+
+def address_of(array):
+    """Where the first element of an array is."""
+    return array.__array_interface__["data"][0]
+
+
+def _as_numbers_of_one_type(weights, biases):
+    """Both as float32 or both as float64, in memory that kernels can read."""
+    weights, biases = np.asarray(weights), np.asarray(biases)
+    singles = weights.dtype == biases.dtype == np.float32
+    dtype = np.float32 if singles else np.float64
+    return _as_readable(weights, dtype), _as_readable(biases, dtype)
+
+
+def _as_readable(array, dtype):
+    """The array itself, or a copy, of native numbers and whole strides."""
+    is_native = array.dtype == dtype and array.dtype.isnative
+    if not is_native or not array.flags.aligned:
+        return np.array(array, dtype)
+    whole = not any(stride % array.itemsize for stride in array.strides)
+    return array if whole else array.copy()
 
 
 class Arena:
@@ -85,6 +108,7 @@ class Network:
         self.trainable = trainable
         self.n_moments = n_moments
         self.shape = tile_shape(self.dtype)
+        self._zero = self.dtype.type(0)
         rows, lanes = self.shape.rows, self.shape.lanes
 
         self.layers = np.zeros(len(self.units) - 1, LAYER)
@@ -147,18 +171,27 @@ class Network:
         The transposed weights are not renewed: see
         `fastmlp.jobs.TrainingJob.refresh`.
         """
-        flat = self.arena.arrays[array]
-        for layer, coef, intercept in zip(self.layers, coefs, intercepts, strict=True):
-            fan_in, fan_out = int(layer["fan_in"]), int(layer["fan_out"])
-            if np.shape(coef) != (fan_in, fan_out) or np.shape(intercept) != (fan_out,):
+        flat = address_of(self.arena.arrays[array])
+        records = address_of(self.layers)
+        pairs = zip(pairwise(self.units), coefs, intercepts, strict=True)
+        for i, (shape, coef, intercept) in enumerate(pairs):
+            if np.shape(coef) != shape or np.shape(intercept) != shape[1:]:
                 raise ValueError(
-                    f"a layer of {fan_in} x {fan_out} units cannot hold weights of "
+                    f"a layer of {shape[0]} x {shape[1]} units cannot hold weights of "
                     f"shape {np.shape(coef)} and biases of shape {np.shape(intercept)}"
                 )
-            for first, last, panel in self._panels(layer, flat):
-                panel[...] = coef[:, first:last]
-            start = int(layer["biases"])
-            flat[start : start + fan_out] = intercept
+            weights, biases = _as_numbers_of_one_type(coef, intercept)
+            pack_layer(
+                records + i * LAYER.itemsize,
+                flat,
+                self._zero,
+                address_of(weights),
+                weights.strides[0] // weights.itemsize,
+                weights.strides[1] // weights.itemsize,
+                address_of(biases),
+                biases.strides[0] // biases.itemsize,
+                weights.dtype == np.float64,
+            )
 
     def read(self, dtype=None, array="parameters", out=None):
         """Copies of all weights (fan_in, fan_out) and biases (fan_out,).

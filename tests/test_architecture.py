@@ -29,7 +29,7 @@ FLOORS = [
     ],
     ["kernels.team"],
     ["kernels.activations", "kernels.losses", "kernels.optimizers"],
-    ["kernels.dense", "kernels.sparse"],
+    ["kernels.dense", "kernels.sparse", "kernels.packing"],
     ["kernels.passes"],
     [
         "network",
@@ -40,7 +40,7 @@ FLOORS = [
         "parameters",
         "events",
     ],
-    ["jobs", "optimizer", "targets", "conversion"],
+    ["jobs", "optimizer", "targets", "conversion", "prediction"],
     ["training", "callbacks"],
     ["lbfgs", "fitting"],
     ["perceptron", "estimators"],

@@ -13,10 +13,13 @@ below the smallest normal number may be flushed to zero.
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.simd import (
+    absolute,
     cast,
     constant,
+    copy_sign,
     fused_multiply_add,
     polynomial,
+    power_of_two,
     scale_by_power_of_two,
     split_float,
 )
@@ -32,6 +35,8 @@ _SHIFT = constant(1.5 * 2**23, 1.5 * 2**52)
 # beyond these the result is 0 or infinity
 _EXP_LOWEST = constant(-104.0, -746.0)
 _EXP_HIGHEST = constant(89.0, 710.0)
+# beyond this 1 + e**-x is 1
+_NO_MORE = constant(87.0, 708.0)
 # beyond this tanh is 1
 _TANH_HIGHEST = constant(10.0, 20.0)
 
@@ -85,21 +90,23 @@ def exp(x):
 @jit
 def tanh(x):
     """(e**2x - 1) / (e**2x + 1), through t = e**|2x| - 1 as t / (t + 2)."""
-    one = cast(1, x)
-    size = -x if x < cast(0, x) else x
+    size = absolute(x)
     size = _TANH_HIGHEST(x) if size > _TANH_HIGHEST(x) else size
     q, shifted = _reduce(size + size)
-    power = scale_by_power_of_two(one, shifted, _SHIFT(x))
-    t = fused_multiply_add(q, power, power - one)
-    y = t / (t + cast(2, x))
-    return -y if x < cast(0, x) else y
+    power = power_of_two(shifted)
+    t = fused_multiply_add(q, power, power - cast(1, x))
+    return copy_sign(t / (t + cast(2, x)), x)
 
 
 @jit
 def logistic(x):
     """1 / (1 + e**-x)."""
     one = cast(1, x)
-    return one / (one + exp(-x))
+    # e**-x from below the precision of 1 to infinity, where the power of two is it too
+    x = -_EXP_HIGHEST(x) if x < -_EXP_HIGHEST(x) else x
+    x = _NO_MORE(x) if x > _NO_MORE(x) else x
+    q, shifted = _reduce(-x)
+    return one / (one + (one + q) * power_of_two(shifted))
 
 
 @jit

@@ -35,6 +35,7 @@ from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
     cast,
+    copy_row,
     panel_width,
     pointer,
     prefetch,
@@ -143,8 +144,7 @@ def _gather_row(source, stride, target, columns, rows, row, like):
         to = advance(target, column * rows + row * width)
         start = advance(source, column * stride)
         if stride == 1:
-            for j in range(count):
-                to[j] = cast(start[j], like)
+            copy_row(to, start, count)
         else:
             for j in range(count):
                 to[j] = cast(start[j * stride], like)

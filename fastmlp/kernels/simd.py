@@ -31,16 +31,20 @@ __all__ = [
     "INT",
     "TileShape",
     "Vectors",
+    "absolute",
     "advance",
     "broadcast",
     "cast",
     "constant",
+    "copy_row",
+    "copy_sign",
     "fused_multiply_add",
     "multiply_add",
     "new_function",
     "panel_width",
     "pointer",
     "polynomial",
+    "power_of_two",
     "prefetch",
     "record_at",
     "repeat",
@@ -165,6 +169,49 @@ def prefetch(typing_context, pointer):
         return context.get_dummy_value()
 
     return types.void(pointer), codegen
+
+
+@intrinsic
+def copy_row(typing_context, target, source, count):
+    """target[:count] = source[:count], zero up to the next whole vector.
+
+    In vectors of the target's type, to which numbers are converted; nothing of the
+    source behind `count` is read.
+    """
+    kind, other = target.dtype, source.dtype
+    lanes = tile_shape(kind).lanes
+
+    def codegen(context, builder, signature, arguments):
+        target, source, count = arguments
+        numbers = Vectors(builder, context.get_value_type(kind), lanes)
+        others = Vectors(builder, context.get_value_type(other), lanes)
+
+        def converted(vector):
+            if kind == other:
+                return vector
+            if kind.bitwidth < other.bitwidth:
+                return builder.fptrunc(vector, numbers.type)
+            return builder.fpext(vector, numbers.type)
+
+        def whole(state):
+            to, start = state
+            numbers.store(converted(others.load(start)), to)
+            return [builder.gep(to, [INT(lanes)]), builder.gep(start, [INT(lanes)])]
+
+        def rest(state):
+            to, start = state
+            left = builder.srem(count, INT(lanes))
+            numbers.store(converted(others.load_first(start, left)), to)
+            return state
+
+        state = repeat(
+            builder, builder.sdiv(count, INT(lanes)), [target, source], whole
+        )
+        has_rest = builder.icmp_signed("!=", builder.srem(count, INT(lanes)), INT(0))
+        when(builder, has_rest, state, rest)
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.int64), codegen
 
 
 def record_at(dtype):
@@ -313,6 +360,52 @@ def scale_by_power_of_two(typing_context, x, shifted, shift):
 
 
 @intrinsic
+def power_of_two(typing_context, shifted):
+    """2**n where ``shifted`` = n + 1.5 * 2**mantissa_bits, for n of normal results."""
+    if shifted not in _FORMATS:
+        return None
+    integer, mantissa_bits, bias = _FORMATS[shifted]
+
+    def codegen(context, builder, signature, arguments):
+        # n stands in the lowest bits; all others are shifted out
+        bits = builder.bitcast(arguments[0], integer)
+        exponent = builder.shl(bits, integer(mantissa_bits))
+        one = integer(bias << mantissa_bits)
+        return builder.bitcast(builder.add(exponent, one), arguments[0].type)
+
+    return shifted(shifted), codegen
+
+
+def _of_llvm(name, n_arguments):
+    """An intrinsic of LLVM's on numbers of one type."""
+
+    @intrinsic
+    def function(typing_context, *numbers):
+        if len(set(numbers)) != 1 or len(numbers) != n_arguments:
+            return None
+
+        def codegen(context, builder, signature, arguments):
+            (values,) = arguments
+            parts = cgutils.unpack_tuple(builder, values)
+            kind = parts[0].type
+            called = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(kind, [kind] * n_arguments),
+                f"llvm.{name}.{type_name(kind)}",
+            )
+            return builder.call(called, parts)
+
+        return numbers[0](types.StarArgTuple(numbers)), codegen
+
+    return function
+
+
+#: |x|, and |x| with the sign of y
+absolute = _of_llvm("fabs", 1)
+copy_sign = _of_llvm("copysign", 2)
+
+
+@intrinsic
 def split_float(typing_context, x):
     """(mantissa, exponent) with x = mantissa * 2**exponent, mantissa in [0.70, 1.41].
 
@@ -404,6 +497,24 @@ class Vectors:
         loaded = self.builder.load(self._place(base, offset))
         loaded.align = self._alignment
         return loaded
+
+    def load_first(self, base, count):
+        """The first `count` numbers, then zeros; nothing behind them is read."""
+        i64 = ir.VectorType(INT, self.lanes)
+        places = ir.Constant(i64, [INT(i) for i in range(self.lanes)])
+        wanted = broadcast(self.builder, count, self.lanes)
+        mask = self.builder.icmp_signed("<", places, wanted)
+        name = f"llvm.masked.load.{type_name(self.type)}.p0"
+        pointer, i32 = self.type.as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.type, [pointer, i32, mask.type, self.type]),
+            name,
+        )
+        alignment = i32(self._alignment)
+        return self.builder.call(
+            function, [self._place(base, 0), alignment, mask, self.zero]
+        )
 
     def store(self, value, base, offset=0):
         """Store a vector there."""

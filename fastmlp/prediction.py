@@ -1,0 +1,153 @@
+"""A fitted network, packed and ready to predict."""
+
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from fastmlp.jobs import PredictionJob, may_be_looked_at
+from fastmlp.network import Network, units_of
+from fastmlp.threads import Team, threads_for_prediction
+
+__all__ = ["Outputs", "Predictor", "borrow"]
+
+#: So many may be copied where that saves setting up a job.
+_FEW_NUMBERS = 10_000
+
+#: Rows that the buffers of `Outputs` hold at a time.
+_ROWS = 64
+
+
+class Outputs:
+    """What the output units of a network give for rows of X.
+
+    Keeps the packed weights and its buffers, so that a few rows cost little more than
+    their arithmetic. Not for several threads at once.
+
+    Parameters
+    ----------
+    units : sequence of int
+        Units of every layer.
+    activation, output_activation : str
+        Names of rows in the kernels' tables.
+    precision : {'float32', 'float64'}
+        To compute in.
+    dtype : dtype
+        Of the outputs, float32 or float64.
+    n_jobs : int or None
+        Threads for many rows.
+    """
+
+    def __init__(self, units, activation, output_activation, precision, dtype, n_jobs):
+        self._settings = {
+            "activation": activation,
+            "output_activation": output_activation,
+            "dtype": dtype,
+        }
+        self._n_jobs = n_jobs
+        self._network = Network(units, precision)
+        some_rows = np.zeros((_ROWS, units[0]), dtype)
+        self._job = PredictionJob(self._network, some_rows, **self._settings)
+
+    def write(self, coefs, intercepts):
+        """Take these weights and biases; their shapes are checked."""
+        self._network.write(coefs, intercepts)
+
+    def __call__(self, X):
+        """Outputs of shape (n_samples, n_outputs).
+
+        Parameters
+        ----------
+        X : ndarray or sparse matrix of shape (n_samples, n_features)
+            float32 or float64.
+        """
+        n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
+        if n_threads == 1 and isinstance(X, np.ndarray):
+            if X.size < _FEW_NUMBERS and not may_be_looked_at(X):
+                is_single = X.dtype == np.float32
+                X = np.array(X, np.float32 if is_single else np.float64, order="C")
+            if may_be_looked_at(X):
+                return self._job.outputs_for(X)
+        job = PredictionJob(self._network, X, n_threads=n_threads, **self._settings)
+        with Team(n_threads) as team:
+            return job.run(team)
+
+
+#: For each estimator the `Outputs` that nobody uses at the moment: buffers only, what
+#: is in them is written anew for each call. Not kept in the estimator, whose
+#: attributes prediction must not change.
+_idle = WeakKeyDictionary()
+
+
+class borrow:
+    """Context manager: `Outputs` with the weights of a fitted estimator.
+
+    Weights are packed anew each time, for they may have been changed in place.
+
+    Parameters
+    ----------
+    estimator : fastmlp.perceptron.MultiLayerPerceptron
+        Fitted.
+    precision, dtype
+        See `Outputs`.
+    """
+
+    def __init__(self, estimator, precision, dtype):
+        self._estimator = estimator
+        self._key = (
+            tuple(units_of(estimator.coefs_)),
+            estimator.activation,
+            estimator.out_activation_,
+            precision,
+            np.dtype(dtype),
+            estimator.n_jobs,
+        )
+
+    def __enter__(self):
+        idle = _idle.setdefault(self._estimator, {})
+        self._outputs = idle.pop(self._key, None) or Outputs(*self._key)
+        self._outputs.write(self._estimator.coefs_, self._estimator.intercepts_)
+        return self._outputs
+
+    def __exit__(self, *exception):
+        idle = _idle.setdefault(self._estimator, {})
+        if len(idle) > 1:  # of other settings, or of another fit
+            idle.clear()
+        idle[self._key] = self._outputs
+
+
+class Predictor:
+    """Predicts a few rows in the least time: see the method `predictor`.
+
+    May be called by several threads; they take turns.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        With the weights written; nobody else's.
+    n_features : int
+        Of X.
+    finish : callable
+        From outputs of shape (n_samples, n_outputs) to what the estimator predicts.
+    """
+
+    def __init__(self, outputs, n_features, finish):
+        self._outputs = outputs
+        self.n_features_in_ = n_features
+        self._finish = finish
+        self._lock = Lock()
+
+    def __call__(self, X):
+        """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
+        X = np.asarray(X)
+        is_row = X.ndim == 1
+        if is_row:
+            X = X[np.newaxis]
+        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has shape {X.shape}; expected (n_samples, {self.n_features_in_}) "
+                f"or ({self.n_features_in_},)"
+            )
+        with self._lock:
+            predictions = self._finish(self._outputs(X))
+        return predictions[0] if is_row else predictions

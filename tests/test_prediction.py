@@ -1,0 +1,160 @@
+"""Prediction of a few rows: buffers that are used again, and the predictor."""
+
+import pickle
+import threading
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+import fastmlp
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.jobs import PredictionJob
+from fastmlp.network import Network
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((60, 30))
+
+
+def fitted(n_classes=3, dtype=np.float64, **settings):
+    y = np.arange(len(X)) % n_classes
+    settings = {"max_iter": 3, "random_state": 0, **settings}
+    return MLPClassifier((25, 9), **settings).fit(X.astype(dtype), y)
+
+
+def test_written_weights_count():
+    model = fitted()
+    before = model.predict_proba(X)
+    model.coefs_[1][3, 2] += 1.0
+    changed = model.predict_proba(X)
+    assert (before != changed).any()
+    model.coefs_[1][3, 2] -= 1.0
+    model.intercepts_ = [b.astype(np.float32) for b in model.intercepts_]
+    model.coefs_ = [np.asfortranarray(w) for w in model.coefs_]
+    np.testing.assert_allclose(model.predict_proba(X), before, rtol=1e-6)
+    model.coefs_ = [np.repeat(w, 2, axis=1)[:, ::2] for w in model.coefs_]
+    np.testing.assert_allclose(model.predict_proba(X), before, rtol=1e-6)
+    model.coefs_[0] = model.coefs_[0][:-1]
+    with pytest.raises(ValueError, match="shape"):
+        model.predict_proba(X)
+
+
+def test_prediction_leaves_nothing_behind():
+    model = fitted()
+    attributes = set(vars(model))
+    size = len(pickle.dumps(model))
+    model.predict(X)
+    assert set(vars(model)) == attributes
+    assert len(pickle.dumps(model)) == size
+    assert vars(clone(model)).keys() == vars(MLPClassifier()).keys()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layouts_of_few_rows(dtype):
+    model = fitted(dtype=dtype)
+    rows = X.astype(dtype)
+    expected = model.predict_proba(rows)
+    assert expected.dtype == dtype
+    wide = np.zeros((2 * len(X), 40), dtype)
+    wide[::2, 5:35] = rows
+    for same in (np.asfortranarray(rows), wide[::2, 5:35], csr_array(rows)):
+        np.testing.assert_array_equal(model.predict_proba(same), expected)
+    for i in range(3):
+        row = model.predict_proba(rows[i : i + 1])
+        np.testing.assert_array_equal(row, expected[i : i + 1])
+
+
+def test_what_validation_would_refuse_is_refused():
+    model = fitted()
+    for bad, message in (
+        (np.full((1, 30), np.nan), "NaN"),
+        (np.full((2, 30), np.inf), "infinity"),
+        (X[:, :-1], "features"),
+        (X[0], "2D"),
+        (X[:0], "0 sample"),
+        (np.zeros((1, 1, 30)), "dim"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.predict_proba(bad)
+
+
+def test_many_threads_predict_with_one_model():
+    model = fitted()
+    expected = model.predict_proba(X)
+    wrong = []
+
+    def work(seed):
+        rng = np.random.default_rng(seed)
+        for _ in range(200):
+            rows = rng.integers(0, len(X), rng.integers(1, 5))
+            if not np.array_equal(model.predict_proba(X[rows]), expected[rows]):
+                wrong.append(rows)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_predictor_of_a_classifier(n_classes, precision):
+    model = fitted(n_classes, precision=precision)
+    predict = model.predictor()
+    expected = model.predict_proba(X)
+    np.testing.assert_array_equal(predict(X), expected)
+    np.testing.assert_array_equal(predict(X[7]), expected[7])
+    np.testing.assert_array_equal(predict(X[::2]), expected[::2])
+    np.testing.assert_array_equal(predict(X.tolist()), expected)
+    integers = np.ones((1, 30), int)
+    np.testing.assert_array_equal(
+        predict(integers), model.predict_proba(integers.astype(float))
+    )
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_predictor_of_a_regressor(n_targets):
+    y = X[:, :n_targets] if n_targets > 1 else X[:, 0]
+    model = MLPRegressor(hidden_layer_sizes=(8,), max_iter=3, random_state=0).fit(X, y)
+    predict = model.predictor()
+    np.testing.assert_array_equal(predict(X), model.predict(X))
+    np.testing.assert_array_equal(predict(X[3]), model.predict(X)[3])
+
+
+def test_predictor_is_of_now():
+    model = fitted()
+    predict = model.predictor()
+    before = predict(X)
+    model.set_params(max_iter=9).fit(X, np.arange(len(X)) % 4)
+    np.testing.assert_array_equal(predict(X), before)
+
+
+def test_predictor_says_what_is_wrong():
+    predict = fitted().predictor()
+    for bad in (X[:, :-1], X[0, :-1], np.zeros((1, 1, 30)), 1.0):
+        with pytest.raises(ValueError, match=r"expected \(n_samples, 30\)"):
+            predict(bad)
+    with pytest.raises(NotFittedError):
+        fastmlp.MLPEstimator().predictor()
+
+
+def test_a_job_looks_only_at_what_kernels_can_read():
+    network = Network((3, 2), "float32")
+    job = PredictionJob(
+        network, np.zeros((1, 3)), activation="relu", output_activation="identity"
+    )
+    for bad in (
+        np.zeros((3, 3)).T[:, :2],
+        np.zeros((2, 4)),
+        np.zeros((2, 3), int),
+        np.zeros((4, 3))[::2],
+        np.zeros((2, 3), ">f8"),
+        np.zeros(3),
+    ):
+        with pytest.raises(ValueError, match=r"contiguous|features"):
+            job.outputs_for(bad)
+    assert job.outputs_for(np.zeros((5, 3), np.float32)).shape == (5, 2)
