@@ -11,6 +11,7 @@ from fastmlp.kernels import passes
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, Network, address_of, round_up
 from fastmlp.threads import Team
 
@@ -40,9 +41,9 @@ _CACHE_WAY_BYTES = 4096
 _KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 #: Where these stand among the numbers of a JOB.
-_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS = (
+_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     passes.JOB.fields[name][1] // 8
-    for name in ("X", "X_is_double", "n_samples", "outputs")
+    for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
 
 #: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
@@ -163,7 +164,6 @@ class _Job:
             keeps_zero=row.keeps_zero,
             depth=max(1, _PANEL_BYTES // panel_bytes),
             n_samples=X.shape[0],
-            n_threads=1,  # until a team joins
             **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
         )
 
@@ -474,6 +474,7 @@ class PredictionJob(_Job):
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
         self._output_type = self._output_dtype.type(0)  # the kernels' argument
         self._integers = self._records.view(np.int64)
+        self._alone = np.zeros(team_size(1), np.int64)
         scratch_size = (network.units[-1] + 2) * block_rows + _SCRATCH_GAP
         scratch = np.empty(scratch_size * n_threads, self._output_dtype)
         workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
@@ -485,6 +486,11 @@ class PredictionJob(_Job):
             scratch=scratch,
             scratch_size=scratch_size,
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
+        )
+
+    def _predict(self, thread):
+        passes.predict(
+            self.address, self.precision, self._output_type, thread, self.sparse
         )
 
     def outputs_for(self, X):
@@ -508,7 +514,11 @@ class PredictionJob(_Job):
         fields[_X_IS_DOUBLE] = X.itemsize == 8
         fields[_N_SAMPLES] = len(X)
         fields[_OUTPUTS] = address_of(outputs)
-        passes.predict(self.address, self.precision, self._output_type, 0, None)
+        fields[_N_THREADS] = 1
+        fields[_TEAM] = address_of(self._alone)
+        self._team = None
+        self._alone[:] = 0
+        self._predict(0)
         return outputs
 
     def run(self, team):
@@ -521,13 +531,7 @@ class PredictionJob(_Job):
         outputs = np.empty((self.n_samples, self.network.units[-1]), self._output_dtype)
         self._join(team)
         self._set(outputs=outputs)
-
-        def predict(thread):
-            passes.predict(
-                self.address, self.precision, self._output_type, thread, self.sparse
-            )
-
-        team.run(predict)
+        team.run(self._predict)
         return outputs
 
 

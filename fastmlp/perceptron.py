@@ -235,10 +235,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             X = validate_data(self, X, **_INPUT, reset=False)
         precision = getattr(self, "precision_", None) or self._precision()
         outputs = self._compute_outputs(X, precision)
-        if precision == "float32":
-            beyond = ~np.isfinite(outputs).all(axis=1)
-            if beyond.any():  # numbers that only float64 can hold
-                outputs[beyond] = self._compute_outputs(X[beyond], "float64")
+        if precision == "float32" and not np.isfinite(outputs).all():
+            beyond = ~np.isfinite(outputs).all(axis=1)  # only float64 can hold them
+            outputs[beyond] = self._compute_outputs(X[beyond], "float64")
         return outputs
 
     def _is_plain(self, X):

@@ -19,7 +19,7 @@ from workloads import WORKLOADS
 HERE = Path(__file__).resolve().parent
 
 #: A contestant's turn lasts about this long (seconds), in a full and a quick run.
-TURN, QUICK_TURN = 0.4, 0.1
+TURN, QUICK_TURN = 0.4, 0.15
 
 
 class Contestant:

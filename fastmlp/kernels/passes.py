@@ -497,9 +497,34 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
     restore_denormals(control)
 
 
+@jit
+def _predict_rows(job, workspace, parameters, z, first, like, sparse):
+    """Predictions of a block of samples, from sample `first` on."""
+    mr = tile_rows(like)
+    rows = min(job.block_rows, job.n_samples - first)
+    tiles = (rows + mr - 1) // mr
+    # the rows that fill up the last tile are never stored
+    top = cast(0, tiles)
+    in_order = job.order == 0
+    _first_layer(
+        job, workspace, parameters, top, tiles, first, rows, in_order, like, sparse
+    )
+    _other_layers(job, workspace, parameters, top, tiles)
+    layer = _layer(job, job.n_layers - 1)
+    outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
+    n_outputs = outputs.columns
+    stride = tiles * mr
+    _to_output_major(outputs, top, stride, z)
+    output_activation(job.output_activation, z, n_outputs, stride)
+    predictions = advance(pointer(job.outputs, z[0]), first * n_outputs)
+    for r in range(rows):
+        for j in range(n_outputs):
+            predictions[r * n_outputs + j] = z[j * stride + r]
+
+
 @jit(entry=True)
 def predict(job_address, precision, output_type, thread, sparse):
-    """Predictions of this thread's share of the samples, into the job's outputs.
+    """Predictions of blocks of the samples, into the job's outputs.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
@@ -507,36 +532,17 @@ def predict(job_address, precision, output_type, thread, sparse):
     """
     control = flush_denormals()
     job = _job_at(job_address)
-    like = precision
-    mr = tile_rows(like)
-    parameters = pointer(job.parameters, like)
-    workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
+    parameters = pointer(job.parameters, precision)
+    workspace = advance(pointer(job.workspace, precision), thread * job.workspace_size)
     z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
-    predictions = pointer(job.outputs, output_type)
-    output_layer = _layer(job, job.n_layers - 1)
-    in_order = job.order == 0
-    outputs = panels(
-        workspace, output_layer.outputs, output_layer.fan_out, job.capacity
-    )
-    n_outputs = outputs.columns
-    sample = job.n_samples * thread // job.n_threads
-    last_sample = job.n_samples * (thread + 1) // job.n_threads
-    while sample < last_sample:
-        rows = min(job.block_rows, last_sample - sample)
-        tiles = (rows + mr - 1) // mr
-        # the rows that fill up the last tile are never stored
-        top = cast(0, tiles)
-        _first_layer(
-            job, workspace, parameters, top, tiles, sample, rows, in_order, like, sparse
-        )
-        _other_layers(job, workspace, parameters, top, tiles)
-        stride = tiles * mr
-        _to_output_major(outputs, top, stride, z)
-        output_activation(job.output_activation, z, n_outputs, stride)
-        for r in range(rows):
-            for j in range(n_outputs):
-                predictions[(sample + r) * n_outputs + j] = z[j * stride + r]
-        sample += rows
+    n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        piece = take_piece(job, ROWS, owner, n_pieces)
+        while piece >= 0:
+            first = piece * job.block_rows
+            _predict_rows(job, workspace, parameters, z, first, precision, sparse)
+            piece = take_piece(job, ROWS, owner, n_pieces)
     restore_denormals(control)
 
 
