@@ -47,7 +47,8 @@ def main():
     command = [python, HERE / "compare.py", *options.workloads]
     command += ["--repeats", str(options.repeats), "--output", options.output.resolve()]
     command += ["--quick"] if options.quick else []
-    sys.exit(subprocess.run(command, check=False).returncode)
+    found = {**os.environ, "PYTHONPATH": str(HERE.parent)}  # workloads.py
+    sys.exit(subprocess.run(command, check=False, env=found).returncode)
 
 
 if __name__ == "__main__":

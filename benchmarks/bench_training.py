@@ -1,0 +1,117 @@
+"""Training: steps of every workload, whole fits, threads, memory."""
+
+import os
+import warnings
+
+import numpy as np
+from sklearn import neural_network
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+
+from fastmlp import MLPClassifier, MLPRegressor
+
+from .common import Steps
+from .machine import fma_peak
+from .workloads import BY_NAME, WORKLOADS
+
+warnings.simplefilter("ignore", ConvergenceWarning)
+
+CORES = os.cpu_count() or 1
+THREADS = sorted({1, 2, CORES})
+
+
+class Epoch:
+    """An epoch of a workload; the number of its steps is in workloads.py."""
+
+    params = ([w.name for w in WORKLOADS if w.kind == "train"], THREADS)
+    param_names = ("workload", "threads")
+    timeout = 120
+
+    def setup(self, name, n_threads):
+        self.workload = BY_NAME[name]
+        self.steps = Steps(self.workload, n_threads)
+
+    def teardown(self, name, n_threads):
+        self.steps.close()
+
+    def time_epoch(self, name, n_threads):
+        self.steps.epoch()
+
+    def track_fraction_of_peak(self, name, n_threads):
+        import time
+
+        fractions = []
+        for _ in range(5):
+            peak = fma_peak(n_threads, self.workload.dtype, repeats=1)
+            started = time.perf_counter()
+            self.steps.epoch()
+            seconds = time.perf_counter() - started
+            operations = self.workload.operations * self.workload.steps
+            fractions.append(operations / seconds / peak)
+        return float(np.median(fractions))
+
+    track_fraction_of_peak.unit = "of the FMA peak"
+
+
+class Fit:
+    """Whole fits of the digits data, 20 iterations, beside scikit-learn's."""
+
+    params = ["adam", "sgd", "lbfgs"]
+    param_names = ("solver",)
+
+    def setup(self, solver):
+        self.X, self.y = load_digits(return_X_y=True)
+        self.settings = {"solver": solver, "max_iter": 20, "random_state": 0}
+        self.time_fit(solver)
+
+    def time_fit(self, solver):
+        MLPClassifier(**self.settings).fit(self.X, self.y)
+
+    def track_ratio_to_scikit_learn(self, solver):
+        import time
+
+        ratios = []
+        for _ in range(3):
+            marks = [time.perf_counter()]
+            for library in (MLPClassifier, neural_network.MLPClassifier):
+                library(**self.settings).fit(self.X, self.y)
+                marks.append(time.perf_counter())
+            ours, theirs = np.diff(marks)
+            ratios.append(theirs / ours)
+        return float(np.median(ratios))
+
+    track_ratio_to_scikit_learn.unit = "times as fast"
+
+
+class Memory:
+    """Peak memory of a fit; the difference of the two is what the fit takes."""
+
+    params = [100_000, 1_000_000]
+    param_names = ("samples of 50 features",)
+
+    def setup(self, n_samples):
+        rng = np.random.default_rng(0)
+        self.X = rng.random((n_samples, 50))
+        self.y = rng.random(n_samples)
+
+    def peakmem_data(self, n_samples):
+        self.X.sum()
+
+    def peakmem_fit(self, n_samples):
+        MLPRegressor(max_iter=1, random_state=0).fit(self.X, self.y)
+
+
+class Search:
+    """GridSearchCV over four settings, three folds, two processes."""
+
+    timeout = 120
+
+    def setup(self):
+        self.X, self.y = load_digits(return_X_y=True)
+        self.time_grid_search()
+
+    def time_grid_search(self):
+        grid = {"alpha": [1e-4, 1e-2], "learning_rate_init": [1e-3, 1e-2]}
+        model = MLPClassifier(max_iter=20, random_state=0)
+        GridSearchCV(model, grid, cv=3, n_jobs=2).fit(self.X, self.y)
