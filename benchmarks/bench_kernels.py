@@ -1,9 +1,11 @@
 """Kernels by themselves: how near they come to what the processor can do."""
 
+import itertools
 import time
 
 import numba
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from fastmlp.kernels import dense, simd
 from fastmlp.kernels.activations import ACTIVATIONS, activate
@@ -47,76 +49,99 @@ def _update(code, w, s, m, v, count, like):
     )  # fmt: skip
 
 
+def _rates(shape, dtype):
+    """Medians over interleaved repeats: our, numpy's and the peak operations/second."""
+    rows, fan_in, fan_out = map(int, shape.split("x"))
+    rng = np.random.default_rng(0)
+    like = np.dtype(dtype).type(0)
+    network = Network((fan_in, fan_out), dtype)
+    tile = network.shape
+    rows = -(-rows // tile.rows) * tile.rows
+    a, c = (
+        rng.random(rows * (n + tile.width)).astype(dtype) for n in (fan_in, fan_out)
+    )
+    weights = network.arena.arrays["parameters"]
+    weights[:] = rng.random(weights.size)
+    layer = network.layers[0]
+    addresses = [array.ctypes.data for array in (c, a, weights)]
+    bias = addresses[2] + int(layer["biases"]) * weights.itemsize
+    sizes = rows, 7, fan_in, fan_out, int(layer["weight_rows"])
+    A = rng.random((rows, fan_in)).astype(dtype)
+    B = rng.random((fan_in, fan_out)).astype(dtype)
+    work = {
+        "fastmlp": lambda: _forward(*addresses, bias, *sizes, like),
+        "numpy": lambda: A @ B,
+    }
+    operations = 2 * rows * fan_in * fan_out
+    rates = {name: [] for name in (*work, "peak")}
+    for repeat in range(10):
+        rates["peak"].append(fma_peak(1, dtype, repeats=3))
+        for name, call in work.items():
+            count = max(1, int(3e-3 * rates["peak"][-1] / operations))
+            started = time.perf_counter()
+            for _ in range(count):
+                call()
+            seconds = time.perf_counter() - started
+            if repeat:  # the first one warms up
+                rates[name].append(count * operations / seconds)
+    return {name: float(np.median(values)) for name, values in rates.items()}
+
+
 class Product:
     """The fused forward product of one layer, one thread, beside numpy's BLAS."""
 
     params = (SHAPES, ["float32", "float64"])
     param_names = ("rows x features x units", "dtype")
+    timeout = 300
 
-    def setup(self, shape, dtype):
-        rows, fan_in, fan_out = map(int, shape.split("x"))
-        rng = np.random.default_rng(0)
-        self.like = np.dtype(dtype).type(0)
-        network = Network((fan_in, fan_out), dtype)
-        tile = network.shape
-        rows = -(-rows // tile.rows) * tile.rows
-        self.operations = 2 * rows * fan_in * fan_out
-        room = [fan_in + tile.width, fan_out + tile.width]
-        self.arrays = [rng.random(rows * n).astype(dtype) for n in room]
-        a, c = self.arrays
-        weights = network.arena.arrays["parameters"]
-        weights[:] = rng.random(weights.size)
-        self.network = network
-        layer = network.layers[0]
-        start = int(layer["biases"]) * weights.itemsize
-        self.arguments = (
-            c.ctypes.data, a.ctypes.data, weights.ctypes.data,
-            weights.ctypes.data + start, rows, 7, fan_in, fan_out,
-            int(layer["weight_rows"]), self.like,
-        )  # fmt: skip
-        self.a = rng.random((rows, fan_in)).astype(dtype)
-        self.b = rng.random((fan_in, fan_out)).astype(dtype)
-        self.time_product(shape, dtype)
+    def setup_cache(self):
+        # numpy on one thread, too
+        with threadpool_limits(1):
+            return {key: _rates(*key) for key in itertools.product(*self.params)}
 
-    def time_product(self, shape, dtype):
-        _forward(*self.arguments)
+    def track_gigaflops(self, rates, shape, dtype):
+        return rates[shape, dtype]["fastmlp"] / 1e9
 
-    def time_numpy(self, shape, dtype):
-        self.a @ self.b
+    def track_ratio_to_numpy(self, rates, shape, dtype):
+        return rates[shape, dtype]["fastmlp"] / rates[shape, dtype]["numpy"]
 
-    def track_fraction_of_peak(self, shape, dtype):
-        fractions = []
-        for _ in range(9):
-            peak = fma_peak(1, dtype, repeats=1)
-            count = max(1, int(5e-3 * peak / self.operations))
-            started = time.perf_counter()
-            for _ in range(count):
-                _forward(*self.arguments)
-            seconds = time.perf_counter() - started
-            fractions.append(count * self.operations / seconds / peak)
-        return float(np.median(fractions))
+    def track_fraction_of_peak(self, rates, shape, dtype):
+        return rates[shape, dtype]["fastmlp"] / rates[shape, dtype]["peak"]
 
+    track_gigaflops.unit = "GF/s"
+    track_ratio_to_numpy.unit = "times as fast"
     track_fraction_of_peak.unit = "of the FMA peak"
 
 
 class Elementwise:
-    """Activations and update rules on 4096 numbers."""
+    """Activations and update rules, nanoseconds for one number."""
 
     params = ([*ACTIVATIONS, *OPTIMIZERS], ["float32", "float64"])
     param_names = ("function", "dtype")
+    timeout = 300
 
-    def setup(self, name, dtype):
+    def setup_cache(self):
+        return {key: self._nanoseconds(*key) for key in itertools.product(*self.params)}
+
+    @staticmethod
+    def _nanoseconds(name, dtype, count=4096, turns=50):
         rng = np.random.default_rng(0)
-        self.like = np.dtype(dtype).type(0)
-        self.arrays = [rng.random(4096).astype(dtype) for _ in range(4)]
-        addresses = [array.ctypes.data for array in self.arrays]
+        like = np.dtype(dtype).type(0)
+        arrays = [rng.random(count).astype(dtype) for _ in range(4)]
+        addresses = [array.ctypes.data for array in arrays]
         if name in ACTIVATIONS:
-            code = ACTIVATIONS[name].code
-            self.call = lambda: _activate(code, addresses[0], 4096, self.like)
+            kernel, code, used = _activate, ACTIVATIONS[name].code, addresses[:1]
         else:
-            code = OPTIMIZERS[name].code
-            self.call = lambda: _update(code, *addresses, 4096, self.like)
-        self.call()
+            kernel, code, used = _update, OPTIMIZERS[name].code, addresses
+        times = []
+        for _ in range(9):
+            started = time.perf_counter()
+            for _ in range(turns):
+                kernel(code, *used, count, like)
+            times.append(time.perf_counter() - started)
+        return float(np.median(times)) / turns / count * 1e9
 
-    def time_4096(self, name, dtype):
-        self.call()
+    def track_nanoseconds(self, times, name, dtype):
+        return times[name, dtype]
+
+    track_nanoseconds.unit = "ns"

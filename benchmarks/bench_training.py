@@ -1,6 +1,7 @@
 """Training: steps of every workload, whole fits, threads, memory."""
 
 import os
+import time
 import warnings
 
 import numpy as np
@@ -38,17 +39,25 @@ class Epoch:
     def time_epoch(self, name, n_threads):
         self.steps.epoch()
 
-    def track_fraction_of_peak(self, name, n_threads):
-        import time
 
+class FractionOfPeak:
+    """How much of the processor's multiply-adds the steps of a workload use."""
+
+    params = (["tab", "mnist", "large", "SimpleChains"], sorted({1, CORES}))
+    param_names = ("workload", "threads")
+    timeout = 120
+
+    def track_fraction_of_peak(self, name, n_threads):
+        workload = BY_NAME[name]
+        steps = Steps(workload, n_threads)
+        operations = workload.operations * workload.steps
         fractions = []
-        for _ in range(5):
-            peak = fma_peak(n_threads, self.workload.dtype, repeats=1)
+        for _ in range(9):
+            peak = fma_peak(n_threads, workload.dtype, repeats=3)
             started = time.perf_counter()
-            self.steps.epoch()
-            seconds = time.perf_counter() - started
-            operations = self.workload.operations * self.workload.steps
-            fractions.append(operations / seconds / peak)
+            steps.epoch()
+            fractions.append(operations / (time.perf_counter() - started) / peak)
+        steps.close()
         return float(np.median(fractions))
 
     track_fraction_of_peak.unit = "of the FMA peak"
@@ -69,8 +78,6 @@ class Fit:
         MLPClassifier(**self.settings).fit(self.X, self.y)
 
     def track_ratio_to_scikit_learn(self, solver):
-        import time
-
         ratios = []
         for _ in range(3):
             marks = [time.perf_counter()]

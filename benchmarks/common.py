@@ -1,5 +1,7 @@
 """Jobs for the workloads, without estimators around them."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from fastmlp.jobs import TrainingJob
@@ -15,7 +17,7 @@ def training_job(workload, n_threads=1):
 
     rng = np.random.default_rng(0)
     network = Network(workload.units, workload.dtype, trainable=True, n_moments=2)
-    shapes = list(zip(workload.units, workload.units[1:], strict=False))
+    shapes = list(pairwise(workload.units))
     network.write(
         [rng.uniform(-1, 1, (a, b)) * np.sqrt(2 / (a + b)) for a, b in shapes],
         [np.zeros(b) for _, b in shapes],

@@ -5,6 +5,7 @@ import ctypes
 import numpy as np
 
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
+from fastmlp.network import address_of
 
 __all__ = ["shuffler"]
 
@@ -44,10 +45,13 @@ def shuffler(random_state, numbers):
         words = _state_words(random_state)
     if words is None:
         return lambda: random_state.shuffle(numbers)
-    lock = random_state._bit_generator.lock
+    generator = random_state._bit_generator  # `words` are in its memory
+    room = np.empty(STATE_WORDS, np.uint32)
 
     def shuffle_numbers():
-        with lock:
-            shuffle(words.ctypes.data, numbers.ctypes.data, len(numbers))
+        with generator.lock:
+            shuffle(
+                address_of(words), address_of(numbers), len(numbers), address_of(room)
+            )
 
     return shuffle_numbers

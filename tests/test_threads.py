@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import joblib
+import numba
 import numpy as np
 import pytest
 from data import random_network, random_targets, training_job
 
 from fastmlp import threads
+from fastmlp.kernels import passes, team
 from fastmlp.threads import Team, available_threads, resolve_threads
 
 
@@ -200,3 +203,77 @@ def test_a_forked_child_can_fit():
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+@numba.njit
+def pieces_of(address, phase, owner, n_pieces, taken):
+    """How many pieces of a share could be taken; notes them in `taken`."""
+    job = passes._job_at(address)
+    count = 0
+    piece = team.take_piece(job, phase, owner, n_pieces)
+    while piece >= 0:
+        taken[piece] += 1
+        count += 1
+        piece = team.take_piece(job, phase, owner, n_pieces)
+    return count
+
+
+@numba.njit
+def forget(address, phase):
+    team.forget_pieces(passes._job_at(address), phase)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
+@pytest.mark.parametrize("n_pieces", [0, 1, 2, 7, 64])
+def test_every_piece_is_taken_once(n_threads, n_pieces):
+    shared = np.zeros(team.team_size(n_threads), np.int64)
+    job = np.zeros(1, passes.JOB)
+    job["n_threads"], job["team"] = n_threads, shared.ctypes.data
+    phases = (team.ROWS, team.TILES)
+    for _ in range(2):
+        for phase in phases:
+            taken = np.zeros(max(n_pieces, 1), int)
+            counts = [
+                pieces_of(job.ctypes.data, phase, owner, n_pieces, taken)
+                for owner in range(n_threads)
+            ]
+            assert sum(counts) == n_pieces
+            assert max(counts) - min(counts) <= 1
+            assert (taken[:n_pieces] == 1).all()
+            # a thread that comes late finds nothing
+            assert not pieces_of(job.ctypes.data, phase, 0, n_pieces, taken)
+        for phase in phases:
+            forget(job.ctypes.data, phase)
+    # barriers and the other phase's counters were left alone
+    assert not shared.any()
+
+
+class LateTeam(Team):
+    """A team of which all but the first thread come late."""
+
+    def run(self, function):
+        def late(number):
+            time.sleep(0.05 if number else 0.0)
+            function(number)
+
+        super().run(late)
+
+
+def test_a_late_thread_changes_nothing():
+    units, n_samples = (30, 50, 27, 3), 300
+    X = np.random.default_rng(0).standard_normal((n_samples, units[0]))
+    y = random_targets("log_loss", n_samples, units[-1])
+
+    def weights(team_class):
+        job = training_job(
+            units, X, y, *random_network(units), dtype="float32", optimizer="adam",
+            loss="log_loss", batch_size=150, n_threads=3,
+        )  # fmt: skip
+        before = job.network.arena.arrays["parameters"].copy()
+        with team_class(3) as workers:
+            job.run(workers, 0, 2, rate=0.01, decay_1=0.9, decay_2=0.999, epsilon=1e-8)
+        return before, job.network.arena.arrays["parameters"]
+
+    start, first = weights(Team)
+    assert np.array_equal(first, weights(LateTeam)[1])
+    assert not np.array_equal(first, start)

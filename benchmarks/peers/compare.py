@@ -56,6 +56,8 @@ class Contestant:
 def contestants_for(workload, cores):
     """(name, threads) of everyone who takes part in a workload."""
     names = ["scikit-learn", "PyTorch", "PyTorch compiled", "JAX"]
+    if workload.kind == "accuracy":
+        names = ["scikit-learn", "PyTorch", "LightGBM"]
     if workload.kind == "train":
         names += ["scikit-learn float64"]
     entries = [("fastmlp", cores)]
@@ -140,7 +142,7 @@ def machine():
 
 COLUMNS = (
     "fastmlp", "fastmlp predictor", "scikit-learn", "scikit-learn float64", "PyTorch",
-    "PyTorch compiled", "JAX",
+    "PyTorch compiled", "JAX", "LightGBM",
 )  # fmt: skip
 
 
@@ -153,7 +155,8 @@ def write_table(everything, repeats, path):
         f"{machine()}. {time.strftime('%Y-%m-%d')}.",
         "",
         f"Medians of {repeats} interleaved repeats: time of a training step (Adam, "
-        "shuffled mini-batches, steady state, compilation apart) or a prediction. "
+        "shuffled mini-batches, steady state, compilation apart) or a prediction; *to "
+        "accuracy*: seconds from nothing to 97 % of held-out digits. "
         "In brackets the number of threads, the better one of 1 and all cores; fastmlp "
         "chooses by itself. *Ratio*: best peer / fastmlp, the median of the repeats' "
         "own ratios, with the smallest and the largest.",

@@ -12,7 +12,7 @@ from contextlib import redirect_stdout
 from itertools import pairwise
 
 import numpy as np
-from workloads import problem, rows_to_predict
+from workloads import ACCURACY, digits, problem, rows_to_predict
 
 LEARNING_RATE = 1e-3
 
@@ -53,6 +53,8 @@ class _Estimator(_Timed):
         warnings.simplefilter("ignore", ConvergenceWarning)
         self.workload = workload
         self.X, self.y = problem(workload)
+        if workload.kind == "accuracy":
+            self.digits = digits()
         kind = "Regressor" if workload.loss == "squared_error" else "Classifier"
         self.model = getattr(self.module, f"MLP{kind}")(
             hidden_layer_sizes=workload.units[1:-1],
@@ -83,7 +85,7 @@ class _Estimator(_Timed):
         self.model.set_params(max_iter=epochs).fit(self.X, self.y)
 
     def run(self, count):
-        if self.workload.kind == "predict":
+        if self.workload.kind != "train":
             return super().run(count)
         clock = _Clock()
         with redirect_stdout(clock):
@@ -92,7 +94,21 @@ class _Estimator(_Timed):
 
     def work(self, count):
         for _ in range(count):
-            self.predict(self.rows)
+            if self.workload.kind == "accuracy":
+                self._to_accuracy()
+            else:
+                self.predict(self.rows)
+
+    def _to_accuracy(self):
+        """Epoch by epoch, until the held-out digits are read well enough."""
+        from sklearn.base import clone
+
+        X, X_test, y, y_test = self.digits
+        model = clone(self.model).set_params(verbose=False)
+        while True:
+            model.partial_fit(X, y, classes=np.arange(10))
+            if model.score(X_test, y_test) >= ACCURACY:
+                return
 
 
 class FastMLP(_Estimator):
@@ -180,16 +196,40 @@ class Torch(_Timed):
             self.probabilities = torch.compile(probabilities)
         if workload.kind == "predict":
             self.rows = torch.from_numpy(rows_to_predict(workload))
+        self.network = network
+        self.start = [p.detach().clone() for p in network.parameters()]
+        if workload.kind == "accuracy":
+            X, X_test, y, y_test = map(torch.from_numpy, digits())
+            self.X, self.y, self.test = X, y, (X_test, y_test)
         self.work(2)
 
+    def _to_accuracy(self):
+        torch = self.torch
+        with torch.no_grad():
+            for parameter, value in zip(
+                self.network.parameters(), self.start, strict=True
+            ):
+                parameter.copy_(value)
+        self.optimizer.state.clear()
+        X_test, y_test = self.test
+        while True:
+            self._epoch()
+            with torch.inference_mode():
+                right = (self.network(X_test).argmax(1) == y_test).double().mean()
+            if right >= ACCURACY:
+                return
+
     def work(self, count):
-        if self.workload.kind == "predict":
+        if self.workload.kind == "accuracy":
+            for _ in range(count):
+                self._to_accuracy()
+        elif self.workload.kind == "predict":
             with self.torch.inference_mode():
                 for _ in range(count):
                     self.probabilities(self.rows).numpy()
-            return
-        for _ in range(count):
-            self._epoch()
+        else:
+            for _ in range(count):
+                self._epoch()
 
     def _epoch(self):
         torch, optimizer = self.torch, self.optimizer
@@ -306,7 +346,41 @@ class Jax(_Timed):
             float(loss)
 
 
+class LightGBM(_Timed):
+    """Gradient-boosted trees: no network, so only time to an accuracy compares."""
+
+    def __init__(self, threads):
+        self.threads = threads
+
+    def prepare(self, workload):
+        import lightgbm
+
+        self.lightgbm = lightgbm
+        self.digits = digits()
+        self.work(1)
+
+    def work(self, count):
+        for _ in range(count):
+            self._to_accuracy()
+
+    def _to_accuracy(self):
+        X, X_test, y, y_test = self.digits
+        settings = {
+            "objective": "multiclass",
+            "num_class": 10,
+            "num_threads": self.threads,
+            "verbose": -1,
+        }
+        booster = self.lightgbm.Booster(settings, self.lightgbm.Dataset(X, y))
+        for _ in range(500):
+            booster.update()
+            if np.mean(booster.predict(X_test).argmax(1) == y_test) >= ACCURACY:
+                return
+        raise RuntimeError("the accuracy was not reached")
+
+
 CONTESTANTS = {
+    "LightGBM": LightGBM,
     "fastmlp": FastMLP,
     "fastmlp predictor": FastMLPPredictor,
     "scikit-learn": ScikitLearn,

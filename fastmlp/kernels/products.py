@@ -51,7 +51,7 @@ MASK = 8  # zero where the array at `extra`, laid out like the output, is zero
 ADD = 16  # add what the output holds
 
 #: Multiply-adds that are written out in the loop over a whole segment.
-_UNROLLED_PRODUCTS = 300
+_UNROLLED_PRODUCTS = 100
 
 
 def _tile_heights(shape, vectors):

@@ -48,35 +48,43 @@ def _tempered(y):
 
 
 @jit(entry=True)
-def shuffle(state, numbers, count):
+def shuffle(state, numbers, count, picks):
     """Shuffle ``numbers[:count]`` in place, after Fisher and Yates, from the end.
 
-    state, numbers : addresses of STATE_WORDS uint32 and of `count` int64.
+    state, numbers, picks : addresses of STATE_WORDS uint32, of `count` int64 and of
+        room for STATE_WORDS uint32.
     count : below 2**32.
     """
     key = pointer(state, np.uint32(0))
-    used_up = advance(key, _WORDS)
+    picks = pointer(picks, np.uint32(0))
     numbers = pointer(numbers, 0)
+    used_up = advance(key, _WORDS)
     used = np.int64(used_up[0])
     i = count - 1
     mask = np.int64(1)
     while mask < i:
         mask = 2 * mask + 1
     while i > 0:
-        # as long as the bounds i have as many bits as the mask
-        while i > mask >> 1:
-            if used == _WORDS:
-                _renew(key)
-                used = 0
-            drawn = np.int64(_tempered(key[used])) & mask
+        if used == _WORDS:
+            _renew(key)
+            used = 0
+        # First the picks of as many places as the words suffice for, while the bounds
+        # i have as many bits as the mask. Up to half of the draws are above i: they
+        # are overwritten by the next one, for no processor could predict a branch.
+        last = i
+        n = 0
+        while used < _WORDS and i > mask >> 1:
+            drawn = _tempered(key[used]) & np.uint32(mask)
             used += 1
-            # half of the draws may be above i: swap with itself then, and stay; no
-            # processor could predict a branch
-            is_index = drawn <= i
-            j = drawn if is_index else i
+            picks[n] = drawn
+            is_pick = np.int64(np.int64(drawn) <= i)
+            n += is_pick
+            i -= is_pick
+        for k in range(n):
+            j = np.int64(picks[k])
             moved = numbers[j]
-            numbers[j] = numbers[i]
-            numbers[i] = moved
-            i -= np.int64(is_index)
-        mask >>= 1
+            numbers[j] = numbers[last - k]
+            numbers[last - k] = moved
+        if i <= mask >> 1:
+            mask >>= 1
     used_up[0] = np.uint32(used)
