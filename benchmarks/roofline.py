@@ -92,6 +92,44 @@ def print_workloads():
         )
 
 
+def print_model():
+    """Steps on more cores: a model, beside what was measured on two.
+
+    On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out;
+    meeting twice costs what it does on two cores for each pair of cores (measured with
+    the tiny network, which has next to no arithmetic); and each core fetches the
+    weights that others have changed, (p - 1)/p of them and of their transposed copies,
+    at the bandwidth of the shared cache.
+    """
+    by_name = {workload.name: workload for workload in WORKLOADS}
+    counts = (2, 4, 8, 16, 64)
+    tiny = measure(by_name["tiny"], [1, 2])
+    barriers = tiny[2][0] - tiny[1][0] / 2
+    shared = bandwidth(8 << 20)
+    print(f"\nTwo barriers on two cores: {barriers * 1e6:.1f} µs.\n")
+    print(
+        "| workload | 1 core, µs | 2 cores measured | "
+        + " | ".join(f"{p} model" for p in counts)
+        + " |"
+    )
+    print("|---|" + "---:|" * (len(counts) + 2))
+    for name in ("small", "tab", "mnist", "large"):
+        workload = by_name[name]
+        results = measure(workload, [1, 2])
+        one = results[1][0]
+        weights = [a * b for a, b in pairwise(workload.units)]
+        changed = 4 * (sum(weights) + sum(weights[1:]))
+        modelled = [
+            one / p + barriers * p / 2 + changed * (p - 1) / p / shared for p in counts
+        ]
+        print(
+            f"| {name} | {one * 1e6:.0f} | {results[2][0] * 1e6:.0f} | "
+            + " | ".join(f"{t * 1e6:.0f} ({one / t:.1f}x)" for t in modelled)
+            + " |",
+            flush=True,
+        )
+
+
 def print_growth():
     """The time of a step as one size grows, the others as in the middle."""
     base = {"batch": 256, "width": 256, "hidden layers": 2}
@@ -114,4 +152,5 @@ def print_growth():
 if __name__ == "__main__":
     print_peaks()
     print_workloads()
+    print_model()
     print_growth()

@@ -167,6 +167,12 @@ class _Job:
             **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
         )
 
+    def __reduce__(self):
+        raise TypeError(
+            "what is ready to run holds addresses of this process and cannot be copied "
+            "or pickled; pickle the estimator"
+        )
+
     def _check_shape(self, X):
         n_features = self.network.units[0]
         if X.ndim != 2 or X.shape[1] != n_features:

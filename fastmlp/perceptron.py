@@ -298,8 +298,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             (n_samples, n_features), or one row of shape (n_features,), of which the
             one row of the result is returned. Only its shape is checked: where X is
             not finite, or too large for the precision, neither is the result. The
-            weights are those of now: another fit does not change it. It may be
-            called by several threads, which take turns.
+            weights are those of now: another fit does not change it. Several threads
+            may call it at once. It cannot be pickled; pickle the estimator.
 
         Raises
         ------

@@ -1,6 +1,5 @@
 """A fitted network, packed and ready to predict."""
 
-from threading import Lock
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -39,6 +38,7 @@ class Outputs:
     """
 
     def __init__(self, units, activation, output_activation, precision, dtype, n_jobs):
+        self._key = units, activation, output_activation, precision, dtype, n_jobs
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
@@ -52,6 +52,13 @@ class Outputs:
     def write(self, coefs, intercepts):
         """Take these weights and biases; their shapes are checked."""
         self._network.write(coefs, intercepts)
+
+    def copy(self):
+        """Another one with the same weights."""
+        other = Outputs(*self._key)
+        parameters = other._network.arena.arrays["parameters"]
+        parameters[:] = self._network.arena.arrays["parameters"]
+        return other
 
     def __call__(self, X):
         """Outputs of shape (n_samples, n_outputs).
@@ -119,7 +126,7 @@ class borrow:
 class Predictor:
     """Predicts a few rows in the least time: see the method `predictor`.
 
-    May be called by several threads; they take turns.
+    May be called by several threads at once: each then has buffers of its own.
 
     Parameters
     ----------
@@ -133,9 +140,9 @@ class Predictor:
 
     def __init__(self, outputs, n_features, finish):
         self._outputs = outputs
+        self._idle = [outputs.copy()]
         self.n_features_in_ = n_features
         self._finish = finish
-        self._lock = Lock()
 
     def __call__(self, X):
         """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
@@ -148,6 +155,10 @@ class Predictor:
                 f"X has shape {X.shape}; expected (n_samples, {self.n_features_in_}) "
                 f"or ({self.n_features_in_},)"
             )
-        with self._lock:
-            predictions = self._finish(self._outputs(X))
+        try:
+            outputs = self._idle.pop()
+        except IndexError:  # other threads have them all
+            outputs = self._outputs.copy()
+        predictions = self._finish(outputs(X))
+        self._idle.append(outputs)
         return predictions[0] if is_row else predictions

@@ -1,5 +1,6 @@
 """Prediction of a few rows: buffers that are used again, and the predictor."""
 
+import copy
 import pickle
 import threading
 
@@ -80,16 +81,18 @@ def test_what_validation_would_refuse_is_refused():
             model.predict_proba(bad)
 
 
-def test_many_threads_predict_with_one_model():
+@pytest.mark.parametrize("fast", [False, True])
+def test_many_threads_predict_with_one_model(fast):
     model = fitted()
     expected = model.predict_proba(X)
+    predict = model.predictor() if fast else model.predict_proba
     wrong = []
 
     def work(seed):
         rng = np.random.default_rng(seed)
         for _ in range(200):
             rows = rng.integers(0, len(X), rng.integers(1, 5))
-            if not np.array_equal(model.predict_proba(X[rows]), expected[rows]):
+            if not np.array_equal(predict(X[rows]), expected[rows]):
                 wrong.append(rows)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
@@ -140,6 +143,13 @@ def test_predictor_says_what_is_wrong():
             predict(bad)
     with pytest.raises(NotFittedError):
         fastmlp.MLPEstimator().predictor()
+
+
+def test_a_predictor_stays_in_its_process():
+    predict = fitted().predictor()
+    for copy_it in (pickle.dumps, copy.deepcopy):
+        with pytest.raises(TypeError, match="pickle the estimator"):
+            copy_it(predict)
 
 
 def test_a_job_looks_only_at_what_kernels_can_read():
