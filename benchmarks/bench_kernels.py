@@ -7,6 +7,7 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from fastmlp.jobs import panels_at_once
 from fastmlp.kernels import dense, simd
 from fastmlp.kernels.activations import ACTIVATIONS, activate
 from fastmlp.kernels.optimizers import OPTIMIZERS, update
@@ -65,12 +66,13 @@ def _rates(shape, dtype):
     layer = network.layers[0]
     addresses = [array.ctypes.data for array in (c, a, weights)]
     bias = addresses[2] + int(layer["biases"]) * weights.itemsize
-    sizes = rows, 7, fan_in, fan_out, int(layer["weight_rows"])
+    sizes = rows, panels_at_once(network), fan_in, fan_out, int(layer["weight_rows"])
     A = rng.random((rows, fan_in)).astype(dtype)
     B = rng.random((fan_in, fan_out)).astype(dtype)
+    C = np.empty((rows, fan_out), dtype)
     work = {
         "fastmlp": lambda: _forward(*addresses, bias, *sizes, like),
-        "numpy": lambda: A @ B,
+        "numpy": lambda: np.matmul(A, B, out=C),
     }
     operations = 2 * rows * fan_in * fan_out
     rates = {name: [] for name in (*work, "peak")}

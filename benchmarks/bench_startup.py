@@ -22,8 +22,8 @@ class Import(_Process):
 _FIRST_FIT = """
 import numpy as np
 from fastmlp import MLPClassifier
-X = np.random.default_rng(0).random((64, 4))
-MLPClassifier(batch_size=32, max_iter=1, tol=0).fit(X, np.arange(64) % 2)
+X = np.random.default_rng(0).random((1024, 4))
+MLPClassifier(batch_size=32, max_iter=1, tol=0).fit(X, np.arange(1024) % 2)
 """
 
 
@@ -34,7 +34,8 @@ class FirstFit(_Process):
         return (
             "import os, tempfile, warnings\n"
             "warnings.simplefilter('ignore')\n"
-            "os.environ['FASTMLP_CACHE_DIR'] = tempfile.mkdtemp()\n" + _FIRST_FIT
+            "directory = tempfile.TemporaryDirectory()\n"
+            "os.environ['FASTMLP_CACHE_DIR'] = directory.name\n" + _FIRST_FIT
         )
 
     def timeraw_warm(self):

@@ -70,7 +70,8 @@ class Fit:
     param_names = ("solver",)
 
     def setup(self, solver):
-        self.X, self.y = load_digits(return_X_y=True)
+        X, self.y = load_digits(return_X_y=True)
+        self.X = X.astype(np.float32)  # both compute in it
         self.settings = {"solver": solver, "max_iter": 20, "random_state": 0}
         self.time_fit(solver)
 

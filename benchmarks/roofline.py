@@ -13,11 +13,14 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastmlp.kernels.simd import tile_shape
+
 from .common import Steps
 from .machine import bandwidth, fma_peak
 from .workloads import WORKLOADS, Workload
 
 CORES = os.cpu_count() or 1
+PANEL = tile_shape("float32").width
 
 
 def seconds_per_step(steps, job_steps, least=0.05):
@@ -95,11 +98,11 @@ def print_workloads():
 def print_model():
     """Steps on more cores: a model, beside what was measured on two.
 
-    On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out;
-    meeting twice costs what it does on two cores for each pair of cores (measured with
-    the tiny network, which has next to no arithmetic); and each core fetches the
-    weights that others have changed, (p - 1)/p of them and of their transposed copies,
-    at the bandwidth of the shared cache.
+    On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out, in
+    as many pieces as the gradient is cut into; meeting twice costs what it does on two
+    cores for each pair of cores (measured with the tiny network, which has next to no
+    arithmetic); and each core fetches the weights that others have changed, (p - 1)/p
+    of them and of their transposed copies, at the bandwidth of the shared cache.
     """
     by_name = {workload.name: workload for workload in WORKLOADS}
     counts = (2, 4, 8, 16, 64)
@@ -117,10 +120,17 @@ def print_model():
         workload = by_name[name]
         results = measure(workload, [1, 2])
         one = results[1][0]
-        weights = [a * b for a, b in pairwise(workload.units)]
+        shapes = list(pairwise(workload.units))
+        weights = [a * b for a, b in shapes]
         changed = 4 * (sum(weights) + sum(weights[1:]))
+        pieces = sum(
+            -(-a // PANEL) * -(-b // PANEL) for a, b in pairwise(workload.units)
+        )
         modelled = [
-            one / p + barriers * p / 2 + changed * (p - 1) / p / shared for p in counts
+            one * -(-pieces // p) / pieces
+            + barriers * p / 2
+            + changed * (p - 1) / p / shared
+            for p in counts
         ]
         print(
             f"| {name} | {one * 1e6:.0f} | {results[2][0] * 1e6:.0f} | "

@@ -13,6 +13,7 @@ from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, Network, address_of, round_up
+from fastmlp.shuffling import shuffle_once
 from fastmlp.threads import Team
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "compile_kernels",
     "compressed_rows",
     "may_be_looked_at",
+    "panels_at_once",
 ]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
@@ -45,6 +47,8 @@ _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     passes.JOB.fields[name][1] // 8
     for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
+
+_OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS]
 
 #: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
 _NEAR_BYTES = 256 * 1024
@@ -72,6 +76,12 @@ def _dense_fields(X):
         "is_far": X.nbytes > _NEAR_BYTES,
         "column_stride": X.strides[1] // X.itemsize,
     }
+
+
+def panels_at_once(network):
+    """Panels that a product sums before it stores: weights that fit a near cache."""
+    panel_bytes = network.shape.width**2 * network.dtype.itemsize
+    return max(1, _PANEL_BYTES // panel_bytes)
 
 
 def may_be_looked_at(X):
@@ -150,7 +160,6 @@ class _Job:
         self.address = self._records.ctypes.data
         self.precision = network.dtype.type(0)
         self.layers = network.layers.copy()
-        panel_bytes = network.shape.width**2 * network.dtype.itemsize
         # the kernels' argument: None means that only dense kernels are needed
         self.sparse = True if issparse(X) else None
         X = compressed_rows(X) if self.sparse else np.asarray(X)
@@ -162,7 +171,7 @@ class _Job:
             n_layers=network.n_layers,
             activation=row.code,
             keeps_zero=row.keeps_zero,
-            depth=max(1, _PANEL_BYTES // panel_bytes),
+            depth=panels_at_once(network),
             n_samples=X.shape[0],
             **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
         )
@@ -481,6 +490,9 @@ class PredictionJob(_Job):
         self._output_type = self._output_dtype.type(0)  # the kernels' argument
         self._integers = self._records.view(np.int64)
         self._alone = np.zeros(team_size(1), np.int64)
+        self._is_plain = (
+            not self.sparse and samples is None and may_be_looked_at(np.asarray(X))
+        )
         scratch_size = (network.units[-1] + 2) * block_rows + _SCRATCH_GAP
         scratch = np.empty(scratch_size * n_threads, self._output_dtype)
         workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
@@ -514,8 +526,11 @@ class PredictionJob(_Job):
         self._check_shape(X)
         if not may_be_looked_at(X):
             raise ValueError("X must be contiguous float32 or float64")
+        if not self._is_plain:
+            raise ValueError("the job is for sparse, strided or chosen samples")
         outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
         fields = self._integers
+        own = fields[_OF_SAMPLES]
         fields[_X] = address_of(X)
         fields[_X_IS_DOUBLE] = X.itemsize == 8
         fields[_N_SAMPLES] = len(X)
@@ -525,6 +540,7 @@ class PredictionJob(_Job):
         self._team = None
         self._alone[:] = 0
         self._predict(0)
+        fields[_OF_SAMPLES] = own
         return outputs
 
     def run(self, team):
@@ -551,8 +567,10 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False):
     sparse : bool, default=False
         Whether for sparse X, instead of dense X.
     """
+    shuffle_once()
     for precision in precisions:
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
+        network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
         y = np.zeros((1, 1))
         X = csr_array(y) if sparse else y
         training = TrainingJob(

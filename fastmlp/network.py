@@ -171,7 +171,10 @@ class Network:
         The transposed weights are not renewed: see
         `fastmlp.jobs.TrainingJob.refresh`.
         """
-        flat = address_of(self.arena.arrays[array])
+        numbers = self.arena.arrays[array]
+        if numbers.size != self.arena.arrays["parameters"].size:
+            raise ValueError(f"the network has no {array}")
+        flat = address_of(numbers)
         records = address_of(self.layers)
         pairs = zip(pairwise(self.units), coefs, intercepts, strict=True)
         for i, (shape, coef, intercept) in enumerate(pairs):

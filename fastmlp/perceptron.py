@@ -250,7 +250,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and len(X) > 0
-            and X.shape[1] == self.n_features_in_
+            and X.shape[1] == getattr(self, "n_features_in_", None)
             and not hasattr(self, "feature_names_in_")
             and bool(np.isfinite(X).all())
         )
@@ -267,9 +267,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         """`_outputs` of checked X, computed in `precision`."""
         from fastmlp.prediction import borrow
 
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
-        with borrow(self, precision, dtype) as outputs:
-            return outputs(X)
+        with borrow(self, precision) as outputs:
+            return outputs(X, np.result_type(X.dtype, self.coefs_[0].dtype))
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)
@@ -296,10 +295,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             ``predictor(X)`` gives what `predict_proba` gives (of a regressor:
             `predict`), the same numbers. X is a dense array of numbers of shape
             (n_samples, n_features), or one row of shape (n_features,), of which the
-            one row of the result is returned. Only its shape is checked: where X is
-            not finite, or too large for the precision, neither is the result. The
+            one row of the result is returned. Only its shape is checked, not whether
+            all is finite, and what is too large for the precision stays so. The
             weights are those of now: another fit does not change it. Several threads
-            may call it at once. It cannot be pickled; pickle the estimator.
+            may call it at once.
 
         Raises
         ------
@@ -315,12 +314,11 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             self.activation,
             self.out_activation_,
             getattr(self, "precision_", None) or self._precision(),
-            self.coefs_[0].dtype,
             self.n_jobs,
         )
         outputs.write(self.coefs_, self.intercepts_)
         finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
-        return Predictor(outputs, self.coefs_[0].shape[0], finish)
+        return Predictor(outputs, self.coefs_[0], finish)
 
 
 def _as_numbers(outputs):

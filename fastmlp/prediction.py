@@ -13,6 +13,9 @@ __all__ = ["Outputs", "Predictor", "borrow"]
 #: So many may be copied where that saves setting up a job.
 _FEW_NUMBERS = 10_000
 
+#: Parameters of a network whose buffers are kept for the next prediction.
+_KEPT_PARAMETERS = 1_000_000
+
 #: Rows that the buffers of `Outputs` hold at a time.
 _ROWS = 64
 
@@ -31,23 +34,23 @@ class Outputs:
         Names of rows in the kernels' tables.
     precision : {'float32', 'float64'}
         To compute in.
-    dtype : dtype
-        Of the outputs, float32 or float64.
     n_jobs : int or None
         Threads for many rows.
     """
 
-    def __init__(self, units, activation, output_activation, precision, dtype, n_jobs):
-        self._key = units, activation, output_activation, precision, dtype, n_jobs
+    def __init__(self, units, activation, output_activation, precision, n_jobs):
+        self._key = units, activation, output_activation, precision, n_jobs
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
-            "dtype": dtype,
         }
         self._n_jobs = n_jobs
         self._network = Network(units, precision)
-        some_rows = np.zeros((_ROWS, units[0]), dtype)
-        self._job = PredictionJob(self._network, some_rows, **self._settings)
+        self._jobs = {}  # for a few rows, by the dtype of their outputs
+
+    def __getstate__(self):
+        # jobs hold addresses of this process
+        return {**vars(self), "_jobs": {}}
 
     def write(self, coefs, intercepts):
         """Take these weights and biases; their shapes are checked."""
@@ -60,13 +63,28 @@ class Outputs:
         parameters[:] = self._network.arena.arrays["parameters"]
         return other
 
-    def __call__(self, X):
+    @property
+    def is_small(self):
+        """Whether it is worth the memory to keep it."""
+        return self._network.n_parameters <= _KEPT_PARAMETERS
+
+    def _job_for(self, dtype):
+        if dtype not in self._jobs:
+            some_rows = np.zeros((_ROWS, self._network.units[0]), np.float32)
+            self._jobs[dtype] = PredictionJob(
+                self._network, some_rows, dtype=dtype, **self._settings
+            )
+        return self._jobs[dtype]
+
+    def __call__(self, X, dtype):
         """Outputs of shape (n_samples, n_outputs).
 
         Parameters
         ----------
         X : ndarray or sparse matrix of shape (n_samples, n_features)
             float32 or float64.
+        dtype : dtype
+            Of the outputs, float32 or float64.
         """
         n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
         if n_threads == 1 and isinstance(X, np.ndarray):
@@ -74,8 +92,10 @@ class Outputs:
                 is_single = X.dtype == np.float32
                 X = np.array(X, np.float32 if is_single else np.float64, order="C")
             if may_be_looked_at(X):
-                return self._job.outputs_for(X)
-        job = PredictionJob(self._network, X, n_threads=n_threads, **self._settings)
+                return self._job_for(dtype).outputs_for(X)
+        job = PredictionJob(
+            self._network, X, n_threads=n_threads, dtype=dtype, **self._settings
+        )
         with Team(n_threads) as team:
             return job.run(team)
 
@@ -95,32 +115,38 @@ class borrow:
     ----------
     estimator : fastmlp.perceptron.MultiLayerPerceptron
         Fitted.
-    precision, dtype
-        See `Outputs`.
+    precision : {'float32', 'float64'}
+        To compute in.
     """
 
-    def __init__(self, estimator, precision, dtype):
+    def __init__(self, estimator, precision):
         self._estimator = estimator
         self._key = (
             tuple(units_of(estimator.coefs_)),
             estimator.activation,
             estimator.out_activation_,
             precision,
-            np.dtype(dtype),
             estimator.n_jobs,
         )
 
+    def _idle_of_estimator(self):
+        try:
+            return _idle.setdefault(self._estimator, {})
+        except TypeError:  # a subclass that cannot be hashed
+            return {}
+
     def __enter__(self):
-        idle = _idle.setdefault(self._estimator, {})
+        idle = self._idle_of_estimator()
         self._outputs = idle.pop(self._key, None) or Outputs(*self._key)
         self._outputs.write(self._estimator.coefs_, self._estimator.intercepts_)
         return self._outputs
 
     def __exit__(self, *exception):
-        idle = _idle.setdefault(self._estimator, {})
+        idle = self._idle_of_estimator()
         if len(idle) > 1:  # of other settings, or of another fit
             idle.clear()
-        idle[self._key] = self._outputs
+        if self._outputs.is_small:
+            idle[self._key] = self._outputs
 
 
 class Predictor:
@@ -132,21 +158,27 @@ class Predictor:
     ----------
     outputs : Outputs
         With the weights written; nobody else's.
-    n_features : int
-        Of X.
+    weights : ndarray of shape (n_features, n_units)
+        Of the first layer: how many features, and the dtype of the model.
     finish : callable
         From outputs of shape (n_samples, n_outputs) to what the estimator predicts.
     """
 
-    def __init__(self, outputs, n_features, finish):
+    def __init__(self, outputs, weights, finish):
         self._outputs = outputs
         self._idle = [outputs.copy()]
-        self.n_features_in_ = n_features
+        self.n_features_in_ = weights.shape[0]
+        self._dtypes = {
+            np.dtype(dtype): np.result_type(dtype, weights.dtype)
+            for dtype in (np.float32, np.float64)
+        }
         self._finish = finish
 
     def __call__(self, X):
         """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
         X = np.asarray(X)
+        if X.dtype not in self._dtypes:
+            X = X.astype(np.float64)
         is_row = X.ndim == 1
         if is_row:
             X = X[np.newaxis]
@@ -159,6 +191,6 @@ class Predictor:
             outputs = self._idle.pop()
         except IndexError:  # other threads have them all
             outputs = self._outputs.copy()
-        predictions = self._finish(outputs(X))
+        predictions = self._finish(outputs(X, self._dtypes[X.dtype]))
         self._idle.append(outputs)
         return predictions[0] if is_row else predictions

@@ -7,7 +7,7 @@ import numpy as np
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
 from fastmlp.network import address_of
 
-__all__ = ["shuffler"]
+__all__ = ["shuffle_once", "shuffler"]
 
 #: Fewer numbers than this are left to NumPy: not worth a kernel.
 _LEAST_NUMBERS = 1000
@@ -55,3 +55,8 @@ def shuffler(random_state, numbers):
             )
 
     return shuffle_numbers
+
+
+def shuffle_once():
+    """Shuffle something, so that the kernel is there."""
+    shuffler(np.random.RandomState(0), np.arange(_LEAST_NUMBERS))()

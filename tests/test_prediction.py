@@ -14,6 +14,7 @@ import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.jobs import PredictionJob
 from fastmlp.network import Network
+from fastmlp.threads import Team
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 30))
@@ -145,11 +146,46 @@ def test_predictor_says_what_is_wrong():
         fastmlp.MLPEstimator().predictor()
 
 
-def test_a_predictor_stays_in_its_process():
+def test_a_predictor_can_be_copied_and_a_job_cannot():
     predict = fitted().predictor()
-    for copy_it in (pickle.dumps, copy.deepcopy):
-        with pytest.raises(TypeError, match="pickle the estimator"):
-            copy_it(predict)
+    expected = predict(X)
+    for another in (pickle.loads(pickle.dumps(predict)), copy.deepcopy(predict)):
+        np.testing.assert_array_equal(another(X), expected)
+    job = PredictionJob(
+        Network((3, 2), "float32"), np.zeros((1, 3)), activation="relu",
+        output_activation="identity",
+    )  # fmt: skip
+    with pytest.raises(TypeError, match="pickle the estimator"):
+        pickle.dumps(job)
+
+
+@pytest.mark.parametrize("fitted_on", [np.float32, np.float64])
+@pytest.mark.parametrize("asked_with", [np.float32, np.float64])
+def test_predictor_gives_the_same_numbers_and_dtype(fitted_on, asked_with):
+    model = fitted(dtype=fitted_on)
+    rows = X.astype(asked_with)
+    fast, plain = model.predictor()(rows), model.predict_proba(rows)
+    assert fast.dtype == plain.dtype
+    np.testing.assert_array_equal(fast, plain)
+    model.coefs_ = [np.round(w * 4).astype(np.float16) for w in model.coefs_]
+    np.testing.assert_array_equal(model.predictor()(rows), model.predict_proba(rows))
+
+
+def test_weights_without_a_fit():
+    """The attributes that prediction needs, set by hand, are enough."""
+    model = MLPRegressor()
+    model.coefs_, model.intercepts_ = [np.ones((2, 1))], [np.zeros(1)]
+    model.n_layers_, model.n_outputs_, model.out_activation_ = 2, 1, "identity"
+    np.testing.assert_array_equal(model.predict([[1.0, 2.0]]), [3.0])
+    np.testing.assert_array_equal(model.predict(np.array([[1.0, 2.0]])), [3.0])
+
+
+def test_an_estimator_that_cannot_be_hashed():
+    class Equal(MLPClassifier):
+        __hash__ = None
+
+    model = Equal((5,), max_iter=1).fit(X, np.arange(len(X)) % 3)
+    assert model.predict(X).shape == (len(X),)
 
 
 def test_a_job_looks_only_at_what_kernels_can_read():
@@ -168,3 +204,11 @@ def test_a_job_looks_only_at_what_kernels_can_read():
         with pytest.raises(ValueError, match=r"contiguous|features"):
             job.outputs_for(bad)
     assert job.outputs_for(np.zeros((5, 3), np.float32)).shape == (5, 2)
+    with Team(1) as alone:  # the job's own samples are still there
+        assert job.run(alone).shape == (1, 2)
+    chosen = PredictionJob(
+        network, np.zeros((4, 3)), samples=[3, 1], activation="relu",
+        output_activation="identity",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="chosen"):
+        chosen.outputs_for(np.zeros((1, 3)))

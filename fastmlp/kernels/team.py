@@ -60,8 +60,12 @@ def take_piece(job, phase, owner, n_pieces):
         piece = taken[0]
         taken[0] = piece + 1
         return piece if piece < n_pieces else -1
-    piece = n_pieces * owner // job.n_threads + atomic_add(taken, 1)
-    return piece if piece < n_pieces * (owner + 1) // job.n_threads else -1
+    first = n_pieces * owner // job.n_threads
+    share = n_pieces * (owner + 1) // job.n_threads - first
+    if atomic_load(taken) >= share:
+        return -1  # without taking the cache line away from its owner
+    piece = atomic_add(taken, 1)
+    return first + piece if piece < share else -1
 
 
 @jit
