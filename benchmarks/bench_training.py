@@ -53,7 +53,7 @@ class FractionOfPeak:
         operations = workload.operations * workload.steps
         fractions = []
         for _ in range(9):
-            peak = fma_peak(n_threads, workload.dtype, repeats=3)
+            peak = n_threads * fma_peak(1, workload.dtype, repeats=3)
             started = time.perf_counter()
             steps.epoch()
             fractions.append(operations / (time.perf_counter() - started) / peak)

@@ -41,7 +41,7 @@ def measure(workload, threads, repeats=9):
     results = {n: [] for n in threads}
     for _ in range(repeats):
         for n, steps in teams.items():
-            peak = fma_peak(n, workload.dtype, repeats=3)
+            peak = n * fma_peak(1, workload.dtype, repeats=3)
             seconds = seconds_per_step(steps, workload.steps)
             results[n].append((seconds, workload.operations / seconds / peak))
     for steps in teams.values():

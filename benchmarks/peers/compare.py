@@ -21,7 +21,7 @@ from workloads import WORKLOADS
 HERE = Path(__file__).resolve().parent
 
 #: A contestant's turn lasts about this long (seconds), in a full and a quick run.
-TURN, QUICK_TURN = 0.4, 0.15
+TURN, QUICK_TURN = 0.3, 0.1
 
 
 class Contestant:
