@@ -7,8 +7,9 @@ keeps the kernels inside these arrays.
 import numpy as np
 from scipy.sparse import csr_array, issparse
 
-from fastmlp.kernels import passes
+from fastmlp.kernels import passes, strips
 from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.kernels.job import JOB
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
@@ -44,7 +45,7 @@ _KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 #: Where these stand among the numbers of a JOB.
 _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
-    passes.JOB.fields[name][1] // 8
+    JOB.fields[name][1] // 8
     for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
 
@@ -57,6 +58,13 @@ _NEAR_BYTES = 256 * 1024
 _SCRATCH_GAP = 16
 
 
+#: Samples that a strip should have at least, and most strips of a batch.
+_STRIP_ROWS = 28
+_MOST_STRIPS = 16
+#: Bytes of a gradient that stays in a second-level cache while strips add to it.
+_STRIP_GRADIENT_BYTES = 128 * 1024
+
+
 def _as_kernel_numbers(numbers):
     """The array itself, or a copy, in native float32 or float64, aligned."""
     if numbers.dtype not in _KERNEL_DTYPES:
@@ -65,7 +73,7 @@ def _as_kernel_numbers(numbers):
 
 
 def _dense_fields(X):
-    """The fields of `fastmlp.kernels.passes.JOB` that stand for a dense X."""
+    """The fields of `fastmlp.kernels.job.JOB` that stand for a dense X."""
     X = _as_kernel_numbers(X)
     if any(stride % X.itemsize for stride in X.strides):
         X = X.copy()
@@ -82,6 +90,24 @@ def panels_at_once(network):
     """Panels that a product sums before it stores: weights that fit a near cache."""
     panel_bytes = network.shape.width**2 * network.dtype.itemsize
     return max(1, _PANEL_BYTES // panel_bytes)
+
+
+def strips_of(network, batch_size):
+    """Strips that a batch is cut into, see `fastmlp.kernels.strips`; 0 for none.
+
+    They pay if their gradients are fewer numbers than the activations and deltas that
+    threads would else have to hand over.  Must not depend on the number of threads.
+    """
+    shape, units = network.shape, network.units
+    n_parameters = network.arena.arrays["parameters"].size
+    n_strips = 1
+    while 2 * n_strips <= _MOST_STRIPS and 2 * n_strips * _STRIP_ROWS <= batch_size:
+        n_strips *= 2
+    handed_over = batch_size * sum(round_up(n, shape.lanes) for n in units)
+    handed_over += batch_size * sum(round_up(n, shape.lanes) for n in units[1:-1])
+    pays = n_strips * n_parameters <= handed_over
+    is_small = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
+    return n_strips if pays and is_small else 0
 
 
 def may_be_looked_at(X):
@@ -149,14 +175,14 @@ def _samples(samples, n_samples):
 
 
 class _Job:
-    """A record `fastmlp.kernels.passes.JOB` and the arrays that it points to."""
+    """A record `fastmlp.kernels.job.JOB` and the arrays that it points to."""
 
     def __init__(self, network, X, activation, n_threads):
         self.network = network
         self._n_threads = n_threads
         self._team = None
         self._kept = {"network": network}
-        self._records = np.zeros(1, passes.JOB)
+        self._records = np.zeros(1, JOB)
         self.address = self._records.ctypes.data
         self.precision = network.dtype.type(0)
         self.layers = network.layers.copy()
@@ -303,7 +329,7 @@ class TrainingJob(_Job):
                 f"the network must be trainable and have the {row.n_moments} moments "
                 f"of {optimizer}"
             )
-        dtype, shape = network.dtype, network.shape
+        dtype = network.dtype
         n_rows = X.shape[0]
         self.order = _samples(samples, n_rows)
         self.n_samples = len(self.order)
@@ -312,18 +338,6 @@ class TrainingJob(_Job):
         self.steps_done = 0
         self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
-
-        capacity = self._capacity(batch_size)
-        widths = self._widths()
-        # activations of every layer, then deltas of the hidden ones
-        activations = np.concatenate([[0], np.cumsum(widths)]) * capacity
-        deltas = (
-            activations[-1] + np.concatenate([[0], np.cumsum(widths[1:-1])]) * capacity
-        )
-        self.layers["inputs"] = activations[:-2]
-        self.layers["outputs"] = activations[1:-1]
-        self.layers["deltas"][:-1] = deltas[:-1]
-        self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
 
         targets = np.ascontiguousarray(targets, dtype=dtype)
         expected = (n_rows, 1 if loss == "log_loss" else network.units[-1])
@@ -345,9 +359,35 @@ class TrainingJob(_Job):
             total_weight = float(sample_weight[self.order].sum(dtype=np.float64))
         else:
             total_weight = self.n_samples
-        n_targets = targets.shape[1]
+        self._set(
+            n_samples=self.n_samples,
+            order=self.order,
+            total_weight=total_weight,
+            targets=targets,
+            n_targets=targets.shape[1],
+            batch_size=batch_size,
+            loss=LOSSES[loss].code,
+            optimizer=row.code,
+            l2=l2,
+        )
+        n_strips = 0 if self.sparse else strips_of(network, batch_size)
+        # the kernels' argument: None means that the others are needed
+        self.strips = True if n_strips else None
+        if n_strips:
+            self._lay_out_strips(n_strips, targets.shape[1])
+        else:
+            self._lay_out_batch(targets.shape[1])
+        if self.sparse:
+            self._set(**self._entries_of_a_batch())
+
+    def _lay_out_batch(self, n_targets):
+        """Room for `fastmlp.kernels.passes`: a batch that all threads share."""
+        network, n_threads = self.network, self._n_threads
+        shape = network.shape
+        capacity = self._capacity(self.batch_size)
+        widths = self._widths()
         block_rows = self._block_rows(
-            -(-batch_size // n_threads), sum(widths) + sum(widths[1:-1])
+            -(-self.batch_size // n_threads), sum(widths) + sum(widths[1:-1])
         )
         scratch_size = round_up(
             shape.width**2
@@ -358,30 +398,66 @@ class TrainingJob(_Job):
         )
         buffers = Arena(
             {
-                "workspace": int(deltas[-1]),
+                "workspace": self._place_layers([n * capacity for n in widths]),
                 "sample_losses": capacity,
                 "scratch": scratch_size * n_threads,
             },
-            dtype,
+            network.dtype,
         )
         self._set(
             **buffers.arrays,
             capacity=capacity,
             scratch_size=scratch_size,
             block_rows=block_rows,
-            n_samples=self.n_samples,
-            order=self.order,
-            total_weight=total_weight,
-            targets=targets,
-            n_targets=n_targets,
-            batch_size=batch_size,
-            loss=LOSSES[loss].code,
-            optimizer=row.code,
             n_penalties=network.arena.arrays["penalties"].size,
-            l2=l2,
         )
-        if self.sparse:
-            self._set(**self._entries_of_a_batch())
+
+    def _lay_out_strips(self, n_strips, n_targets):
+        """Room for `fastmlp.kernels.strips`: a strip for each thread."""
+        network, n_threads = self.network, self._n_threads
+        shape = network.shape
+        vectors = -(-self.batch_size // shape.lanes)
+        samples = -(-vectors // n_strips) * shape.lanes
+        samples = min(samples, strips.BLOCK_PANELS * shape.width)
+        sizes = [strips.unit_rows(n, shape) * samples for n in network.units]
+        n_parameters = network.arena.arrays["parameters"].size
+        workspace_size = self._place_layers(sizes) + _SCRATCH_GAP
+        scratch_size = (n_targets + samples) * shape.width + _SCRATCH_GAP
+        # on cache lines of their own: other threads write their neighbours
+        gradients_size = n_parameters + _SCRATCH_GAP
+        buffers = Arena(
+            {
+                "workspace": workspace_size * n_threads,
+                "sample_losses": vectors * shape.lanes,
+                "scratch": scratch_size * n_threads,
+                "gradients": gradients_size * n_strips,
+            },
+            network.dtype,
+        )
+        weights = self.layers["biases"] - self.layers["weights"]
+        self._set(
+            **buffers.arrays,
+            workspace_size=workspace_size,
+            scratch_size=scratch_size,
+            block_rows=samples,
+            strips=n_strips,
+            gradients_size=gradients_size,
+            n_penalties=int(np.sum(-(-weights // strips.SLICE))),
+        )
+
+    def _place_layers(self, sizes):
+        """Offsets of activations and deltas, of so many numbers each layer.
+
+        Returns how many numbers all of them are.
+        """
+        # activations of every layer, then deltas of the hidden ones
+        activations = np.concatenate([[0], np.cumsum(sizes)])
+        deltas = activations[-1] + np.concatenate([[0], np.cumsum(sizes[1:-1])])
+        self.layers["inputs"] = activations[:-2]
+        self.layers["outputs"] = activations[1:-1]
+        self.layers["deltas"][:-1] = deltas[:-1]
+        self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
+        return int(deltas[-1])
 
     def _entries_of_a_batch(self):
         """Room for the entries of any batch, sorted by feature."""
@@ -396,7 +472,8 @@ class TrainingJob(_Job):
 
     def refresh(self):
         """Renew what is derived from the weights, after they were written."""
-        passes.refresh_transposed(self.address, self.precision)
+        if not self.strips:  # which do without the transposed weights
+            passes.refresh_transposed(self.address, self.precision)
 
     def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
             epsilon=0.0, n_updates=0):  # fmt: skip
@@ -433,11 +510,12 @@ class TrainingJob(_Job):
             record["beta_1_power"] = decay_1**n_updates
             record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
-        address, precision, sparse = self.address, self.precision, self.sparse
+        address, precision = self.address, self.precision
+        sparse, strips = self.sparse, self.strips
 
         def steps(thread):
             passes.train_steps(
-                address, precision, thread, first_step, last_step, sparse
+                address, precision, thread, first_step, last_step, sparse, strips
             )
 
         team.run(steps)

@@ -30,6 +30,7 @@ FLOORS = [
     ["kernels.team"],
     ["kernels.activations", "kernels.losses", "kernels.optimizers"],
     ["kernels.dense", "kernels.sparse", "kernels.packing"],
+    ["kernels.job", "kernels.strips"],
     ["kernels.passes"],
     [
         "network",

@@ -46,6 +46,7 @@ __all__ = [
     "forward",
     "layer_at",
     "panels",
+    "sum_of_squares",
     "update_biases",
     "update_tiles",
     "update_weights",
@@ -228,12 +229,13 @@ def _sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
             a_width,
             min(_GRADIENT_ROWS, rows - first),
             advance(d, first * width),
+            sums,  # no biases: never read
             0 if first == 0 else ADD,
         )
 
 
 @jit(flags=("reassoc", "contract"))
-def _sum_of_squares(x, count):
+def sum_of_squares(x, count):
     """Sum of x[i]**2: in vectors, in an order that only depends on `count`."""
     total = cast(0, x[0])
     for i in range(count):
@@ -273,7 +275,7 @@ def update_weights(layer, column, width, tile, tiles, model, rule, sums):
         n_tiles = layer.weight_rows // mr
         index = layer.penalties + column // panel_width(like) * n_tiles + tile
         for i in range(tiles):
-            model.penalties[index + i] = _sum_of_squares(
+            model.penalties[index + i] = sum_of_squares(
                 advance(weights, i * mr * width), mr * width
             )
     update(

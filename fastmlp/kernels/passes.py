@@ -12,25 +12,28 @@ A training step is
 so that every number is summed in one order whatever the number of threads.
 
 Kernels never raise and allocate nothing.  They are told where everything is by
-one record, `JOB`, that `fastmlp.jobs` fills.
+one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
 """
 
 import numpy as np
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.dense import (
-    LAYER,
-    Model,
-    Rule,
     backward,
     forward,
-    layer_at,
     panels,
     update_tiles,
     width_at,
 )
+from fastmlp.kernels.job import (
+    begin_step,
+    job_at,
+    layer_of,
+    model_of,
+    penalty_of,
+    sum_of,
+)
 from fastmlp.kernels.losses import loss_and_deltas, output_activation
-from fastmlp.kernels.optimizers import ADAM_CODE, GRADIENT_CODE, adam_rate
 from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
@@ -39,7 +42,6 @@ from fastmlp.kernels.simd import (
     panel_width,
     pointer,
     prefetch,
-    record_at,
     tile_rows,
     vector_lanes,
 )
@@ -48,6 +50,7 @@ from fastmlp.kernels.sparse import (
     sparse_update_tiles,
     transpose_batch,
 )
+from fastmlp.kernels.strips import slices_phase, strips_phase
 from fastmlp.kernels.team import (
     ROWS,
     TILES,
@@ -56,82 +59,9 @@ from fastmlp.kernels.team import (
     wait_for_team,
 )
 
-__all__ = ["JOB", "predict", "refresh_transposed", "train_steps"]
-
-_INTEGERS = (
-    # the network
-    "layers",  # address of n_layers records LAYER
-    "n_layers",
-    "parameters",  # addresses of arrays, see dense.Model
-    "transposed",
-    "first_moment",
-    "second_moment",
-    "penalties",
-    "n_penalties",
-    "activation",  # codes
-    "keeps_zero",
-    "loss",
-    "output_activation",
-    "optimizer",
-    # buffers
-    "workspace",  # address of activations and deltas
-    "workspace_size",  # elements from one thread's to the next (0: shared)
-    "capacity",  # rows of its panels
-    "sample_losses",  # address of `capacity` numbers
-    "scratch",  # address
-    "scratch_size",  # elements of each thread
-    "block_rows",  # rows that go through all layers together: a piece of phase 1
-    "depth",  # panels summed before a product stores, see dense
-    # the data
-    "X",  # address of sample 0, feature 0
-    "X_is_double",
-    "is_far",  # whether it pays to fetch shuffled samples ahead
-    "row_stride",  # in elements
-    "column_stride",
-    "row_starts",  # of sparse X, see sparse: X is the address of its entries' numbers
-    "column_indices",
-    "feature_starts",  # address of n_features + 2 int64: the batch sorted by feature
-    "entry_rows",  # addresses of n_entries numbers
-    "entry_values",
-    "n_entries",
-    "order",  # address of the samples' indices in the order of the epoch, or 0
-    "targets",  # address of n_samples x n_targets numbers
-    "n_targets",
-    "sample_weights",  # address, or 0
-    "n_samples",
-    "batch_size",
-    "outputs",  # address of n_samples x n_outputs predictions
-    # the team
-    "n_threads",
-    "team",  # address of the array that they share, see team
-    "spins",  # turns of a waiting loop before it gives up its core
-)
-_FLOATS = (
-    "l2",
-    "learning_rate",
-    "decay_1",  # momentum, or Adam's beta_1
-    "decay_2",  # Adam's beta_2
-    "epsilon",
-    "beta_1_power",  # beta**t, t the number of updates done; grows with them
-    "beta_2_power",
-    "total_weight",  # of all samples, for the optimizer that only takes the gradient
-    "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
-)
-
-#: All that a kernel needs to know.  Addresses are of the kernel's precision.
-JOB = np.dtype(
-    [(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS]
-)
+__all__ = ["predict", "refresh_transposed", "train_steps"]
 
 _ROWS_AHEAD = 6  # samples that are fetched while another one is copied
-
-_job_at = record_at(JOB)
-_LAYER_BYTES = LAYER.itemsize
-
-
-@jit
-def _layer(job, i):
-    return layer_at(job.layers + i * _LAYER_BYTES)
 
 
 @jit
@@ -186,7 +116,7 @@ def _first_layer(
     job, workspace, parameters, first, tiles, start, rows, in_order, like, sparse
 ):
     """The first layer forward: `rows` rows, the samples from position `start` on."""
-    layer = _layer(job, 0)
+    layer = layer_of(job, 0)
     weights = panels(parameters, layer.weights, layer.fan_out, layer.weight_rows)
     biases = advance(parameters, layer.biases)
     c = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
@@ -209,7 +139,7 @@ def _other_layers(job, workspace, parameters, first_row, tiles):
     """All layers but the first forward; the last one stays raw outputs."""
     last = job.n_layers - 1
     for i in range(1, job.n_layers):
-        layer = _layer(job, i)
+        layer = layer_of(job, i)
         forward(
             panels(workspace, layer.inputs, layer.fan_in, job.capacity),
             panels(parameters, layer.weights, layer.fan_out, layer.weight_rows),
@@ -294,12 +224,12 @@ def _carry_rows(
         like, sparse,
     )  # fmt: skip
     _other_layers(job, workspace, parameters, first, tiles)
-    layer = _layer(job, job.n_layers - 1)
+    layer = layer_of(job, job.n_layers - 1)
     outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
     _losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows)
     for i in range(job.n_layers - 1, 0, -1):
-        layer = _layer(job, i)
-        before = _layer(job, i - 1)
+        layer = layer_of(job, i)
+        before = layer_of(job, i - 1)
         backward(
             panels(workspace, layer.deltas, layer.fan_out, job.capacity),
             panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
@@ -320,7 +250,7 @@ def _rows_phase(
     if thread == 0:
         forget_pieces(job, TILES)
         if sparse is not None:
-            transpose_batch(job, _layer(job, 0).fan_in, start, rows, scratch[0])
+            transpose_batch(job, layer_of(job, 0).fan_in, start, rows, scratch[0])
     n_pieces = (rows + job.block_rows - 1) // job.block_rows
     for turn in range(job.n_threads):
         owner = (thread + turn) % job.n_threads
@@ -352,12 +282,12 @@ def _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse):
     like = scratch[0]
     full_width = panel_width(like)
     i = 0
-    layer = _layer(job, 0)
+    layer = layer_of(job, 0)
     n_panels, n_groups = _pieces_of(layer, like)
     while piece >= n_panels * n_groups:
         piece -= n_panels * n_groups
         i += 1
-        layer = _layer(job, i)
+        layer = layer_of(job, i)
         n_panels, n_groups = _pieces_of(layer, like)
     column = piece // n_groups * full_width
     group_tiles = full_width // tile_rows(like)
@@ -380,7 +310,7 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
         forget_pieces(job, ROWS)
     all_pieces = 0
     for i in range(job.n_layers):
-        n_panels, n_groups = _pieces_of(_layer(job, i), scratch[0])
+        n_panels, n_groups = _pieces_of(layer_of(job, i), scratch[0])
         all_pieces += n_panels * n_groups
     for turn in range(job.n_threads):
         owner = (thread + turn) % job.n_threads
@@ -390,36 +320,8 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
             piece = take_piece(job, TILES, owner, all_pieces)
 
 
-@jit
-def _total_weight(job, start, rows, like):
-    """Sum of the sample weights of a batch (its size if there are none)."""
-    if job.sample_weights == 0:
-        return float(rows)
-    order = pointer(job.order, 0)
-    sample_weights = pointer(job.sample_weights, like)
-    total = 0.0
-    for position in range(start, start + rows):
-        total += sample_weights[order[position]]
-    return total
-
-
-@jit
-def _sum(numbers, count):
-    """Sum in float64, four at a time, in an order that only depends on `count`."""
-    a = b = c = d = 0.0
-    whole = count // 4 * 4
-    for i in range(0, whole, 4):
-        a += numbers[i]
-        b += numbers[i + 1]
-        c += numbers[i + 2]
-        d += numbers[i + 3]
-    for i in range(whole, count):
-        a += numbers[i]
-    return (a + b) + (c + d)
-
-
 @jit(entry=True)
-def train_steps(job_address, precision, thread, first_step, last_step, sparse):
+def train_steps(job_address, precision, thread, first_step, last_step, sparse, strips):
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
     All threads of the team make this call at once, with their own number
@@ -429,68 +331,47 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse):
     loss_sum grows by the loss of all samples, times their number.
 
     precision : a number of the type, float32 or float64, to compute in.
-    sparse : None if X is dense, else True: kernels that dense input does not need
-        are then not even compiled.
+    sparse : None if X is dense, else True: kernels that are not needed are then not
+        even compiled.
+    strips : likewise, None or whether to go by `fastmlp.kernels.strips`.
     """
     control = flush_denormals()
-    job = _job_at(job_address)
+    job = job_at(job_address)
     like = precision
-    workspace = pointer(job.workspace, like)
+    workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
     scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
     one = advance(scratch, panel_width(like) * panel_width(like))
     outputs_scratch = advance(one, vector_lanes(like))
-    model = Model(
-        pointer(job.parameters, like),
-        pointer(job.transposed, like),
-        pointer(job.first_moment, like),
-        pointer(job.second_moment, like),
-        pointer(job.penalties, like),
-    )
-    one[0] = cast(1, like)
+    model = model_of(job, like)
+    if strips is None:
+        one[0] = cast(1, like)
     sample_losses = pointer(job.sample_losses, like)
     power_1, power_2 = job.beta_1_power, job.beta_2_power
     loss_sum = job.loss_sum
-    for step in range(first_step, last_step):
-        start = step * job.batch_size
-        rows = min(job.batch_size, job.n_samples - start)
-        l2 = job.l2
-        if job.optimizer == GRADIENT_CODE:
-            weight = job.total_weight
-            share = job.n_samples
-            l2 = l2 if step == 0 else 0.0
+    for number in range(first_step, last_step):
+        step = begin_step(job, number, power_1, power_2, like)
+        power_1, power_2 = step.power_1, step.power_2
+        if strips is None:
+            _rows_phase(
+                job, workspace, model.parameters, model.transposed, outputs_scratch,
+                step.start, step.rows, thread, sparse,
+            )  # fmt: skip
         else:
-            weight = _total_weight(job, start, rows, like)
-            share = rows
-        # a batch without weight has no loss and no gradient
-        scale = 1.0 / weight if weight != 0 else 0.0
-        rate = job.learning_rate
-        if job.optimizer == ADAM_CODE:
-            power_1 *= job.decay_1
-            power_2 *= job.decay_2
-            rate = adam_rate(rate, power_1, power_2)
-        rates = (
-            cast(rate, like),
-            cast(job.decay_1, like),
-            cast(job.decay_2, like),
-            cast(job.epsilon, like),
-            cast(1.0 - job.decay_1, like),
-            cast(1.0 - job.decay_2, like),
-        )
-        rule = Rule(job.optimizer, cast(l2, like), cast(scale, like), rates)
-        _rows_phase(
-            job, workspace, model.parameters, model.transposed, outputs_scratch,
-            start, rows, thread, sparse,
-        )  # fmt: skip
+            strips_phase(job, workspace, model.parameters, scratch, step, thread)
         if not wait_for_team(job):
             break
         if thread == 0:
-            loss_sum += _sum(sample_losses, rows) * share * scale
-        _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse)
+            loss_sum += sum_of(sample_losses, step.rows) * step.loss_scale
+        if strips is None:
+            _tiles_phase(
+                job, workspace, model, step.rule, scratch, step.rows, thread, sparse
+            )
+        else:
+            slices_phase(job, model, step, thread)
         if not wait_for_team(job):
             break
-        if thread == 0 and l2 > 0:
-            penalty = _sum(model.penalties, job.n_penalties)
-            loss_sum += 0.5 * l2 * penalty * share * scale
+        if thread == 0:
+            loss_sum += penalty_of(job, model, step.l2) * step.loss_scale
     if thread == 0:
         job.loss_sum = loss_sum
         job.beta_1_power, job.beta_2_power = power_1, power_2
@@ -510,7 +391,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse):
         job, workspace, parameters, top, tiles, first, rows, in_order, like, sparse
     )
     _other_layers(job, workspace, parameters, top, tiles)
-    layer = _layer(job, job.n_layers - 1)
+    layer = layer_of(job, job.n_layers - 1)
     outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
     n_outputs = outputs.columns
     stride = tiles * mr
@@ -531,7 +412,7 @@ def predict(job_address, precision, output_type, thread, sparse):
     sparse : None if X is dense, else True.
     """
     control = flush_denormals()
-    job = _job_at(job_address)
+    job = job_at(job_address)
     parameters = pointer(job.parameters, precision)
     workspace = advance(pointer(job.workspace, precision), thread * job.workspace_size)
     z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
@@ -549,13 +430,13 @@ def predict(job_address, precision, output_type, thread, sparse):
 @jit(entry=True)
 def refresh_transposed(job_address, precision):
     """Write the transposed copies of the weights that the backward pass reads."""
-    job = _job_at(job_address)
+    job = job_at(job_address)
     like = precision
     full_width = panel_width(like)
     parameters = pointer(job.parameters, like)
     transposed = pointer(job.transposed, like)
     for i in range(1, job.n_layers):
-        layer = _layer(job, i)
+        layer = layer_of(job, i)
         for column in range(0, layer.fan_out, full_width):
             width = width_at(column, layer.fan_out, like)
             panel = advance(parameters, layer.weights + column * layer.weight_rows)

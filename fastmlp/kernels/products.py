@@ -35,6 +35,7 @@ __all__ = [
     "MASK",
     "RELU",
     "product",
+    "sum_of_rows",
     "transpose",
     "transposed_product",
     "weighted_sum",
@@ -234,20 +235,11 @@ def _product_function(module, scalar, shape, vectors, rows):
             builder, has(ADD), sums, lambda s: _add_stored(memory, s, c, places)
         )
 
-        # written so that NaN stays NaN, in the accumulator and in the mask
-        def zero_where(predicate, tested, sums):
-            return [
-                builder.select(
-                    builder.fcmp_ordered(predicate, x, memory.zero), memory.zero, s
-                )
-                for x, s in zip(tested, sums, strict=True)
-            ]
-
-        sums = when(builder, has(RELU), sums, lambda sums: zero_where("<", sums, sums))
+        sums = when(builder, has(RELU), sums, lambda s: _zero_where(memory, "<", s, s))
         sums = when(
             builder, has(MASK), sums,
-            lambda sums: zero_where(
-                "==", [memory.load(extra_tile, p) for p in places], sums
+            lambda s: _zero_where(
+                memory, "==", [memory.load(extra_tile, p) for p in places], s
             ),
         )  # fmt: skip
         for value, place in zip(sums, places, strict=True):
@@ -289,35 +281,48 @@ def _add_stored(memory, sums, base, places):
     ]
 
 
+def _zero_where(memory, predicate, tested, sums):
+    """Zero where the tested numbers are below or equal to zero, else the sums.
+
+    A NaN is neither: it stays NaN, in the sums, and leaves them as they are.
+    """
+    builder = memory.builder
+    return [
+        builder.select(builder.fcmp_ordered(predicate, x, memory.zero), memory.zero, s)
+        for x, s in zip(tested, sums, strict=True)
+    ]
+
+
 @intrinsic
 def transposed_product(
-    typing_context, vectors, tiles, output, a, a_width, length, b, mode
+    typing_context, vectors, tiles, output, a, a_width, length, b, extra, mode
 ):
     """One panel of C = A^T B: `tiles` tiles of MR rows, `vectors` vectors wide.
 
     output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
     a, a_width, length : element (k, r) of A is ``a[k*a_width + r]``, k < length.
     b : panel of B, `length` rows of `vectors` vectors.
-    mode : 0, or ADD to what the output holds.
+    extra : one number for each row of C to start from (FROM_BIAS).
+    mode : sum of FROM_BIAS, RELU, and ADD to what the output holds.
 
     Sums run over k in order, one fused multiply-add each.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
     signature = types.void(
-        number, number, output, output, number, number, output, number
+        number, number, output, output, number, number, output, output, number
     )
 
     def codegen(context, builder, signature, arguments):
         scalar = context.get_value_type(output.dtype)
-        vectors, tiles, c, a, a_width, length, b, mode = arguments
+        vectors, tiles, c, a, a_width, length, b, extra, mode = arguments
 
         def emit(count):
             def arguments_at(row):
                 done = builder.mul(row, INT(count * shape.lanes))
                 return [
                     builder.gep(c, [done]), builder.gep(a, [row]), a_width, length, b,
-                    mode,
+                    builder.gep(extra, [row]), mode,
                 ]  # fmt: skip
 
             def function_for(height):
@@ -340,11 +345,11 @@ def _transposed_function(module, scalar, shape, vectors, rows):
     function, is_new = new_function(
         module,
         f"fastmlp.transposed_product.{type_name(scalar)}.{rows}x{width}",
-        [INT, ptr, ptr, INT, INT, ptr, INT],
+        [INT, ptr, ptr, INT, INT, ptr, ptr, INT],
     )
     if not is_new:
         return function
-    tiles, output, a, a_width, length, b, mode = function.args
+    tiles, output, a, a_width, length, b, extra, mode = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     memory = Vectors(builder, scalar, shape.lanes)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
@@ -355,21 +360,98 @@ def _transposed_function(module, scalar, shape, vectors, rows):
         sums = _add_outer_product(memory, a_column, b_row, sums)
         return [builder.gep(a_row, [a_width]), builder.gep(b_row, [INT(width)]), *sums]
 
+    def has(flag):
+        return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
+
+    def row_biases(extra_tile):
+        biases = [
+            memory.broadcast(builder.gep(extra_tile, [INT(m)])) for m in range(rows)
+        ]
+        return [bias for bias in biases for _ in range(vectors)]
+
     def tile(state):
-        c, a_tile = state
+        c, a_tile, extra_tile = state
         sums = [memory.zero] * len(places)
+        sums = when(builder, has(FROM_BIAS), sums, lambda _: row_biases(extra_tile))
         _, _, *sums = repeat(builder, length, [a_tile, b, *sums], step)
-        is_added = builder.icmp_signed("!=", builder.and_(mode, INT(ADD)), INT(0))
         sums = when(
-            builder, is_added, sums, lambda s: _add_stored(memory, s, c, places)
+            builder, has(ADD), sums, lambda s: _add_stored(memory, s, c, places)
         )
+        sums = when(builder, has(RELU), sums, lambda s: _zero_where(memory, "<", s, s))
         for value, place in zip(sums, places, strict=True):
             memory.store(value, c, place)
-        return [builder.gep(c, [INT(rows * width)]), builder.gep(a_tile, [INT(rows)])]
+        return [
+            builder.gep(c, [INT(rows * width)]),
+            builder.gep(a_tile, [INT(rows)]),
+            builder.gep(extra_tile, [INT(rows)]),
+        ]
 
-    repeat(builder, tiles, [output, a], tile)
+    repeat(builder, tiles, [output, a, extra], tile)
     builder.ret_void()
     return function
+
+
+#: Rows that `sum_of_rows` adds side by side, so that additions overlap.
+_SUMS_AT_ONCE = 4
+
+
+@intrinsic
+def sum_of_rows(typing_context, vectors, output, b, length, mode):
+    """output[j] = sum over k < length of b[k, j], a panel `vectors` vectors wide.
+
+    mode : 0, or FROM_OUTPUT to add to what the output holds.  The order of the sums
+    only depends on the length.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+
+    def codegen(context, builder, signature, arguments):
+        vectors, c, b, length, mode = arguments
+        scalar = context.get_value_type(output.dtype)
+        memory = Vectors(builder, scalar, shape.lanes)
+        is_added = builder.icmp_signed(
+            "!=", builder.and_(mode, INT(FROM_OUTPUT)), INT(0)
+        )
+
+        def emit(count):
+            places = [v * shape.lanes for v in range(count)]
+
+            def add_rows(rows):
+                def turn(state):
+                    row, *sums = state
+                    sums = list(sums)
+                    for k in range(rows):
+                        start = builder.gep(row, [INT(k * count * shape.lanes)])
+                        i = k * count
+                        sums[i : i + count] = _add_stored(
+                            memory, sums[i : i + count], start, places
+                        )
+                    return [builder.gep(row, [INT(rows * count * shape.lanes)]), *sums]
+
+                return turn
+
+            start = when(
+                builder, is_added, [memory.zero] * count,
+                lambda _: [memory.load(c, p) for p in places],
+            )  # fmt: skip
+            sums = start + [memory.zero] * (count * (_SUMS_AT_ONCE - 1))
+            whole = builder.sdiv(length, INT(_SUMS_AT_ONCE))
+            left = builder.srem(length, INT(_SUMS_AT_ONCE))
+            row, *sums = repeat(builder, whole, [b, *sums], add_rows(_SUMS_AT_ONCE))
+            _, *sums = repeat(builder, left, [row, *sums], add_rows(1))
+            while len(sums) > count:
+                half = len(sums) // 2
+                sums = [
+                    builder.fadd(x, y)
+                    for x, y in zip(sums[:half], sums[half:], strict=True)
+                ]
+            for value, place in zip(sums, places, strict=True):
+                memory.store(value, c, place)
+
+        switch_on_width(builder, vectors, shape, emit)
+        return context.get_dummy_value()
+
+    return types.void(number, output, output, number, number), codegen
 
 
 @intrinsic

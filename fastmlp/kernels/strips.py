@@ -1,0 +1,399 @@
+"""Training steps of small networks: strips of samples in the lanes of vectors.
+
+`fastmlp.kernels.passes` puts units side by side in a vector, and every thread reads
+all activations of a batch for its part of the gradient.  A network of few units
+wastes lanes that way, and threads wait for each other's activations more than they
+compute.  Here samples stand side by side, and a *strip* of the batch stays with one
+thread until its gradient is summed:
+
+1. strips  a thread carries each of its strips, some panels at a time, through all
+           layers forward and backward, and sums the gradient of all weights over it;
+2. (barrier)
+3. slices  each thread adds up the strips' gradients for its slices of the
+           parameters, in order, and updates them;
+4. (barrier)
+
+How a batch is cut into strips depends on the network and the size of a batch alone:
+every number is summed in one order whatever the number of threads.
+
+A panel holds as many samples as a panel of `fastmlp.kernels.simd` has columns; its
+rows are features or units.  With A^T the activations that enter a layer (fan_in x
+samples), W its weights in their usual panels and D the deltas:
+
+    forward     Z^T = W^T A^T + b,  then g(Z^T)
+    backward    D_before^T = (W D^T) * g'(A^T)
+    gradient    dW = A^T D,   db = 1^T D
+
+so the products of `fastmlp.kernels.products` serve, with their parts exchanged: no
+transposed copy of the weights is needed, but one of the deltas is.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
+from fastmlp.kernels.dense import sum_of_squares, width_at
+from fastmlp.kernels.job import layer_of
+from fastmlp.kernels.losses import loss_and_deltas
+from fastmlp.kernels.optimizers import update
+from fastmlp.kernels.products import (
+    FROM_BIAS,
+    FROM_OUTPUT,
+    MASK,
+    RELU,
+    product,
+    sum_of_rows,
+    transpose,
+    transposed_product,
+)
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    panel_width,
+    pointer,
+    tile_rows,
+    vector_lanes,
+)
+from fastmlp.kernels.team import ROWS, TILES, forget_pieces, take_piece
+
+__all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
+
+#: Weights that one thread adds up and updates at a time.
+SLICE = 512
+
+
+#: Panels that go through all layers before their gradient is summed.
+BLOCK_PANELS = 4
+
+
+class Panel(NamedTuple):
+    """Some samples of the mini-batch, side by side."""
+
+    number: int  # in its strip
+    width: int  # samples that there is room for: whole vectors
+    first: int  # the place of its first sample in the batch
+
+
+def unit_rows(units, shape):
+    """Rows of a panel of so many units: whole tiles, and two more for the loss."""
+    return (units + 2 + shape.rows - 1) // shape.rows * shape.rows
+
+
+@jit
+def _panel_size(units, like):
+    """Numbers in a full panel, see `unit_rows`."""
+    mr = tile_rows(like)
+    return (units + 2 + mr - 1) // mr * mr * panel_width(like)
+
+
+@jit
+def _at(workspace, offset, units, panel):
+    """Where a panel of the activations or deltas of so many units begins."""
+    return advance(workspace, offset + panel.number * _panel_size(units, workspace[0]))
+
+
+@jit
+def _turn_samples(samples, job, target, panel, step):
+    """target[j*width + r] = feature j of the panel's sample r.
+
+    Behind the end of the batch its last sample is repeated, and not counted later.
+    """
+    order = advance(pointer(job.order, 0), step.start)
+    n_features, width, last = layer_of(job, 0).fan_in, panel.width, step.rows - 1
+    row_stride, column_stride = job.row_stride, job.column_stride
+    for r in range(width):
+        x = advance(samples, order[min(panel.first + r, last)] * row_stride)
+        for j in range(n_features):
+            target[j * width + r] = cast(x[j * column_stride], target[0])
+
+
+@jit
+def _clear_padding(matrix, units, width):
+    """Zeros in the rows that fill up the last tile of units."""
+    mr = tile_rows(matrix[0])
+    for i in range(units * width, (units + mr - 1) // mr * mr * width):
+        matrix[i] = cast(0, matrix[0])
+
+
+@jit
+def _gather(job, workspace, panel, step):
+    """The samples of a panel, a row for each feature."""
+    layer = layer_of(job, 0)
+    target = _at(workspace, layer.inputs, layer.fan_in, panel)
+    if job.X_is_double:
+        _turn_samples(pointer(job.X, np.float64(0)), job, target, panel, step)
+    else:
+        _turn_samples(pointer(job.X, np.float32(0)), job, target, panel, step)
+    _clear_padding(target, layer.fan_in, panel.width)
+
+
+@jit
+def _forward(job, layer, workspace, parameters, panel, activation):
+    """Z^T = g(W^T A^T + b) for a panel."""
+    like = workspace[0]
+    mr, full_width = tile_rows(like), panel_width(like)
+    fan_in, fan_out = layer.fan_in, layer.fan_out
+    a = _at(workspace, layer.inputs, fan_in, panel)
+    c = _at(workspace, layer.outputs, fan_out, panel)
+    mode = FROM_BIAS | RELU if activation == RELU_CODE else FROM_BIAS
+    for column in range(0, fan_out, full_width):
+        transposed_product(
+            panel.width // vector_lanes(like),
+            (min(full_width, fan_out - column) + mr - 1) // mr,
+            advance(c, column * panel.width),
+            advance(parameters, layer.weights + column * layer.weight_rows),
+            width_at(column, fan_out, like),
+            fan_in,
+            a,
+            advance(parameters, layer.biases + column),
+            mode,
+        )
+    if activation != RELU_CODE and activation != 0:
+        activate(activation, c, fan_out * panel.width)
+
+
+@jit
+def _backward(job, layer, before, workspace, parameters, panel):
+    """D_before^T = (W D^T) * g'(A^T) for a panel."""
+    like = workspace[0]
+    mr, full_width = tile_rows(like), panel_width(like)
+    fan_in, fan_out = layer.fan_in, layer.fan_out
+    a = _at(workspace, layer.inputs, fan_in, panel)
+    deltas_before = _at(workspace, before.deltas, fan_in, panel)
+    weights = advance(parameters, layer.weights)
+    segments = fan_out // full_width
+    tail = segments * full_width
+    product(
+        panel.width // vector_lanes(like),
+        (fan_in + mr - 1) // mr,
+        deltas_before,
+        weights,
+        segments,
+        layer.weight_rows * full_width,
+        advance(weights, tail * layer.weight_rows),
+        width_at(tail, fan_out, like),
+        fan_out - tail,
+        _at(workspace, layer.deltas, fan_out, panel),
+        a,
+        MASK if job.activation == RELU_CODE else 0,
+    )
+    if job.activation != RELU_CODE and job.activation != 0:
+        multiply_by_derivative(job.activation, deltas_before, a, fan_in * panel.width)
+
+
+@jit
+def _losses_and_deltas(job, workspace, targets, panel, step):
+    """Sample losses of a panel; its raw outputs become the output deltas."""
+    like = workspace[0]
+    layer = layer_of(job, job.n_layers - 1)
+    n_outputs, n_targets = layer.fan_out, job.n_targets
+    z = _at(workspace, layer.outputs, n_outputs, panel)
+    losses = advance(pointer(job.sample_losses, like), panel.first)
+    order = advance(pointer(job.order, 0), step.start)
+    all_targets = pointer(job.targets, like)
+    width, last = panel.width, step.rows - 1
+    for r in range(width):
+        y = advance(all_targets, order[min(panel.first + r, last)] * n_targets)
+        for j in range(n_targets):
+            targets[j * width + r] = y[j]
+    loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
+    if job.sample_weights != 0:
+        sample_weights = pointer(job.sample_weights, like)
+        for r in range(width):
+            weight = sample_weights[order[min(panel.first + r, last)]]
+            losses[r] *= weight
+            for j in range(n_outputs):
+                z[j * width + r] *= weight
+    _clear_padding(z, n_outputs, width)
+
+
+@jit
+def _carry_panel(job, workspace, parameters, targets, panel, step):
+    """A panel forward and backward through all layers."""
+    _gather(job, workspace, panel, step)
+    last = job.n_layers - 1
+    for i in range(job.n_layers):
+        activation = job.activation if i < last else cast(0, last)
+        _forward(job, layer_of(job, i), workspace, parameters, panel, activation)
+    _losses_and_deltas(job, workspace, targets, panel, step)
+    for i in range(last, 0, -1):
+        layer, before = layer_of(job, i), layer_of(job, i - 1)
+        _backward(job, layer, before, workspace, parameters, panel)
+
+
+@jit
+def _turn_deltas(d, d_size, column, fan_out, samples, turned):
+    """The deltas of one panel of units, a row of whole vectors for each sample."""
+    like = turned[0]
+    mr, full_width = tile_rows(like), panel_width(like)
+    width = width_at(column, fan_out, like)
+    units = min(full_width, fan_out - column)
+    tiles = (units + mr - 1) // mr
+    for first in range(0, samples, full_width):
+        panel_samples = width_at(first, samples, like)
+        source = advance(d, first // full_width * d_size + column * panel_samples)
+        target = advance(turned, first * width)
+        for tile in range(tiles):
+            transpose(
+                advance(target, tile * mr),
+                width,
+                advance(source, tile * mr * panel_samples),
+                panel_samples,
+            )
+    if tiles * mr < width:
+        for r in range(samples):
+            for j in range(tiles * mr, width):
+                turned[r * width + j] = cast(0, like)
+
+
+@jit
+def _sum_gradients(job, workspace, turned, sums, samples, mode):
+    """Sums over so many samples, laid out like the parameters.
+
+    turned : room for the deltas of one panel of units.
+    """
+    like = workspace[0]
+    mr, full_width, lanes = tile_rows(like), panel_width(like), vector_lanes(like)
+    panels = samples // full_width
+    rest = samples - panels * full_width
+    rest_width = (rest + lanes - 1) // lanes * lanes
+    for i in range(job.n_layers):
+        layer = layer_of(job, i)
+        fan_in, fan_out = layer.fan_in, layer.fan_out
+        a, a_size = advance(workspace, layer.inputs), _panel_size(fan_in, like)
+        d, d_size = advance(workspace, layer.deltas), _panel_size(fan_out, like)
+        for column in range(0, fan_out, full_width):
+            vectors = width_at(column, fan_out, like) // lanes
+            _turn_deltas(d, d_size, column, fan_out, samples, turned)
+            product(
+                vectors,
+                (fan_in + mr - 1) // mr,
+                advance(sums, layer.weights + column * layer.weight_rows),
+                a,
+                panels,
+                a_size,
+                advance(a, panels * a_size),
+                rest_width,
+                rest,
+                turned,
+                turned,  # no biases, no mask: never read
+                mode,
+            )
+            biases = advance(sums, layer.biases + column)
+            sum_of_rows(vectors, biases, turned, samples, mode)
+
+
+@jit
+def _strips_of(job, step, like):
+    """(vectors of samples, strips that they are cut into) of a mini-batch."""
+    lanes = vector_lanes(like)
+    vectors = (step.rows + lanes - 1) // lanes
+    return vectors, min(job.strips, vectors)
+
+
+@jit
+def _carry_strip(job, workspace, parameters, scratch, step, strip):
+    """The sums of the gradients over a strip of the batch."""
+    like = workspace[0]
+    lanes, full_width = vector_lanes(like), panel_width(like)
+    turned = advance(scratch, job.n_targets * full_width)
+    sums = advance(pointer(job.gradients, like), strip * job.gradients_size)
+    vectors, strips = _strips_of(job, step, like)
+    first = vectors * strip // strips * lanes
+    last = min(vectors * (strip + 1) // strips * lanes, step.rows)
+    for block in range(first, last, job.block_rows):
+        samples = min(job.block_rows, last - block)
+        for r in range(0, samples, full_width):
+            panel = Panel(r // full_width, width_at(r, samples, like), block + r)
+            _carry_panel(job, workspace, parameters, scratch, panel, step)
+        mode = 0 if block == first else FROM_OUTPUT
+        _sum_gradients(job, workspace, turned, sums, samples, cast(mode, samples))
+
+
+@jit
+def strips_phase(job, workspace, parameters, scratch, step, thread):
+    """Phase 1: strips of the batch forward and backward, and their gradients.
+
+    scratch : room for the targets of a panel, then for the deltas of a panel of units.
+    """
+    if thread == 0:
+        forget_pieces(job, TILES)
+    _, strips = _strips_of(job, step, workspace[0])
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        strip = take_piece(job, ROWS, owner, strips)
+        while strip >= 0:
+            _carry_strip(job, workspace, parameters, scratch, step, strip)
+            strip = take_piece(job, ROWS, owner, strips)
+
+
+@jit
+def _slices_of(layer):
+    return (layer.biases - layer.weights + SLICE - 1) // SLICE
+
+
+@jit
+def _add(target, source, count):
+    for i in range(count):
+        target[i] += source[i]
+
+
+@jit
+def _update(model, rule, l2, sums, first, count):
+    update(
+        rule.optimizer,
+        advance(model.parameters, first),
+        advance(sums, first),
+        advance(model.first_moment, first),
+        advance(model.second_moment, first),
+        count,
+        l2,
+        rule.scale,
+        rule.rates,
+    )
+
+
+@jit
+def _update_slice(job, model, step, piece):
+    """Add up the strips' gradients of a slice of some layer, and update it."""
+    like = model.parameters[0]
+    lanes, zero, rule = vector_lanes(like), cast(0, like), step.rule
+    i, number = 0, piece
+    layer = layer_of(job, 0)
+    while number >= _slices_of(layer):
+        number -= _slices_of(layer)
+        i += 1
+        layer = layer_of(job, i)
+    first = layer.weights + number * SLICE
+    last = min(first + SLICE, layer.biases)
+    end = last
+    if last == layer.biases:  # the last slice has the biases, which come next
+        end += (layer.fan_out + lanes - 1) // lanes * lanes
+    sums = pointer(job.gradients, like)
+    for strip in range(1, _strips_of(job, step, like)[1]):
+        others = advance(sums, strip * job.gradients_size + first)
+        _add(advance(sums, first), others, end - first)
+    if rule.l2 > zero:
+        weights = advance(model.parameters, first)
+        model.penalties[piece] = sum_of_squares(weights, last - first)
+        _update(model, rule, rule.l2, sums, first, last - first)
+        first = last
+    _update(model, rule, zero, sums, first, end - first)
+
+
+@jit
+def slices_phase(job, model, step, thread):
+    """Phase 2: the parameters of slices of the layers."""
+    if thread == 0:
+        forget_pieces(job, ROWS)
+    all_slices = 0
+    for i in range(job.n_layers):
+        all_slices += _slices_of(layer_of(job, i))
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        piece = take_piece(job, TILES, owner, all_slices)
+        while piece >= 0:
+            _update_slice(job, model, step, piece)
+            piece = take_piece(job, TILES, owner, all_slices)
