@@ -419,10 +419,14 @@ class TrainingJob(_Job):
         vectors = -(-self.batch_size // shape.lanes)
         samples = -(-vectors // n_strips) * shape.lanes
         samples = min(samples, strips.BLOCK_PANELS * shape.width)
-        sizes = [strips.unit_rows(n, shape) * samples for n in network.units]
+        sizes = [strips.unit_rows(n, shape.lanes) * samples for n in network.units]
         n_parameters = network.arena.arrays["parameters"].size
         workspace_size = self._place_layers(sizes) + _SCRATCH_GAP
-        scratch_size = (n_targets + samples) * shape.width + _SCRATCH_GAP
+        of_a_panel = max(
+            n_targets * shape.width,
+            round_up(network.units[0], shape.lanes) * shape.lanes,
+        )
+        scratch_size = samples * shape.width + of_a_panel + _SCRATCH_GAP
         # on cache lines of their own: other threads write their neighbours
         gradients_size = n_parameters + _SCRATCH_GAP
         buffers = Arena(

@@ -23,6 +23,7 @@ FLOORS = [
         "kernels.processor",
         "kernels.simd",
         "kernels.products",
+        "kernels.transposing",
         "kernels.tables",
         "kernels.elementwise",
         "kernels.shuffling",
@@ -30,7 +31,7 @@ FLOORS = [
     ["kernels.team"],
     ["kernels.activations", "kernels.losses", "kernels.optimizers"],
     ["kernels.dense", "kernels.sparse", "kernels.packing"],
-    ["kernels.job", "kernels.strips"],
+    ["kernels.job", "kernels.gathering", "kernels.strips"],
     ["kernels.passes"],
     [
         "network",
@@ -52,7 +53,7 @@ FLOORS = [
 HEIGHT = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 
 #: Where LLVM IR may be written.
-LLVM_FILES = {"kernels.processor", "kernels.simd", "kernels.products"}
+LLVM_FILES = {"kernels.processor", "kernels.simd", "kernels.products", "kernels.transposing"}
 
 #: Who may import what of the outside.
 OWNERS = {

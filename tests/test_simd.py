@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from panels import pack, padded_size, unpack
 
-from fastmlp.kernels import processor, products, simd
+from fastmlp.kernels import processor, products, simd, transposing
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.simd import tile_shape
 
@@ -187,7 +187,7 @@ def test_nan_stays_nan(flags, dtype):
 
 @numba.njit
 def call_transpose(target, stride, source, columns, like):
-    products.transpose(
+    transposing.transpose(
         simd.pointer(target, like), stride, simd.pointer(source, like), columns
     )
 

@@ -24,7 +24,6 @@ from fastmlp.kernels.products import (
     MASK,
     RELU,
     product,
-    transpose,
     transposed_product,
 )
 from fastmlp.kernels.simd import (
@@ -35,6 +34,7 @@ from fastmlp.kernels.simd import (
     tile_rows,
     vector_lanes,
 )
+from fastmlp.kernels.transposing import transpose
 
 __all__ = [
     "LAYER",

@@ -15,7 +15,6 @@ Kernels never raise and allocate nothing.  They are told where everything is by
 one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
 """
 
-import numpy as np
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.dense import (
@@ -25,6 +24,7 @@ from fastmlp.kernels.dense import (
     update_tiles,
     width_at,
 )
+from fastmlp.kernels.gathering import gather
 from fastmlp.kernels.job import (
     begin_step,
     job_at,
@@ -38,10 +38,8 @@ from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
     cast,
-    copy_row,
     panel_width,
     pointer,
-    prefetch,
     tile_rows,
     vector_lanes,
 )
@@ -61,55 +59,6 @@ from fastmlp.kernels.team import (
 
 __all__ = ["predict", "refresh_transposed", "train_steps"]
 
-_ROWS_AHEAD = 6  # samples that are fetched while another one is copied
-
-
-@jit
-def _gather_row(source, stride, target, columns, rows, row, like):
-    """One sample into row `row` of panels, converted to their type."""
-    full_width = panel_width(like)
-    for column in range(0, columns, full_width):
-        width = width_at(column, columns, like)
-        count = min(full_width, columns - column)
-        to = advance(target, column * rows + row * width)
-        start = advance(source, column * stride)
-        if stride == 1:
-            copy_row(to, start, count)
-        else:
-            for j in range(count):
-                to[j] = cast(start[j * stride], like)
-
-
-@jit
-def _gather(job, a, first, last, start, in_order, like):
-    """Rows first..last of the panels `a`: samples from position `start` on.
-
-    in_order : whether positions are samples, or places in the epoch's order.
-    """
-    order = pointer(job.order, 0)
-    singles = pointer(job.X, np.float32(0))
-    doubles = pointer(job.X, np.float64(0))
-    stride = job.column_stride
-    fetches = job.is_far and not in_order and stride == 1
-    for row in range(first, last):
-        if fetches and row + _ROWS_AHEAD < last:
-            # shuffled samples: no processor guesses where the next one is
-            ahead = order[start + row + _ROWS_AHEAD] * job.row_stride
-            if job.X_is_double:
-                for j in range(0, a.columns, 8):
-                    prefetch(advance(doubles, ahead + j))
-            else:
-                for j in range(0, a.columns, 16):
-                    prefetch(advance(singles, ahead + j))
-        sample = start + row if in_order else order[start + row]
-        offset = sample * job.row_stride
-        if job.X_is_double:
-            x = advance(doubles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
-        else:
-            x = advance(singles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
-
 
 @jit
 def _first_layer(
@@ -123,7 +72,7 @@ def _first_layer(
     activation = job.activation if job.n_layers > 1 else 0
     if sparse is None:
         a = panels(workspace, layer.inputs, layer.fan_in, job.capacity)
-        _gather(job, a, first, first + rows, start - first, in_order, like)
+        gather(job, a, first, first + rows, start - first, in_order, like)
         forward(
             a, weights, biases, c, first, tiles, job.depth, activation, job.keeps_zero
         )

@@ -36,7 +36,6 @@ __all__ = [
     "RELU",
     "product",
     "sum_of_rows",
-    "transpose",
     "transposed_product",
     "weighted_sum",
 ]
@@ -452,80 +451,6 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
         return context.get_dummy_value()
 
     return types.void(number, output, output, number, number), codegen
-
-
-@intrinsic
-def transpose(typing_context, target, target_stride, source, columns):
-    """target[c*target_stride + r] = source[r*columns + c] for r < MR, c < columns.
-
-    `columns` must be a multiple of the lanes of a vector.
-    """
-    dtype = source.dtype
-    shape = tile_shape(dtype)
-
-    def codegen(context, builder, signature, arguments):
-        target, target_stride, source, columns = arguments
-        scalar = context.get_value_type(dtype)
-        rows = Vectors(builder, scalar, shape.lanes)
-        turned_rows = Vectors(builder, scalar, shape.rows)
-
-        def some_columns(state):
-            source, target = state
-            lines = [
-                rows.load(builder.gep(source, [builder.mul(columns, INT(r))]))
-                for r in range(shape.rows)
-            ]
-            for c, column in enumerate(_transposed_blocks(builder, lines)):
-                place = builder.gep(target, [builder.mul(target_stride, INT(c))])
-                turned_rows.store(column, place)
-            step = builder.mul(target_stride, INT(shape.lanes))
-            return [
-                builder.gep(source, [INT(shape.lanes)]),
-                builder.gep(target, [step]),
-            ]
-
-        count = builder.sdiv(columns, INT(shape.lanes))
-        repeat(builder, count, [source, target], some_columns)
-        return context.get_dummy_value()
-
-    number = types.int64
-    return types.void(target, number, source, number), codegen
-
-
-def _transposed_blocks(builder, lines):
-    """The columns of some lines (vectors), each a vector as long as there are lines.
-
-    Square blocks are turned side by side: block halves swap places, then the halves
-    of the halves (Eklundh, "A fast computer method for matrix transposing", 1972).
-    """
-    lanes, rows = lines[0].type.count, len(lines)
-
-    def shuffle(a, b, indices):
-        i32 = ir.IntType(32)
-        mask = ir.Constant(ir.VectorType(i32, len(indices)), [i32(i) for i in indices])
-        return builder.shuffle_vector(a, b, mask)
-
-    half = 1
-    while half < rows:
-        turned = list(lines)
-        for i in range(rows):
-            if i & half:
-                continue
-            a, b = lines[i], lines[i | half]
-            turned[i] = shuffle(
-                a, b, [c + lanes - half if c & half else c for c in range(lanes)]
-            )
-            turned[i | half] = shuffle(
-                a, b, [c + lanes if c & half else c + half for c in range(lanes)]
-            )
-        lines = turned
-        half *= 2
-    return [
-        shuffle(
-            lines[c % rows], lines[c % rows], range(c - c % rows, c - c % rows + rows)
-        )
-        for c in range(lanes)
-    ]
 
 
 # --- Sparse rows ----------------------------------------------------------------------

@@ -30,11 +30,10 @@ transposed copy of the weights is needed, but one of the deltas is.
 
 from typing import NamedTuple
 
-import numpy as np
-
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
 from fastmlp.kernels.dense import sum_of_squares, width_at
+from fastmlp.kernels.gathering import gather_turned
 from fastmlp.kernels.job import layer_of
 from fastmlp.kernels.losses import loss_and_deltas
 from fastmlp.kernels.optimizers import update
@@ -45,7 +44,6 @@ from fastmlp.kernels.products import (
     RELU,
     product,
     sum_of_rows,
-    transpose,
     transposed_product,
 )
 from fastmlp.kernels.simd import (
@@ -57,6 +55,7 @@ from fastmlp.kernels.simd import (
     vector_lanes,
 )
 from fastmlp.kernels.team import ROWS, TILES, forget_pieces, take_piece
+from fastmlp.kernels.transposing import transpose_blocks
 
 __all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
 
@@ -76,16 +75,18 @@ class Panel(NamedTuple):
     first: int  # the place of its first sample in the batch
 
 
-def unit_rows(units, shape):
-    """Rows of a panel of so many units: whole tiles, and two more for the loss."""
-    return (units + 2 + shape.rows - 1) // shape.rows * shape.rows
+def unit_rows(units, lanes):
+    """Rows of a panel of so many units: two more for the loss, then whole vectors."""
+    return (units + 2 + lanes - 1) // lanes * lanes
+
+
+_unit_rows = jit(unit_rows)
 
 
 @jit
 def _panel_size(units, like):
-    """Numbers in a full panel, see `unit_rows`."""
-    mr = tile_rows(like)
-    return (units + 2 + mr - 1) // mr * mr * panel_width(like)
+    """Numbers in a full panel."""
+    return _unit_rows(units, vector_lanes(like)) * panel_width(like)
 
 
 @jit
@@ -95,38 +96,11 @@ def _at(workspace, offset, units, panel):
 
 
 @jit
-def _turn_samples(samples, job, target, panel, step):
-    """target[j*width + r] = feature j of the panel's sample r.
-
-    Behind the end of the batch its last sample is repeated, and not counted later.
-    """
-    order = advance(pointer(job.order, 0), step.start)
-    n_features, width, last = layer_of(job, 0).fan_in, panel.width, step.rows - 1
-    row_stride, column_stride = job.row_stride, job.column_stride
-    for r in range(width):
-        x = advance(samples, order[min(panel.first + r, last)] * row_stride)
-        for j in range(n_features):
-            target[j * width + r] = cast(x[j * column_stride], target[0])
-
-
-@jit
-def _clear_padding(matrix, units, width):
-    """Zeros in the rows that fill up the last tile of units."""
-    mr = tile_rows(matrix[0])
-    for i in range(units * width, (units + mr - 1) // mr * mr * width):
-        matrix[i] = cast(0, matrix[0])
-
-
-@jit
-def _gather(job, workspace, panel, step):
-    """The samples of a panel, a row for each feature."""
-    layer = layer_of(job, 0)
-    target = _at(workspace, layer.inputs, layer.fan_in, panel)
-    if job.X_is_double:
-        _turn_samples(pointer(job.X, np.float64(0)), job, target, panel, step)
-    else:
-        _turn_samples(pointer(job.X, np.float32(0)), job, target, panel, step)
-    _clear_padding(target, layer.fan_in, panel.width)
+def _clear_padding(deltas, units, width):
+    """Zeros in the rows that round the units up to whole vectors."""
+    lanes = vector_lanes(deltas[0])
+    for i in range(units * width, (units + lanes - 1) // lanes * lanes * width):
+        deltas[i] = cast(0, deltas[0])
 
 
 @jit
@@ -181,6 +155,7 @@ def _backward(job, layer, before, workspace, parameters, panel):
     )
     if job.activation != RELU_CODE and job.activation != 0:
         multiply_by_derivative(job.activation, deltas_before, a, fan_in * panel.width)
+    _clear_padding(deltas_before, fan_in, panel.width)
 
 
 @jit
@@ -210,14 +185,17 @@ def _losses_and_deltas(job, workspace, targets, panel, step):
 
 
 @jit
-def _carry_panel(job, workspace, parameters, targets, panel, step):
+def _carry_panel(job, workspace, parameters, scratch, panel, step):
     """A panel forward and backward through all layers."""
-    _gather(job, workspace, panel, step)
+    layer = layer_of(job, 0)
+    a = _at(workspace, layer.inputs, layer.fan_in, panel)
+    start, count = step.start + panel.first, step.rows - panel.first
+    gather_turned(job, start, count, panel.width, layer.fan_in, a, scratch)
     last = job.n_layers - 1
     for i in range(job.n_layers):
         activation = job.activation if i < last else cast(0, last)
         _forward(job, layer_of(job, i), workspace, parameters, panel, activation)
-    _losses_and_deltas(job, workspace, targets, panel, step)
+    _losses_and_deltas(job, workspace, scratch, panel, step)
     for i in range(last, 0, -1):
         layer, before = layer_of(job, i), layer_of(job, i - 1)
         _backward(job, layer, before, workspace, parameters, panel)
@@ -227,25 +205,20 @@ def _carry_panel(job, workspace, parameters, targets, panel, step):
 def _turn_deltas(d, d_size, column, fan_out, samples, turned):
     """The deltas of one panel of units, a row of whole vectors for each sample."""
     like = turned[0]
-    mr, full_width = tile_rows(like), panel_width(like)
+    lanes, full_width = vector_lanes(like), panel_width(like)
     width = width_at(column, fan_out, like)
-    units = min(full_width, fan_out - column)
-    tiles = (units + mr - 1) // mr
     for first in range(0, samples, full_width):
         panel_samples = width_at(first, samples, like)
         source = advance(d, first // full_width * d_size + column * panel_samples)
         target = advance(turned, first * width)
-        for tile in range(tiles):
-            transpose(
-                advance(target, tile * mr),
+        for unit in range(0, width, lanes):
+            transpose_blocks(
+                panel_samples // lanes,
+                advance(target, unit),
                 width,
-                advance(source, tile * mr * panel_samples),
+                advance(source, unit * panel_samples),
                 panel_samples,
             )
-    if tiles * mr < width:
-        for r in range(samples):
-            for j in range(tiles * mr, width):
-                turned[r * width + j] = cast(0, like)
 
 
 @jit
@@ -298,7 +271,7 @@ def _carry_strip(job, workspace, parameters, scratch, step, strip):
     """The sums of the gradients over a strip of the batch."""
     like = workspace[0]
     lanes, full_width = vector_lanes(like), panel_width(like)
-    turned = advance(scratch, job.n_targets * full_width)
+    panel_scratch = advance(scratch, job.block_rows * full_width)
     sums = advance(pointer(job.gradients, like), strip * job.gradients_size)
     vectors, strips = _strips_of(job, step, like)
     first = vectors * strip // strips * lanes
@@ -307,16 +280,17 @@ def _carry_strip(job, workspace, parameters, scratch, step, strip):
         samples = min(job.block_rows, last - block)
         for r in range(0, samples, full_width):
             panel = Panel(r // full_width, width_at(r, samples, like), block + r)
-            _carry_panel(job, workspace, parameters, scratch, panel, step)
+            _carry_panel(job, workspace, parameters, panel_scratch, panel, step)
         mode = 0 if block == first else FROM_OUTPUT
-        _sum_gradients(job, workspace, turned, sums, samples, cast(mode, samples))
+        _sum_gradients(job, workspace, scratch, sums, samples, cast(mode, samples))
 
 
 @jit
 def strips_phase(job, workspace, parameters, scratch, step, thread):
     """Phase 1: strips of the batch forward and backward, and their gradients.
 
-    scratch : room for the targets of a panel, then for the deltas of a panel of units.
+    scratch : room for the deltas of a panel of units, then for the targets of a panel
+        of samples, or for some of its samples.
     """
     if thread == 0:
         forget_pieces(job, TILES)

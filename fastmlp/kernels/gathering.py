@@ -1,0 +1,121 @@
+"""Samples of X, wherever they are, into the buffers that kernels compute on."""
+
+import numpy as np
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.dense import width_at
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    copy_row,
+    panel_width,
+    pointer,
+    prefetch,
+    tile_rows,
+    vector_lanes,
+)
+from fastmlp.kernels.transposing import transpose_blocks
+
+__all__ = ["gather", "gather_turned"]
+
+_ROWS_AHEAD = 6  # samples that are fetched while another one is copied
+
+
+@jit
+def _fetch(job, sample, n_features):
+    """Ask for a shuffled sample: no processor guesses where the next one is."""
+    if job.is_far == 0 or job.column_stride != 1:
+        return
+    start = sample * job.row_stride
+    if job.X_is_double:
+        doubles = pointer(job.X, np.float64(0))
+        for j in range(0, n_features, 8):
+            prefetch(advance(doubles, start + j))
+    else:
+        singles = pointer(job.X, np.float32(0))
+        for j in range(0, n_features, 16):
+            prefetch(advance(singles, start + j))
+
+
+@jit
+def _gather_row(source, stride, target, columns, rows, row, like):
+    """One sample into row `row` of panels, converted to their type."""
+    full_width = panel_width(like)
+    for column in range(0, columns, full_width):
+        width = width_at(column, columns, like)
+        count = min(full_width, columns - column)
+        to = advance(target, column * rows + row * width)
+        start = advance(source, column * stride)
+        if stride == 1:
+            copy_row(to, start, count)
+        else:
+            for j in range(count):
+                to[j] = cast(start[j * stride], like)
+
+
+@jit
+def gather(job, a, first, last, start, in_order, like):
+    """Rows first..last of the panels `a`: samples from position `start` on.
+
+    in_order : whether positions are samples, or places in the epoch's order.
+    """
+    order = pointer(job.order, 0)
+    singles = pointer(job.X, np.float32(0))
+    doubles = pointer(job.X, np.float64(0))
+    stride = job.column_stride
+    for row in range(first, last):
+        if not in_order and row + _ROWS_AHEAD < last:
+            _fetch(job, order[start + row + _ROWS_AHEAD], a.columns)
+        sample = start + row if in_order else order[start + row]
+        offset = sample * job.row_stride
+        if job.X_is_double:
+            x = advance(doubles, offset)
+            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+        else:
+            x = advance(singles, offset)
+            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+
+
+@jit
+def _turn(samples, order, job, n_features, count, width, target, rows):
+    """See `gather_turned`; samples : pointer to sample 0."""
+    like = target[0]
+    lanes = vector_lanes(like)
+    row_stride, column_stride = job.row_stride, job.column_stride
+    if column_stride == 1 and 2 * n_features > lanes:
+        row_size = (n_features + lanes - 1) // lanes * lanes
+        for first in range(0, width, lanes):
+            for r in range(lanes):
+                sample = order[min(first + r, count - 1)]
+                if first + r + _ROWS_AHEAD < count:
+                    _fetch(job, order[first + r + _ROWS_AHEAD], n_features)
+                x = advance(samples, sample * row_stride)
+                copy_row(advance(rows, r * row_size), x, n_features)
+            transpose_blocks(
+                row_size // lanes, advance(target, first), width, rows, row_size
+            )
+        return
+    mr = tile_rows(like)
+    for r in range(width):
+        x = advance(samples, order[min(r, count - 1)] * row_stride)
+        for j in range(n_features):
+            target[j * width + r] = cast(x[j * column_stride], like)
+    for i in range(n_features * width, (n_features + mr - 1) // mr * mr * width):
+        target[i] = cast(0, like)
+
+
+@jit
+def gather_turned(job, start, count, width, n_features, target, rows):
+    """target[j*width + r] = feature j of the sample at position start + r, r < width.
+
+    Behind `count` samples the last one is repeated.  The rows that round the
+    features up to whole tiles become zero.
+    rows : room for as many samples as a vector has lanes.
+    """
+    order = advance(pointer(job.order, 0), start)
+    if job.X_is_double:
+        samples = pointer(job.X, np.float64(0))
+        _turn(samples, order, job, n_features, count, width, target, rows)
+    else:
+        samples = pointer(job.X, np.float32(0))
+        _turn(samples, order, job, n_features, count, width, target, rows)
