@@ -15,7 +15,7 @@ from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, Network, address_of, round_up
 from fastmlp.shuffling import shuffle_once
-from fastmlp.threads import Team
+from fastmlp.threads import Team, threads_that_pay
 
 __all__ = [
     "PredictionJob",
@@ -59,7 +59,7 @@ _SCRATCH_GAP = 16
 
 
 #: Samples that a strip should have at least, and most strips of a batch.
-_STRIP_ROWS = 28
+_STRIP_ROWS = 40
 _MOST_STRIPS = 16
 #: Bytes of a gradient that stays in a second-level cache while strips add to it.
 _STRIP_GRADIENT_BYTES = 128 * 1024
@@ -106,6 +106,8 @@ def strips_of(network, batch_size):
     handed_over = batch_size * sum(round_up(n, shape.lanes) for n in units)
     handed_over += batch_size * sum(round_up(n, shape.lanes) for n in units[1:-1])
     pays = n_strips * n_parameters <= handed_over
+    # one strip is for one thread
+    pays &= n_strips > 1 or threads_that_pay(network, batch_size) < 2
     is_small = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
     return n_strips if pays and is_small else 0
 

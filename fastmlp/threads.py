@@ -25,6 +25,7 @@ __all__ = [
     "resolve_threads",
     "threads_for_prediction",
     "threads_for_training",
+    "threads_that_pay",
 ]
 
 logger = logging.getLogger("fastmlp")
@@ -93,10 +94,15 @@ def resolve_threads(n_jobs, work, most):
     return max(1, min(wanted, most))
 
 
+def threads_that_pay(network, batch_size):
+    """How many threads the work of a training step pays for."""
+    # a multiplication and an addition per weight and row: forward, back, gradient
+    return 6 * network.n_weights * batch_size / _WORK_OF_STEP
+
+
 def threads_for_training(n_jobs, network, batch_size):
     """Threads for the steps of a fit, see `resolve_threads`."""
-    # a multiplication and an addition per weight and row: forward, back, gradient
-    work = 6 * network.n_weights * batch_size / _WORK_OF_STEP
+    work = threads_that_pay(network, batch_size)
     return resolve_threads(n_jobs, work, -(-batch_size // network.shape.rows))
 
 

@@ -16,7 +16,7 @@ from fastmlp.kernels.simd import (
 )
 from fastmlp.kernels.transposing import transpose_blocks
 
-__all__ = ["gather", "gather_turned"]
+__all__ = ["gather", "gather_column", "gather_turned"]
 
 _ROWS_AHEAD = 6  # samples that are fetched while another one is copied
 
@@ -77,6 +77,17 @@ def gather(job, a, first, last, start, in_order, like):
 
 
 @jit
+def gather_column(column, order, stride, count, width, target):
+    """target[r] = column[order[r]*stride] for r < width; behind `count`, the last."""
+    like = target[0]
+    known = min(count, width)
+    for r in range(known):
+        target[r] = cast(column[order[r] * stride], like)
+    for r in range(known, width):
+        target[r] = target[known - 1]
+
+
+@jit
 def _turn(samples, order, job, n_features, count, width, target, rows):
     """See `gather_turned`; samples : pointer to sample 0."""
     like = target[0]
@@ -96,10 +107,11 @@ def _turn(samples, order, job, n_features, count, width, target, rows):
             )
         return
     mr = tile_rows(like)
-    for r in range(width):
-        x = advance(samples, order[min(r, count - 1)] * row_stride)
-        for j in range(n_features):
-            target[j * width + r] = cast(x[j * column_stride], like)
+    for j in range(n_features):
+        column = advance(samples, j * column_stride)
+        gather_column(
+            column, order, row_stride, count, width, advance(target, j * width)
+        )
     for i in range(n_features * width, (n_features + mr - 1) // mr * mr * width):
         target[i] = cast(0, like)
 

@@ -15,7 +15,6 @@ Kernels never raise and allocate nothing.  They are told where everything is by
 one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
 """
 
-
 from fastmlp.compilation import jit
 from fastmlp.kernels.dense import (
     backward,

@@ -33,7 +33,7 @@ from typing import NamedTuple
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
 from fastmlp.kernels.dense import sum_of_squares, width_at
-from fastmlp.kernels.gathering import gather_turned
+from fastmlp.kernels.gathering import gather_column, gather_turned
 from fastmlp.kernels.job import layer_of
 from fastmlp.kernels.losses import loss_and_deltas
 from fastmlp.kernels.optimizers import update
@@ -166,18 +166,17 @@ def _losses_and_deltas(job, workspace, targets, panel, step):
     n_outputs, n_targets = layer.fan_out, job.n_targets
     z = _at(workspace, layer.outputs, n_outputs, panel)
     losses = advance(pointer(job.sample_losses, like), panel.first)
-    order = advance(pointer(job.order, 0), step.start)
+    order = advance(pointer(job.order, 0), step.start + panel.first)
     all_targets = pointer(job.targets, like)
-    width, last = panel.width, step.rows - 1
-    for r in range(width):
-        y = advance(all_targets, order[min(panel.first + r, last)] * n_targets)
-        for j in range(n_targets):
-            targets[j * width + r] = y[j]
+    width, count = panel.width, step.rows - panel.first
+    for j in range(n_targets):
+        y = advance(all_targets, j)
+        gather_column(y, order, n_targets, count, width, advance(targets, j * width))
     loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
     if job.sample_weights != 0:
         sample_weights = pointer(job.sample_weights, like)
         for r in range(width):
-            weight = sample_weights[order[min(panel.first + r, last)]]
+            weight = sample_weights[order[min(r, count - 1)]]
             losses[r] *= weight
             for j in range(n_outputs):
                 z[j * width + r] *= weight
