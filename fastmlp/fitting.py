@@ -13,13 +13,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp.initialization import glorot_uniform
-from fastmlp.jobs import PredictionJob, TrainingJob, compressed_rows
+from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
+from fastmlp.samples import compressed_rows
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Stopping, Validation, train
 

@@ -14,6 +14,12 @@ from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, Network, address_of, round_up
+from fastmlp.samples import (
+    compressed_rows,
+    dense_fields,
+    may_be_looked_at,
+    sparse_fields,
+)
 from fastmlp.shuffling import shuffle_once
 from fastmlp.threads import Team, threads_that_pay
 
@@ -21,8 +27,6 @@ __all__ = [
     "PredictionJob",
     "TrainingJob",
     "compile_kernels",
-    "compressed_rows",
-    "may_be_looked_at",
     "panels_at_once",
 ]
 
@@ -40,9 +44,6 @@ _PANEL_BYTES = 16 * 1024
 #: Bytes after which addresses fall on the same place in a first-level cache.
 _CACHE_WAY_BYTES = 4096
 
-#: What kernels read: native numbers, for a dtype is only equal to one that is.
-_KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
 #: Where these stand among the numbers of a JOB.
 _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     JOB.fields[name][1] // 8
@@ -50,9 +51,6 @@ _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
 )
 
 _OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS]
-
-#: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
-_NEAR_BYTES = 256 * 1024
 
 #: Elements between the scratch of two threads, so that they share no cache line.
 _SCRATCH_GAP = 16
@@ -63,27 +61,6 @@ _STRIP_ROWS = 40
 _MOST_STRIPS = 16
 #: Bytes of a gradient that stays in a second-level cache while strips add to it.
 _STRIP_GRADIENT_BYTES = 128 * 1024
-
-
-def _as_kernel_numbers(numbers):
-    """The array itself, or a copy, in native float32 or float64, aligned."""
-    if numbers.dtype not in _KERNEL_DTYPES:
-        return numbers.astype(np.float64)
-    return numbers if numbers.flags.aligned else numbers.copy()
-
-
-def _dense_fields(X):
-    """The fields of `fastmlp.kernels.job.JOB` that stand for a dense X."""
-    X = _as_kernel_numbers(X)
-    if any(stride % X.itemsize for stride in X.strides):
-        X = X.copy()
-    return {
-        "X": X,
-        "X_is_double": X.dtype == np.float64,
-        "row_stride": X.strides[0] // X.itemsize,
-        "is_far": X.nbytes > _NEAR_BYTES,
-        "column_stride": X.strides[1] // X.itemsize,
-    }
 
 
 def panels_at_once(network):
@@ -110,58 +87,6 @@ def strips_of(network, batch_size):
     pays &= n_strips > 1 or threads_that_pay(network, batch_size) < 2
     is_small = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
     return n_strips if pays and is_small else 0
-
-
-def may_be_looked_at(X):
-    """Whether kernels can read an array as it is, one row after the other."""
-    flags = X.flags
-    return X.dtype in _KERNEL_DTYPES and flags.c_contiguous and flags.aligned
-
-
-def compressed_rows(X):
-    """Sparse X in valid compressed sparse rows, entries in the order of columns.
-
-    Returns
-    -------
-    sparse matrix
-        X itself where it is that already.
-
-    Raises
-    ------
-    ValueError
-        If X is in a compressed format, but an index of it leads out of its arrays.
-    """
-    if X.format in ("csr", "csc"):
-        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
-        starts, used = X.indptr, X.indices[: X.indptr[-1]]
-        if (
-            len(starts) != n_major + 1
-            or starts[0] != 0
-            or np.any(np.diff(starts) < 0)
-            or starts[-1] > min(len(X.indices), len(X.data))
-            or (len(used) and not 0 <= used.min() <= used.max() < n_minor)
-        ):
-            raise ValueError("X is not a valid matrix in compressed sparse rows")
-    X = X.tocsr()
-    # numbers are summed in this order: the same bits as those of a dense X
-    return X if X.has_sorted_indices else X.sorted_indices()
-
-
-def _sparse_fields(X):
-    """The fields that stand for a sparse X, in valid compressed rows.
-
-    The row starts are a copy, so that they stay valid; indices are looked at again by
-    the kernels.
-    """
-    if X.shape[1] > np.iinfo(np.int32).max:
-        raise ValueError(f"sparse X may have 2**31 - 1 features, got {X.shape[1]}")
-    numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
-    return {
-        "X": numbers,
-        "X_is_double": numbers.dtype == np.float64,
-        "row_starts": np.array(X.indptr, dtype=np.int64),
-        "column_indices": np.ascontiguousarray(X.indices, dtype=np.int32),
-    }
 
 
 def _samples(samples, n_samples):
@@ -201,7 +126,7 @@ class _Job:
             keeps_zero=row.keeps_zero,
             depth=panels_at_once(network),
             n_samples=X.shape[0],
-            **(_sparse_fields(X) if self.sparse else _dense_fields(X)),
+            **(sparse_fields(X) if self.sparse else dense_fields(X)),
         )
 
     def __reduce__(self):

@@ -4,8 +4,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from fastmlp.jobs import PredictionJob, may_be_looked_at
+from fastmlp.jobs import PredictionJob
 from fastmlp.network import Network, units_of
+from fastmlp.samples import may_be_looked_at
 from fastmlp.threads import Team, threads_for_prediction
 
 __all__ = ["Outputs", "Predictor", "borrow"]

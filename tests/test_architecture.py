@@ -35,6 +35,7 @@ FLOORS = [
     ["kernels.passes"],
     [
         "network",
+        "samples",
         "initialization",
         "schedules",
         "shuffling",
@@ -53,7 +54,12 @@ FLOORS = [
 HEIGHT = {name: i for i, floor in enumerate(FLOORS) for name in floor}
 
 #: Where LLVM IR may be written.
-LLVM_FILES = {"kernels.processor", "kernels.simd", "kernels.products", "kernels.transposing"}
+LLVM_FILES = {
+    "kernels.processor",
+    "kernels.simd",
+    "kernels.products",
+    "kernels.transposing",
+}
 
 #: Who may import what of the outside.
 OWNERS = {

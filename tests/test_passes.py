@@ -9,6 +9,7 @@ import reference
 from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
 
+from fastmlp import jobs
 from fastmlp.jobs import PredictionJob, TrainingJob, compile_kernels
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import Network
@@ -16,6 +17,13 @@ from fastmlp.threads import Team
 
 ACTIVATIONS = tuple(reference.ACTIVATIONS)
 ODD_NETWORKS = [(1, 1), (3, 2), (5, 1, 3), (13, 25, 24, 3), (49, 7, 100, 5, 2)]
+
+
+@pytest.fixture(params=[0, 1, 3], ids=["tiles", "one strip", "three strips"])
+def cut(request, monkeypatch):
+    """How steps cut their batch, whatever would pay."""
+    monkeypatch.setattr(jobs, "strips_of", lambda network, batch_size: request.param)
+    return request.param
 
 
 def run_all(job, n_threads=1, **rates):
@@ -34,7 +42,7 @@ def gradient(units, X, y, coefs, intercepts, dtype="float64", **settings):
 @pytest.mark.parametrize("n_outputs", [1, 3])
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_gradient_by_central_differences(activation, loss, n_outputs, weighted):
+def test_gradient_by_central_differences(activation, loss, n_outputs, weighted, cut):
     """The gradient is the gradient of the loss that is reported."""
     units = (4, 9, 5, n_outputs)
     rng = np.random.default_rng(1)
@@ -66,7 +74,7 @@ def test_gradient_by_central_differences(activation, loss, n_outputs, weighted):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("n_samples", [1, 2, 13, 130])
 @pytest.mark.parametrize("units", ODD_NETWORKS)
-def test_loss_and_gradient_against_the_reference(units, n_samples, dtype):
+def test_loss_and_gradient_against_the_reference(units, n_samples, dtype, cut):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_samples, units[0]))
     weights = rng.uniform(0.1, 2, n_samples)
@@ -91,7 +99,7 @@ def test_loss_and_gradient_against_the_reference(units, n_samples, dtype):
                 np.testing.assert_allclose(array, exact, rtol=0, atol=tolerance * scale)
 
 
-def test_gradient_of_a_deep_and_wide_network_with_blocked_products():
+def test_gradient_of_a_deep_and_wide_network_with_blocked_products(cut):
     """Long enough in every direction that products and sums run in several blocks."""
     units = (700, 300, 2)
     rng = np.random.default_rng(0)
@@ -124,7 +132,7 @@ def test_one_step_worked_by_hand():
 
 @pytest.mark.parametrize("optimizer", reference.OPTIMIZERS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_epochs_against_the_reference(loss, optimizer):
+def test_epochs_against_the_reference(loss, optimizer, cut):
     """Three epochs of shuffled mini-batches, the last one of each short."""
     units, n_samples, batch_size = (6, 27, 10, 3), 50, 16
     rng = np.random.default_rng(0)
@@ -156,7 +164,7 @@ def test_epochs_against_the_reference(loss, optimizer):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimizer", ["adam", "nesterov"])
 def test_weights_and_losses_are_bitwise_equal_for_any_number_of_threads(
-    optimizer, dtype
+    optimizer, dtype, cut
 ):
     units, n_samples = (33, 70, 26, 4), 301
     rng = np.random.default_rng(0)
@@ -184,7 +192,7 @@ def test_weights_and_losses_are_bitwise_equal_for_any_number_of_threads(
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_padding_stays_zero(dtype):
+def test_padding_stays_zero(dtype, cut):
     """Even with units whose activation of zero is not zero."""
     units = (5, 9, 3)
     rng = np.random.default_rng(0)
@@ -201,6 +209,8 @@ def test_padding_stays_zero(dtype):
     total = np.count_nonzero(network.arena.arrays["parameters"])
     read = network.read()
     assert total == sum(np.count_nonzero(a) for arrays in read for a in arrays)
+    if cut:
+        return
     # and the transposed copies are copies
     fresh = training_job(units, X, y, *read, dtype=dtype, loss="log_loss")
     np.testing.assert_array_equal(
@@ -253,7 +263,7 @@ def test_a_row_is_predicted_the_same_in_any_batch():
 
 
 @pytest.mark.parametrize("layout", ["F", "reversed", "strided", "read-only", "float32"])
-def test_input_of_any_layout_gives_the_same_bits(layout):
+def test_input_of_any_layout_gives_the_same_bits(layout, cut):
     X = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
     wide = np.zeros((80, 18))
     wide[::2, ::3] = X
@@ -278,7 +288,7 @@ def test_input_of_any_layout_gives_the_same_bits(layout):
     assert results[0] == results[1]
 
 
-def test_kernels_allocate_nothing():
+def test_kernels_allocate_nothing(cut):
     units = (20, 40, 3)
     X = np.random.default_rng(0).standard_normal((100, 20))
     y = random_targets("log_loss", 100, 3)
@@ -299,6 +309,40 @@ def test_kernels_allocate_nothing():
         job.run(team, 0, job.n_steps, rate=0.1, decay_1=0.9, decay_2=0.9, epsilon=1e-8)
         prediction.run(team)
         assert rtsys.get_allocation_stats() == before
+
+
+def test_small_networks_go_in_strips_and_others_do_not():
+    """A choice by network and batch alone: never by the number of threads."""
+
+    def strips(units, batch_size, dtype="float32"):
+        return jobs.strips_of(Network(units, dtype, trainable=True), batch_size)
+
+    assert strips((2, 8, 2), 32) == 1
+    assert strips((20, 100, 2), 200) == 4
+    assert strips((4, 32, 16, 4), 10_000) == 16
+    assert strips((54, 256, 256, 7), 256) == 0  # more weights than activations
+    assert strips((784, 1024, 10), 100_000) == 0  # gradients that leave the cache
+    assert strips((64, 64, 64, 3), 64) == 0  # work for two threads, but one strip
+
+
+def test_the_same_numbers_from_tiles_and_strips(monkeypatch):
+    """A fit in float64 that took the other way would end at the same weights."""
+    units = (11, 30, 5)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((500, 11))
+    y = random_targets("log_loss", 500, 5)
+    networks = []
+    for n_strips in (0, 1, 4):
+        monkeypatch.setattr(jobs, "strips_of", lambda *_, n=n_strips: n)
+        job = training_job(
+            units, X, y, *random_network(units), optimizer="nesterov", l2=0.1,
+            loss="log_loss", batch_size=170,
+        )  # fmt: skip
+        for _ in range(5):
+            run_all(job, rate=0.1, decay_1=0.9)
+        networks.append(job.network.arena.arrays["parameters"])
+    for other in networks[1:]:
+        np.testing.assert_allclose(other, networks[0], rtol=1e-10, atol=1e-13)
 
 
 def test_jobs_check_shapes_before_a_kernel_sees_them():

@@ -43,7 +43,7 @@ def multiply_panels(rows, depth, columns, a, b, c, extra, extra_rows, mode, like
 
 
 @numba.njit(error_model="numpy")
-def multiply_transposed(rows, batch, columns, a, a_width, d, c, mode, like):
+def multiply_transposed(rows, batch, columns, a, a_width, d, c, extra, mode, like):
     """One panel of C = A^T D, A one panel of width a_width."""
     lanes = simd.vector_lanes(like)
     c = simd.pointer(c, like)
@@ -55,6 +55,7 @@ def multiply_transposed(rows, batch, columns, a, a_width, d, c, mode, like):
         a_width,
         batch,
         simd.pointer(d, like),
+        simd.pointer(extra, like),
         mode,
     )
 
@@ -133,17 +134,44 @@ def test_product_with_transposed_left_side(dtype):
                 a = rng.standard_normal((batch, rows)).astype(dtype)
                 c = np.full((rows, width), np.nan, dtype)
                 expected = a.T.astype(float) @ d
-                for mode, times in ((0, 1), (ADD, 2)):
+                bias = rng.standard_normal((rows, 1)).astype(dtype)
+                for mode, exact in (
+                    (0, expected),
+                    (ADD, 2 * expected),
+                    (FROM_BIAS, expected + bias),
+                    (FROM_BIAS | RELU, np.maximum(expected + bias, 0)),
+                ):
                     multiply_transposed(
                         rows, batch, width, address(a), rows, address(d), address(c),
-                        mode, dtype(0),
+                        address(bias), mode, dtype(0),
                     )  # fmt: skip
                     np.testing.assert_allclose(
-                        c,
-                        times * expected,
-                        rtol=0,
-                        atol=batch * 20 * np.finfo(dtype).eps,
+                        c, exact, rtol=0, atol=batch * 20 * np.finfo(dtype).eps
                     )
+
+
+@numba.njit
+def call_sum_of_rows(vectors, output, b, length, mode, like):
+    products.sum_of_rows(
+        vectors, simd.pointer(output, like), simd.pointer(b, like), length, mode
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sum_of_rows(dtype):
+    shape = tile_shape(dtype)
+    rng = np.random.default_rng(0)
+    for length in (0, 1, 3, 4, 29):
+        for vectors in range(1, shape.vectors + 1):
+            b = rng.standard_normal((length, vectors * shape.lanes)).astype(dtype)
+            output = np.full(vectors * shape.lanes, np.nan, dtype)
+            for mode, times in ((0, 1), (FROM_OUTPUT, 2)):
+                call_sum_of_rows(
+                    vectors, address(output), address(b), length, mode, dtype(0)
+                )
+                np.testing.assert_allclose(
+                    output, times * b.sum(axis=0), atol=length * 9 * np.finfo(dtype).eps
+                )
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -202,6 +230,32 @@ def test_transpose(dtype):
         call_transpose(address(target), shape.width, address(source), columns, dtype(0))
         np.testing.assert_array_equal(target[:, : shape.rows], source.T)
         assert (target[:, shape.rows :] == -1).all()
+
+
+@numba.njit
+def call_transpose_blocks(blocks, target, target_stride, source, source_stride, like):
+    transposing.transpose_blocks(
+        blocks,
+        simd.pointer(target, like),
+        target_stride,
+        simd.pointer(source, like),
+        source_stride,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transpose_in_blocks(dtype):
+    lanes = tile_shape(dtype).lanes
+    for blocks in (0, 1, 3):
+        source = np.arange(lanes * (3 * lanes + 5), dtype=dtype).reshape(lanes, -1)
+        target = np.full((3 * lanes, lanes + 3), -1, dtype)
+        call_transpose_blocks(
+            blocks, address(target), lanes + 3, address(source), 3 * lanes + 5, dtype(0)
+        )
+        columns = blocks * lanes
+        np.testing.assert_array_equal(target[:columns, :lanes], source[:, :columns].T)
+        assert (target[columns:] == -1).all()
+        assert (target[:, lanes:] == -1).all()
 
 
 @numba.njit
@@ -302,7 +356,9 @@ GUARD_PAGES = """
     sys.path.insert(0, {tests!r})
     from panels import pack, padded_size
     from test_simd import MODES, call_transpose, call_weighted_sum, multiply_panels
+    from test_simd import call_sum_of_rows, call_transpose_blocks
     from test_simd import multiply_transposed, shapes
+    from fastmlp.kernels.products import FROM_BIAS, FROM_OUTPUT, RELU
     from fastmlp.kernels.products import MASK
     from fastmlp.kernels.simd import tile_shape
 
@@ -354,8 +410,19 @@ GUARD_PAGES = """
                     a = buffers[0].hold(np.ones(batch * width, dtype), at_end)
                     d = buffers[1].hold(np.ones(batch * width, dtype), at_end)
                     c = buffers[2].hold(np.ones(width * width, dtype), at_end)
-                    multiply_transposed(width, batch, width, a.ctypes.data, width,
-                                        d.ctypes.data, c.ctypes.data, 0, dtype(0))
+                    biases = buffers[3].hold(np.ones(width, dtype), at_end)
+                    for mode in (0, FROM_BIAS | RELU):
+                        multiply_transposed(
+                            width, batch, width, a.ctypes.data, width, d.ctypes.data,
+                            c.ctypes.data, biases.ctypes.data, mode, dtype(0))
+                    for mode in (0, FROM_OUTPUT):
+                        call_sum_of_rows(vectors, biases.ctypes.data, d.ctypes.data,
+                                         batch, mode, dtype(0))
+                    square = np.ones(shape.lanes * width, dtype)
+                    source = buffers[0].hold(square, at_end)
+                    target = buffers[1].hold(square, at_end)
+                    call_transpose_blocks(vectors, target.ctypes.data, shape.lanes,
+                                          source.ctypes.data, width, dtype(0))
                     source = buffers[0].hold(np.ones(shape.rows * width, dtype), at_end)
                     target = buffers[1].hold(np.ones(shape.rows * width, dtype), at_end)
                     call_transpose(target.ctypes.data, shape.rows, source.ctypes.data,

@@ -13,7 +13,8 @@ import pytest
 from data import random_network, random_targets, training_job
 
 from fastmlp import threads
-from fastmlp.kernels import passes, team
+from fastmlp.kernels import team
+from fastmlp.kernels.job import JOB, job_at
 from fastmlp.threads import Team, available_threads, resolve_threads
 
 
@@ -208,7 +209,7 @@ def test_a_forked_child_can_fit():
 @numba.njit
 def pieces_of(address, phase, owner, n_pieces, taken):
     """How many pieces of a share could be taken; notes them in `taken`."""
-    job = passes._job_at(address)
+    job = job_at(address)
     count = 0
     piece = team.take_piece(job, phase, owner, n_pieces)
     while piece >= 0:
@@ -220,14 +221,14 @@ def pieces_of(address, phase, owner, n_pieces, taken):
 
 @numba.njit
 def forget(address, phase):
-    team.forget_pieces(passes._job_at(address), phase)
+    team.forget_pieces(job_at(address), phase)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("n_pieces", [0, 1, 2, 7, 64])
 def test_every_piece_is_taken_once(n_threads, n_pieces):
     shared = np.zeros(team.team_size(n_threads), np.int64)
-    job = np.zeros(1, passes.JOB)
+    job = np.zeros(1, JOB)
     job["n_threads"], job["team"] = n_threads, shared.ctypes.data
     phases = (team.ROWS, team.TILES)
     for _ in range(2):

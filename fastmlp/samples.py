@@ -1,0 +1,84 @@
+"""Samples as kernels can read them where they are: dense rows, or compressed ones."""
+
+import numpy as np
+
+__all__ = ["compressed_rows", "dense_fields", "may_be_looked_at", "sparse_fields"]
+
+#: What kernels read: native numbers, for a dtype is only equal to one that is.
+_KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+#: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
+_NEAR_BYTES = 256 * 1024
+
+
+def _as_kernel_numbers(numbers):
+    """The array itself, or a copy, in native float32 or float64, aligned."""
+    if numbers.dtype not in _KERNEL_DTYPES:
+        return numbers.astype(np.float64)
+    return numbers if numbers.flags.aligned else numbers.copy()
+
+
+def dense_fields(X):
+    """The fields of `fastmlp.kernels.job.JOB` that stand for a dense X."""
+    X = _as_kernel_numbers(X)
+    if any(stride % X.itemsize for stride in X.strides):
+        X = X.copy()
+    return {
+        "X": X,
+        "X_is_double": X.dtype == np.float64,
+        "row_stride": X.strides[0] // X.itemsize,
+        "is_far": X.nbytes > _NEAR_BYTES,
+        "column_stride": X.strides[1] // X.itemsize,
+    }
+
+
+def may_be_looked_at(X):
+    """Whether kernels can read an array as it is, one row after the other."""
+    flags = X.flags
+    return X.dtype in _KERNEL_DTYPES and flags.c_contiguous and flags.aligned
+
+
+def compressed_rows(X):
+    """Sparse X in valid compressed sparse rows, entries in the order of columns.
+
+    Returns
+    -------
+    sparse matrix
+        X itself where it is that already.
+
+    Raises
+    ------
+    ValueError
+        If X is in a compressed format, but an index of it leads out of its arrays.
+    """
+    if X.format in ("csr", "csc"):
+        n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
+        starts, used = X.indptr, X.indices[: X.indptr[-1]]
+        if (
+            len(starts) != n_major + 1
+            or starts[0] != 0
+            or np.any(np.diff(starts) < 0)
+            or starts[-1] > min(len(X.indices), len(X.data))
+            or (len(used) and not 0 <= used.min() <= used.max() < n_minor)
+        ):
+            raise ValueError("X is not a valid matrix in compressed sparse rows")
+    X = X.tocsr()
+    # numbers are summed in this order: the same bits as those of a dense X
+    return X if X.has_sorted_indices else X.sorted_indices()
+
+
+def sparse_fields(X):
+    """The fields that stand for a sparse X, in valid compressed rows.
+
+    The row starts are a copy, so that they stay valid; indices are looked at again by
+    the kernels.
+    """
+    if X.shape[1] > np.iinfo(np.int32).max:
+        raise ValueError(f"sparse X may have 2**31 - 1 features, got {X.shape[1]}")
+    numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
+    return {
+        "X": numbers,
+        "X_is_double": numbers.dtype == np.float64,
+        "row_starts": np.array(X.indptr, dtype=np.int64),
+        "column_indices": np.ascontiguousarray(X.indices, dtype=np.int32),
+    }
