@@ -298,8 +298,9 @@ class TrainingJob(_Job):
             l2=l2,
         )
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
-        # the kernels' argument: None means that the others are needed
+        # the kernels' arguments: None means that these are not needed
         self.strips = True if n_strips else None
+        self.tiles = None if n_strips else True
         if n_strips:
             self._lay_out_strips(n_strips, targets.shape[1])
         else:
@@ -442,11 +443,11 @@ class TrainingJob(_Job):
             record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
         address, precision = self.address, self.precision
-        sparse, strips = self.sparse, self.strips
+        tiles, sparse, strips = self.tiles, self.sparse, self.strips
 
         def steps(thread):
             passes.train_steps(
-                address, precision, thread, first_step, last_step, sparse, strips
+                address, precision, thread, first_step, last_step, tiles, sparse, strips
             )
 
         team.run(steps)
@@ -580,15 +581,16 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False):
     for precision in precisions:
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
         network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
-        y = np.zeros((1, 1))
-        X = csr_array(y) if sparse else y
-        training = TrainingJob(
-            network, X, y, batch_size=1, activation="relu", loss="squared_error",
-            optimizer="gradient",
-        )  # fmt: skip
         with Team(1) as alone:
-            training.refresh()
-            training.run(alone, 0, 1)
+            for batch_size in (1, 16):  # in tiles, in strips
+                y = np.zeros((batch_size, 1))
+                X = csr_array(y) if sparse else y
+                training = TrainingJob(
+                    network, X, y, batch_size=batch_size, activation="relu",
+                    loss="squared_error", optimizer="gradient",
+                )  # fmt: skip
+                training.refresh()
+                training.run(alone, 0, 1)
             for dtype in ("float32", "float64"):
                 PredictionJob(
                     network, X, activation="relu", output_activation="identity",

@@ -11,6 +11,7 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from fastmlp import jobs
 from fastmlp.jobs import PredictionJob, TrainingJob, compile_kernels
+from fastmlp.kernels import passes
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import Network
 from fastmlp.threads import Team
@@ -323,6 +324,17 @@ def test_small_networks_go_in_strips_and_others_do_not():
     assert strips((54, 256, 256, 7), 256) == 0  # more weights than activations
     assert strips((784, 1024, 10), 100_000) == 0  # gradients that leave the cache
     assert strips((64, 64, 64, 3), 64) == 0  # work for two threads, but one strip
+
+
+def test_all_kernels_are_compiled_ahead():
+    compile_kernels(["float32"])
+    compiled = [
+        str(signature)
+        for signature in passes.train_steps.signatures
+        if signature[1] == numba.float32
+    ]
+    for wanted in ("none, none, bool", "bool, none, none"):  # tiles, sparse, strips
+        assert any(wanted in signature for signature in compiled), compiled
 
 
 def test_the_same_numbers_from_tiles_and_strips(monkeypatch):

@@ -269,7 +269,9 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
 
 
 @jit(entry=True)
-def train_steps(job_address, precision, thread, first_step, last_step, sparse, strips):
+def train_steps(
+    job_address, precision, thread, first_step, last_step, tiles, sparse, strips
+):
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
     All threads of the team make this call at once, with their own number
@@ -279,9 +281,9 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse, s
     loss_sum grows by the loss of all samples, times their number.
 
     precision : a number of the type, float32 or float64, to compute in.
-    sparse : None if X is dense, else True: kernels that are not needed are then not
-        even compiled.
-    strips : likewise, None or whether to go by `fastmlp.kernels.strips`.
+    tiles, sparse, strips : True, or None for no: whether to sum the gradient in tiles
+        over the whole batch; then, whether X is sparse; or to go by
+        `fastmlp.kernels.strips`.  What is not needed is not even compiled.
     """
     control = flush_denormals()
     job = job_at(job_address)
@@ -291,7 +293,7 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse, s
     one = advance(scratch, panel_width(like) * panel_width(like))
     outputs_scratch = advance(one, vector_lanes(like))
     model = model_of(job, like)
-    if strips is None:
+    if tiles is not None:
         one[0] = cast(1, like)
     sample_losses = pointer(job.sample_losses, like)
     power_1, power_2 = job.beta_1_power, job.beta_2_power
@@ -299,22 +301,22 @@ def train_steps(job_address, precision, thread, first_step, last_step, sparse, s
     for number in range(first_step, last_step):
         step = begin_step(job, number, power_1, power_2, like)
         power_1, power_2 = step.power_1, step.power_2
-        if strips is None:
+        if tiles is not None:
             _rows_phase(
                 job, workspace, model.parameters, model.transposed, outputs_scratch,
                 step.start, step.rows, thread, sparse,
             )  # fmt: skip
-        else:
+        if strips is not None:
             strips_phase(job, workspace, model.parameters, scratch, step, thread)
         if not wait_for_team(job):
             break
         if thread == 0:
             loss_sum += sum_of(sample_losses, step.rows) * step.loss_scale
-        if strips is None:
+        if tiles is not None:
             _tiles_phase(
                 job, workspace, model, step.rule, scratch, step.rows, thread, sparse
             )
-        else:
+        if strips is not None:
             slices_phase(job, model, step, thread)
         if not wait_for_team(job):
             break
