@@ -52,7 +52,7 @@ _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
 
 _OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS]
 
-#: Elements between the scratch of two threads, so that they share no cache line.
+#: Elements between what two threads write, so that they share no cache line.
 _SCRATCH_GAP = 16
 
 
@@ -73,7 +73,7 @@ def strips_of(network, batch_size):
     """Strips that a batch is cut into, see `fastmlp.kernels.strips`; 0 for none.
 
     They pay if their gradients are fewer numbers than the activations and deltas that
-    threads would else have to hand over.  Must not depend on the number of threads.
+    threads would else have to hand over.  Never depends on how many threads there are.
     """
     shape, units = network.shape, network.units
     n_parameters = network.arena.arrays["parameters"].size
@@ -82,11 +82,11 @@ def strips_of(network, batch_size):
         n_strips *= 2
     handed_over = batch_size * sum(round_up(n, shape.lanes) for n in units)
     handed_over += batch_size * sum(round_up(n, shape.lanes) for n in units[1:-1])
-    pays = n_strips * n_parameters <= handed_over
-    # one strip is for one thread
-    pays &= n_strips > 1 or threads_that_pay(network, batch_size) < 2
-    is_small = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
-    return n_strips if pays and is_small else 0
+    fits = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
+    # a strip is for one thread: all threads that the work pays for want theirs
+    wanted = min(_MOST_STRIPS, int(threads_that_pay(network, batch_size)))
+    pays = n_strips * n_parameters <= handed_over and n_strips >= wanted
+    return n_strips if fits and pays else 0
 
 
 def _samples(samples, n_samples):
@@ -367,6 +367,8 @@ class TrainingJob(_Job):
             network.dtype,
         )
         weights = self.layers["biases"] - self.layers["weights"]
+        n_slices = int(np.sum(-(-weights // strips.SLICE)))
+        assert n_slices <= network.arena.arrays["penalties"].size
         self._set(
             **buffers.arrays,
             workspace_size=workspace_size,
@@ -374,7 +376,7 @@ class TrainingJob(_Job):
             block_rows=samples,
             strips=n_strips,
             gradients_size=gradients_size,
-            n_penalties=int(np.sum(-(-weights // strips.SLICE))),
+            n_penalties=n_slices,
         )
 
     def _place_layers(self, sizes):
@@ -403,7 +405,10 @@ class TrainingJob(_Job):
         }
 
     def refresh(self):
-        """Renew what is derived from the weights, after they were written."""
+        """Renew what is derived from the weights.
+
+        After they were written, or another job has trained the network in strips.
+        """
         if not self.strips:  # which do without the transposed weights
             passes.refresh_transposed(self.address, self.precision)
 
@@ -443,11 +448,11 @@ class TrainingJob(_Job):
             record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
         address, precision = self.address, self.precision
-        tiles, sparse, strips = self.tiles, self.sparse, self.strips
+        ways = self.tiles, self.sparse, self.strips
 
         def steps(thread):
             passes.train_steps(
-                address, precision, thread, first_step, last_step, tiles, sparse, strips
+                address, precision, thread, first_step, last_step, *forms
             )
 
         team.run(steps)
@@ -582,7 +587,7 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False):
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
         network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
         with Team(1) as alone:
-            for batch_size in (1, 16):  # in tiles, in strips
+            for batch_size in (1,) if sparse else (1, 16):  # in tiles, in strips
                 y = np.zeros((batch_size, 1))
                 X = csr_array(y) if sparse else y
                 training = TrainingJob(

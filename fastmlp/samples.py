@@ -63,7 +63,7 @@ def compressed_rows(X):
         ):
             raise ValueError("X is not a valid matrix in compressed sparse rows")
     X = X.tocsr()
-    # numbers are summed in this order: the same bits as those of a dense X
+    # numbers are summed in this order: as those of a dense X are
     return X if X.has_sorted_indices else X.sorted_indices()
 
 

@@ -313,7 +313,6 @@ def test_kernels_allocate_nothing(cut):
 
 
 def test_small_networks_go_in_strips_and_others_do_not():
-    """A choice by network and batch alone: never by the number of threads."""
 
     def strips(units, batch_size, dtype="float32"):
         return jobs.strips_of(Network(units, dtype, trainable=True), batch_size)
@@ -323,18 +322,74 @@ def test_small_networks_go_in_strips_and_others_do_not():
     assert strips((4, 32, 16, 4), 10_000) == 16
     assert strips((54, 256, 256, 7), 256) == 0  # more weights than activations
     assert strips((784, 1024, 10), 100_000) == 0  # gradients that leave the cache
-    assert strips((64, 64, 64, 3), 64) == 0  # work for two threads, but one strip
+    assert strips((64, 64, 64, 3), 64) == 0  # work for three threads, but one strip
+    assert strips((16, *[64] * 6, 4), 128) == 0  # for sixteen, but two strips
 
 
-def test_all_kernels_are_compiled_ahead():
+def test_all_kernels_are_compiled_ahead(monkeypatch):
+    """Both forms of a step, of the precision that is asked for."""
+    seen = set()
+
+    def note(address, precision, thread, first, last, tiles, sparse, strips):
+        seen.add((precision.dtype.name, tiles, sparse, strips))
+
+    monkeypatch.setattr(passes, "train_steps", note)
     compile_kernels(["float32"])
-    compiled = [
-        str(signature)
-        for signature in passes.train_steps.signatures
-        if signature[1] == numba.float32
-    ]
-    for wanted in ("none, none, bool", "bool, none, none"):  # tiles, sparse, strips
-        assert any(wanted in signature for signature in compiled), compiled
+    compile_kernels(["float64"], sparse=True)
+    assert seen == {
+        ("float32", True, None, None),
+        ("float32", None, None, True),
+        ("float64", True, True, None),
+    }
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("units", [(1, 1), (3, 2), (7, 25, 9, 1), (50, 3, 26, 5)])
+def test_strips_stay_in_their_buffers(units, dtype, monkeypatch):
+    """What stands behind every buffer, and between those of two threads, stays."""
+    guard = -12345.0
+    for n_strips, batch_size in product((1, 2, 3), (1, 5, 33, 100)):
+        monkeypatch.setattr(jobs, "strips_of", lambda *_, n=n_strips: n)
+        X = np.random.default_rng(0).standard_normal((103, units[0]))
+        y = random_targets("log_loss", 103, units[-1])
+        job = training_job(
+            units, X, y, *random_network(units), dtype=dtype, optimizer="adam",
+            loss="log_loss", batch_size=batch_size, n_threads=2, l2=0.1,
+        )  # fmt: skip
+        record = job._records[0]
+        gaps = []
+        for name, parts in (
+            ("workspace", 2), ("scratch", 2), ("gradients", n_strips),
+        ):  # fmt: skip
+            rows = job._kept[name].reshape(parts, -1)
+            assert rows.shape[1] == record[f"{name}_size"]
+            gaps.append(rows[:, -jobs._SCRATCH_GAP :])
+        losses = job._kept["sample_losses"]
+        behind = 1 + 64 // losses.itemsize  # an arena leaves a line between arrays
+        gaps.append(np.lib.stride_tricks.as_strided(losses[-1:], (behind,))[1:])
+        for gap in gaps:
+            gap[...] = guard
+        run_all(job, 2, rate=0.1, decay_1=0.9, decay_2=0.999, epsilon=1e-8)
+        for gap in gaps:
+            assert (gap == guard).all()
+
+
+def test_sums_over_a_huge_batch_stay_accurate():
+    """In float32: terms are added up in blocks, not one behind the other."""
+    units, n_samples = (3, 4, 1), 60_000
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0.5, 1.5, (n_samples, 3)).astype(np.float32)
+    y = np.full((n_samples, 1), 100.0)  # deltas of one sign: nothing cancels
+    coefs, intercepts = random_network(units)
+    settings = {"activation": "logistic", "loss": "squared_error"}
+    job = training_job(units, X, y, coefs, intercepts, dtype="float32", **settings)
+    assert job.strips
+    run_all(job)
+    result = job.network.read(np.float64, "first_moment")
+    expected = reference.gradient_of(X, y, coefs, intercepts, **settings)
+    for arrays, references in zip(result, expected, strict=True):
+        for array, exact in zip(arrays, references, strict=True):
+            np.testing.assert_allclose(array, exact, rtol=3e-6)
 
 
 def test_the_same_numbers_from_tiles_and_strips(monkeypatch):

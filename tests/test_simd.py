@@ -165,7 +165,7 @@ def test_sum_of_rows(dtype):
         for vectors in range(1, shape.vectors + 1):
             b = rng.standard_normal((length, vectors * shape.lanes)).astype(dtype)
             output = np.full(vectors * shape.lanes, np.nan, dtype)
-            for mode, times in ((0, 1), (FROM_OUTPUT, 2)):
+            for mode, times in ((0, 1), (ADD, 2)):
                 call_sum_of_rows(
                     vectors, address(output), address(b), length, mode, dtype(0)
                 )
@@ -211,6 +211,19 @@ def test_nan_stays_nan(flags, dtype):
         flags, dtype(0),
     )  # fmt: skip
     assert np.isnan(unpack(c, shape.rows, 1)[0]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_stays_nan_with_a_transposed_left_side(dtype):
+    shape = tile_shape(dtype)
+    a = np.full(shape.rows, np.nan, dtype)
+    d, bias = np.ones(shape.lanes, dtype), np.zeros(shape.rows, dtype)
+    c = np.zeros((shape.rows, shape.lanes), dtype)
+    multiply_transposed(
+        shape.rows, 1, shape.lanes, address(a), shape.rows, address(d), address(c),
+        address(bias), FROM_BIAS | RELU, dtype(0),
+    )  # fmt: skip
+    assert np.isnan(c).all()
 
 
 @numba.njit
@@ -358,7 +371,7 @@ GUARD_PAGES = """
     from test_simd import MODES, call_transpose, call_weighted_sum, multiply_panels
     from test_simd import call_sum_of_rows, call_transpose_blocks
     from test_simd import multiply_transposed, shapes
-    from fastmlp.kernels.products import FROM_BIAS, FROM_OUTPUT, RELU
+    from fastmlp.kernels.products import ADD, FROM_BIAS, RELU
     from fastmlp.kernels.products import MASK
     from fastmlp.kernels.simd import tile_shape
 
@@ -415,7 +428,7 @@ GUARD_PAGES = """
                         multiply_transposed(
                             width, batch, width, a.ctypes.data, width, d.ctypes.data,
                             c.ctypes.data, biases.ctypes.data, mode, dtype(0))
-                    for mode in (0, FROM_OUTPUT):
+                    for mode in (0, ADD):
                         call_sum_of_rows(vectors, biases.ctypes.data, d.ctypes.data,
                                          batch, mode, dtype(0))
                     square = np.ones(shape.lanes * width, dtype)

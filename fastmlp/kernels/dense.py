@@ -91,7 +91,7 @@ class Model(NamedTuple):
     transposed: object
     first_moment: object
     second_moment: object
-    penalties: object  # sums of squares of the tiles of weights, before the update
+    penalties: object  # sums of squares of parts of the weights, before the update
 
 
 class Rule(NamedTuple):

@@ -122,7 +122,7 @@ def gather_turned(job, start, count, width, n_features, target, rows):
 
     Behind `count` samples the last one is repeated.  The rows that round the
     features up to whole tiles become zero.
-    rows : room for as many samples as a vector has lanes.
+    rows : room for as many samples as a vector has lanes, of whole vectors each.
     """
     order = advance(pointer(job.order, 0), start)
     if job.X_is_double:

@@ -39,14 +39,14 @@ _INTEGERS = (
     "workspace",  # address of activations and deltas
     "workspace_size",  # elements from one thread's to the next (0: shared)
     "capacity",  # rows of its panels
-    "sample_losses",  # address of `capacity` numbers
+    "sample_losses",  # address of a number for each row of a batch, whole vectors
     "scratch",  # address
     "scratch_size",  # elements of each thread
-    "block_rows",  # rows that go through all layers together: a piece of phase 1
+    "block_rows",  # rows that go through all layers together
     "depth",  # panels summed before a product stores, see dense
     "strips",  # of a whole batch, see strips
-    "gradients",  # address of one array of sums, as long as the parameters, for each,
-    "gradients_size",  # elements from one to the next
+    "gradients",  # address of sums, laid out like the parameters, of each strip
+    "gradients_size",  # elements from one strip's to the next
     # the data
     "X",  # address of sample 0, feature 0
     "X_is_double",

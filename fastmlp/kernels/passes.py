@@ -9,7 +9,8 @@ A training step is
           and updates the weights while the tile is in L1;
 4. (barrier)
 
-so that every number is summed in one order whatever the number of threads.
+so that every number is summed in one order whatever the number of threads.  Small
+networks go another way, `fastmlp.kernels.strips`.
 
 Kernels never raise and allocate nothing.  They are told where everything is by
 one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
@@ -281,9 +282,10 @@ def train_steps(
     loss_sum grows by the loss of all samples, times their number.
 
     precision : a number of the type, float32 or float64, to compute in.
-    tiles, sparse, strips : True, or None for no: whether to sum the gradient in tiles
-        over the whole batch; then, whether X is sparse; or to go by
-        `fastmlp.kernels.strips`.  What is not needed is not even compiled.
+    tiles : True, or None for no: whether to go by the two phases above;
+    sparse : likewise: if so, whether X is sparse;
+    strips : likewise: whether to go by `fastmlp.kernels.strips`.  What is not needed is
+        not even compiled.
     """
     control = flush_denormals()
     job = job_at(job_address)

@@ -281,9 +281,9 @@ def _add_stored(memory, sums, base, places):
 
 
 def _zero_where(memory, predicate, tested, sums):
-    """Zero where the tested numbers are below or equal to zero, else the sums.
+    """Zero where `tested` is "<" or "==" (the predicate) zero, else the sums.
 
-    A NaN is neither: it stays NaN, in the sums, and leaves them as they are.
+    NaN is neither: among the sums it stays NaN, and where it is tested they stay.
     """
     builder = memory.builder
     return [
@@ -398,8 +398,8 @@ _SUMS_AT_ONCE = 4
 def sum_of_rows(typing_context, vectors, output, b, length, mode):
     """output[j] = sum over k < length of b[k, j], a panel `vectors` vectors wide.
 
-    mode : 0, or FROM_OUTPUT to add to what the output holds.  The order of the sums
-    only depends on the length.
+    mode : 0, or ADD to what the output holds.  The order of the sums only depends on
+    the length.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
@@ -408,9 +408,7 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
         vectors, c, b, length, mode = arguments
         scalar = context.get_value_type(output.dtype)
         memory = Vectors(builder, scalar, shape.lanes)
-        is_added = builder.icmp_signed(
-            "!=", builder.and_(mode, INT(FROM_OUTPUT)), INT(0)
-        )
+        is_added = builder.icmp_signed("!=", builder.and_(mode, INT(ADD)), INT(0))
 
         def emit(count):
             places = [v * shape.lanes for v in range(count)]
@@ -429,11 +427,7 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
 
                 return turn
 
-            start = when(
-                builder, is_added, [memory.zero] * count,
-                lambda _: [memory.load(c, p) for p in places],
-            )  # fmt: skip
-            sums = start + [memory.zero] * (count * (_SUMS_AT_ONCE - 1))
+            sums = [memory.zero] * (count * _SUMS_AT_ONCE)
             whole = builder.sdiv(length, INT(_SUMS_AT_ONCE))
             left = builder.srem(length, INT(_SUMS_AT_ONCE))
             row, *sums = repeat(builder, whole, [b, *sums], add_rows(_SUMS_AT_ONCE))
@@ -444,6 +438,10 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
                     builder.fadd(x, y)
                     for x, y in zip(sums[:half], sums[half:], strict=True)
                 ]
+            sums = when(
+                builder, is_added, sums,
+                lambda sums: _add_stored(memory, sums, c, places),
+            )  # fmt: skip
             for value, place in zip(sums, places, strict=True):
                 memory.store(value, c, place)
 

@@ -9,8 +9,8 @@ batch, W the weights, b the biases and D the deltas:
 
 For the second the entries of the batch are sorted by feature first.  Entries of a
 sample that come in the order of their columns are summed in the same order as in the
-dense kernels, where zeros add nothing: same bits (of gradients, for batches of up to
-256 rows, which the dense kernels sum in one block).
+dense kernels of `fastmlp.kernels.dense`, where zeros add nothing: same bits (of
+gradients, for batches of up to 256 rows, which those sum in one block).
 """
 
 import numpy as np

@@ -6,8 +6,9 @@ wastes lanes that way, and threads wait for each other's activations more than t
 compute.  Here samples stand side by side, and a *strip* of the batch stays with one
 thread until its gradient is summed:
 
-1. strips  a thread carries each of its strips, some panels at a time, through all
-           layers forward and backward, and sums the gradient of all weights over it;
+1. strips  a thread carries each of its strips through all layers forward and
+           backward, and sums the gradient of all weights over it, a few panels at a
+           time;
 2. (barrier)
 3. slices  each thread adds up the strips' gradients for its slices of the
            parameters, in order, and updates them;
@@ -38,8 +39,8 @@ from fastmlp.kernels.job import layer_of
 from fastmlp.kernels.losses import loss_and_deltas
 from fastmlp.kernels.optimizers import update
 from fastmlp.kernels.products import (
+    ADD,
     FROM_BIAS,
-    FROM_OUTPUT,
     MASK,
     RELU,
     product,
@@ -59,7 +60,8 @@ from fastmlp.kernels.transposing import transpose_blocks
 
 __all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
 
-#: Weights that one thread adds up and updates at a time.
+#: Weights that one thread adds up and updates at a time: no fewer than a tile has, of
+#: which the array of penalties has one each.
 SLICE = 512
 
 
@@ -111,7 +113,7 @@ def _forward(job, layer, workspace, parameters, panel, activation):
     fan_in, fan_out = layer.fan_in, layer.fan_out
     a = _at(workspace, layer.inputs, fan_in, panel)
     c = _at(workspace, layer.outputs, fan_out, panel)
-    mode = FROM_BIAS | RELU if activation == RELU_CODE else FROM_BIAS
+    mode = (FROM_BIAS | RELU) if activation == RELU_CODE else FROM_BIAS
     for column in range(0, fan_out, full_width):
         transposed_product(
             panel.width // vector_lanes(like),
@@ -280,7 +282,7 @@ def _carry_strip(job, workspace, parameters, scratch, step, strip):
         for r in range(0, samples, full_width):
             panel = Panel(r // full_width, width_at(r, samples, like), block + r)
             _carry_panel(job, workspace, parameters, panel_scratch, panel, step)
-        mode = 0 if block == first else FROM_OUTPUT
+        mode = 0 if block == first else ADD
         _sum_gradients(job, workspace, scratch, sums, samples, cast(mode, samples))
 
 
