@@ -451,9 +451,7 @@ class TrainingJob(_Job):
         ways = self.tiles, self.sparse, self.strips
 
         def steps(thread):
-            passes.train_steps(
-                address, precision, thread, first_step, last_step, *forms
-            )
+            passes.train_steps(address, precision, thread, first_step, last_step, *ways)
 
         team.run(steps)
         return float(record["loss_sum"])
