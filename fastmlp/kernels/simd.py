@@ -260,7 +260,10 @@ def constant(float32, float64):
 
 
 def polynomial(float32, float64):
-    """An intrinsic f(x): c[0] + c[1] x + c[2] x**2 + ... by Horner's rule.
+    """An intrinsic f(x): c[0] + c[1] x + c[2] x**2 + ...
+
+    Pairs of terms first, side by side, then Horner's rule in x**2: with x alone each
+    operation would wait for the one before it (Estrin's scheme, cut short).
 
     float32, float64 : the coefficients, lowest first, for x of either type.
     """
@@ -270,10 +273,15 @@ def polynomial(float32, float64):
         coefficients = float32 if x == types.float32 else float64
 
         def codegen(context, builder, signature, arguments):
-            first, *others = (context.get_constant(x, c) for c in coefficients[::-1])
-            total = first
-            for c in others:
-                total = multiply_add(builder, total, arguments[0], c)
+            (x_value,) = arguments
+            terms = [context.get_constant(x, c) for c in coefficients]
+            last = terms[-1:] if len(terms) % 2 else []
+            pairs = zip(terms[1::2], terms[::2], strict=False)
+            terms = [multiply_add(builder, b, x_value, a) for b, a in pairs] + last
+            square = builder.fmul(x_value, x_value)
+            *others, total = terms
+            for term in reversed(others):
+                total = multiply_add(builder, total, square, term)
             return total
 
         return x(x), codegen
