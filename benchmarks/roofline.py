@@ -13,7 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from fastmlp.jobs import strips_of
 from fastmlp.kernels.simd import tile_shape
+from fastmlp.network import Network
 
 from .common import Steps
 from .machine import bandwidth, fma_peak
@@ -95,11 +97,21 @@ def print_workloads():
         )
 
 
+def share_of_one(workload, threads):
+    """The part of a step that the busiest of some threads has."""
+    pieces = strips_of(Network(workload.units, workload.dtype), workload.batch_size)
+    if pieces == 0:
+        pieces = sum(
+            -(-a // PANEL) * -(-b // PANEL) for a, b in pairwise(workload.units)
+        )
+    return -(-pieces // threads) / pieces
+
+
 def print_model():
     """Steps on more cores: a model, beside what was measured on two.
 
     On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out, in
-    as many pieces as the gradient is cut into; meeting twice costs what it does on two
+    as many pieces as there are strips, or the gradient is cut into; meeting twice costs what it does on two
     cores for each pair of cores (measured with the tiny network, which has next to no
     arithmetic); and each core fetches the weights that others have changed, (p - 1)/p
     of them and of their transposed copies, at the bandwidth of the shared cache.
@@ -107,7 +119,7 @@ def print_model():
     by_name = {workload.name: workload for workload in WORKLOADS}
     counts = (2, 4, 8, 16, 64)
     tiny = measure(by_name["tiny"], [1, 2])
-    barriers = tiny[2][0] - tiny[1][0] / 2
+    barriers = tiny[2][0] - tiny[1][0] * share_of_one(by_name["tiny"], 2)
     shared = bandwidth(8 << 20)
     print(f"\nTwo barriers on two cores: {barriers * 1e6:.1f} µs.\n")
     print(
@@ -123,11 +135,8 @@ def print_model():
         shapes = list(pairwise(workload.units))
         weights = [a * b for a, b in shapes]
         changed = 4 * (sum(weights) + sum(weights[1:]))
-        pieces = sum(
-            -(-a // PANEL) * -(-b // PANEL) for a, b in pairwise(workload.units)
-        )
         modelled = [
-            one * -(-pieces // p) / pieces
+            one * share_of_one(workload, p)
             + barriers * p / 2
             + changed * (p - 1) / p / shared
             for p in counts
