@@ -49,12 +49,10 @@ _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     JOB.fields[name][1] // 8
     for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
-
-_OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS]
+_OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES]
 
 #: Elements between what two threads write, so that they share no cache line.
 _SCRATCH_GAP = 16
-
 
 #: Samples that a strip should have at least, and most strips of a batch.
 _STRIP_ROWS = 40
@@ -503,6 +501,7 @@ class PredictionJob(_Job):
         self._output_type = self._output_dtype.type(0)  # the kernels' argument
         self._integers = self._records.view(np.int64)
         self._alone = np.zeros(team_size(1), np.int64)
+        self._alone_address = address_of(self._alone)
         self._is_plain = (
             not self.sparse and samples is None and may_be_looked_at(np.asarray(X))
         )
@@ -518,6 +517,7 @@ class PredictionJob(_Job):
             scratch_size=scratch_size,
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
         )
+        self._own = self._integers[_OF_SAMPLES]
 
     def _predict(self, thread):
         passes.predict(
@@ -543,17 +543,15 @@ class PredictionJob(_Job):
             raise ValueError("the job is for sparse, strided or chosen samples")
         outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
         fields = self._integers
-        own = fields[_OF_SAMPLES]
         fields[_X] = address_of(X)
         fields[_X_IS_DOUBLE] = X.itemsize == 8
         fields[_N_SAMPLES] = len(X)
         fields[_OUTPUTS] = address_of(outputs)
         fields[_N_THREADS] = 1
-        fields[_TEAM] = address_of(self._alone)
+        fields[_TEAM] = self._alone_address
         self._team = None
         self._alone[:] = 0
         self._predict(0)
-        fields[_OF_SAMPLES] = own
         return outputs
 
     def run(self, team):
@@ -565,6 +563,7 @@ class PredictionJob(_Job):
         """
         outputs = np.empty((self.n_samples, self.network.units[-1]), self._output_dtype)
         self._join(team)
+        self._integers[_OF_SAMPLES] = self._own
         self._set(outputs=outputs)
         team.run(self._predict)
         return outputs

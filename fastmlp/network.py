@@ -93,6 +93,8 @@ class Network:
     ----------
     units, dtype, trainable, n_moments
         As given.
+    n_weights : int
+        Weights of all layers, biases not counted.
     shape : fastmlp.kernels.simd.TileShape
         The register tile that decides the layout.
     layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
@@ -109,6 +111,7 @@ class Network:
         self.n_moments = n_moments
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
+        self.n_weights = sum(a * b for a, b in pairwise(self.units))
         rows, lanes = self.shape.rows, self.shape.lanes
 
         self.layers = np.zeros(len(self.units) - 1, LAYER)
@@ -149,11 +152,6 @@ class Network:
     def n_parameters(self):
         """Weights and biases of all layers."""
         return self.n_weights + sum(self.units[1:])
-
-    @property
-    def n_weights(self):
-        """Weights of all layers, biases not counted."""
-        return sum(a * b for a, b in pairwise(self.units))
 
     def _panels(self, layer, array):
         """(first column, last column, view of the panel's rows) of some weights."""

@@ -89,10 +89,12 @@ class Outputs:
         """
         n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
         if n_threads == 1 and isinstance(X, np.ndarray):
-            if X.size < _FEW_NUMBERS and not may_be_looked_at(X):
+            is_readable = may_be_looked_at(X)
+            if X.size < _FEW_NUMBERS and not is_readable:
                 is_single = X.dtype == np.float32
                 X = np.array(X, np.float32 if is_single else np.float64, order="C")
-            if may_be_looked_at(X):
+                is_readable = True
+            if is_readable:
                 return self._job_for(dtype).outputs_for(X)
         job = PredictionJob(
             self._network, X, n_threads=n_threads, dtype=dtype, **self._settings
@@ -178,8 +180,10 @@ class Predictor:
     def __call__(self, X):
         """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
         X = np.asarray(X)
-        if X.dtype not in self._dtypes:
+        dtype = self._dtypes.get(X.dtype)
+        if dtype is None:
             X = X.astype(np.float64)
+            dtype = self._dtypes[X.dtype]
         is_row = X.ndim == 1
         if is_row:
             X = X[np.newaxis]
@@ -192,6 +196,6 @@ class Predictor:
             outputs = self._idle.pop()
         except IndexError:  # other threads have them all
             outputs = self._outputs.copy()
-        predictions = self._finish(outputs(X, self._dtypes[X.dtype]))
+        predictions = self._finish(outputs(X, dtype))
         self._idle.append(outputs)
         return predictions[0] if is_row else predictions

@@ -64,7 +64,6 @@ __all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
 #: which the array of penalties has one each.
 SLICE = 512
 
-
 #: Panels that go through all layers before their gradient is summed.
 BLOCK_PANELS = 4
 
