@@ -1,7 +1,6 @@
 """The team of threads, its barrier, and how many threads there are."""
 
 import os
-import subprocess
 import sys
 import threading
 import time
@@ -11,6 +10,7 @@ import numba
 import numpy as np
 import pytest
 from data import random_network, random_targets, training_job
+from processes import run
 
 from fastmlp import threads
 from fastmlp.kernels import team
@@ -171,12 +171,8 @@ assert np.isfinite(model.predict_proba(X[:5])).all()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
-def test_interrupts_neither_hang_nor_lose_the_model():
-    done = subprocess.run(
-        [sys.executable, "-c", SIGINTS], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    caught, returned, warned = done.stdout.splitlines()
+def test_interrupts_neither_hang_nor_lose_the_model(tmp_path):
+    caught, returned, warned = run(SIGINTS, tmp_path).splitlines()
     assert int(caught.split()[1]) > 50
     assert float(returned.split()[1]) < 10  # not a timing: it came back at all
     assert warned == "['Training interrupted by user.']"
@@ -199,11 +195,8 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_can_fit():
-    done = subprocess.run(
-        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+def test_a_forked_child_can_fit(tmp_path):
+    run(FORK, tmp_path)
 
 
 @numba.njit
