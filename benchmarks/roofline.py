@@ -111,10 +111,11 @@ def print_model():
     """Steps on more cores: a model, beside what was measured on two.
 
     On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out, in
-    as many pieces as there are strips, or the gradient is cut into; meeting twice costs what it does on two
-    cores for each pair of cores (measured with the tiny network, which has next to no
-    arithmetic); and each core fetches the weights that others have changed, (p - 1)/p
-    of them and of their transposed copies, at the bandwidth of the shared cache.
+    as many pieces as there are strips, or the gradient is cut into; meeting twice costs
+    what it does on two cores for each pair of cores (measured with the tiny network,
+    which has next to no arithmetic); and each core fetches the weights that others have
+    changed, (p - 1)/p of them and of their transposed copies, at the bandwidth of the
+    shared cache.
     """
     by_name = {workload.name: workload for workload in WORKLOADS}
     counts = (2, 4, 8, 16, 64)
