@@ -296,10 +296,8 @@ class TrainingJob(_Job):
             l2=l2,
         )
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
-        # the kernels' arguments: None means that these are not needed
-        self.strips = True if n_strips else None
-        self.tiles = None if n_strips else True
-        if n_strips:
+        self.strips = n_strips > 0  # the way that its steps go
+        if self.strips:
             self._lay_out_strips(n_strips, targets.shape[1])
         else:
             self._lay_out_batch(targets.shape[1])
@@ -446,7 +444,8 @@ class TrainingJob(_Job):
             record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
         address, precision = self.address, self.precision
-        ways = self.tiles, self.sparse, self.strips
+        # tiles, sparse, strips: None means that these kernels are not needed
+        ways = (None, None, True) if self.strips else (True, self.sparse, None)
 
         def steps(thread):
             passes.train_steps(address, precision, thread, first_step, last_step, *ways)

@@ -53,7 +53,7 @@ from fastmlp.kernels.team import (
     ROWS,
     TILES,
     forget_pieces,
-    take_piece,
+    next_piece,
     wait_for_team,
 )
 
@@ -201,15 +201,13 @@ def _rows_phase(
         if sparse is not None:
             transpose_batch(job, layer_of(job, 0).fan_in, start, rows, scratch[0])
     n_pieces = (rows + job.block_rows - 1) // job.block_rows
-    for turn in range(job.n_threads):
-        owner = (thread + turn) % job.n_threads
-        piece = take_piece(job, ROWS, owner, n_pieces)
-        while piece >= 0:
-            _carry_rows(
-                job, workspace, parameters, transposed, scratch, start, rows,
-                piece * job.block_rows, sparse,
-            )  # fmt: skip
-            piece = take_piece(job, ROWS, owner, n_pieces)
+    piece = next_piece(job, ROWS, thread, n_pieces)
+    while piece >= 0:
+        _carry_rows(
+            job, workspace, parameters, transposed, scratch, start, rows,
+            piece * job.block_rows, sparse,
+        )  # fmt: skip
+        piece = next_piece(job, ROWS, thread, n_pieces)
 
 
 @jit
@@ -261,12 +259,10 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
     for i in range(job.n_layers):
         n_panels, n_groups = _pieces_of(layer_of(job, i), scratch[0])
         all_pieces += n_panels * n_groups
-    for turn in range(job.n_threads):
-        owner = (thread + turn) % job.n_threads
-        piece = take_piece(job, TILES, owner, all_pieces)
-        while piece >= 0:
-            _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse)
-            piece = take_piece(job, TILES, owner, all_pieces)
+    piece = next_piece(job, TILES, thread, all_pieces)
+    while piece >= 0:
+        _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse)
+        piece = next_piece(job, TILES, thread, all_pieces)
 
 
 @jit(entry=True)
@@ -369,13 +365,11 @@ def predict(job_address, precision, output_type, thread, sparse):
     workspace = advance(pointer(job.workspace, precision), thread * job.workspace_size)
     z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
     n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
-    for turn in range(job.n_threads):
-        owner = (thread + turn) % job.n_threads
-        piece = take_piece(job, ROWS, owner, n_pieces)
-        while piece >= 0:
-            first = piece * job.block_rows
-            _predict_rows(job, workspace, parameters, z, first, precision, sparse)
-            piece = take_piece(job, ROWS, owner, n_pieces)
+    piece = next_piece(job, ROWS, thread, n_pieces)
+    while piece >= 0:
+        first = piece * job.block_rows
+        _predict_rows(job, workspace, parameters, z, first, precision, sparse)
+        piece = next_piece(job, ROWS, thread, n_pieces)
     restore_denormals(control)
 
 

@@ -55,7 +55,7 @@ from fastmlp.kernels.simd import (
     tile_rows,
     vector_lanes,
 )
-from fastmlp.kernels.team import ROWS, TILES, forget_pieces, take_piece
+from fastmlp.kernels.team import ROWS, TILES, forget_pieces, next_piece
 from fastmlp.kernels.transposing import transpose_blocks
 
 __all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
@@ -295,12 +295,10 @@ def strips_phase(job, workspace, parameters, scratch, step, thread):
     if thread == 0:
         forget_pieces(job, TILES)
     _, strips = _strips_of(job, step, workspace[0])
-    for turn in range(job.n_threads):
-        owner = (thread + turn) % job.n_threads
-        strip = take_piece(job, ROWS, owner, strips)
-        while strip >= 0:
-            _carry_strip(job, workspace, parameters, scratch, step, strip)
-            strip = take_piece(job, ROWS, owner, strips)
+    strip = next_piece(job, ROWS, thread, strips)
+    while strip >= 0:
+        _carry_strip(job, workspace, parameters, scratch, step, strip)
+        strip = next_piece(job, ROWS, thread, strips)
 
 
 @jit
@@ -365,9 +363,7 @@ def slices_phase(job, model, step, thread):
     all_slices = 0
     for i in range(job.n_layers):
         all_slices += _slices_of(layer_of(job, i))
-    for turn in range(job.n_threads):
-        owner = (thread + turn) % job.n_threads
-        piece = take_piece(job, TILES, owner, all_slices)
-        while piece >= 0:
-            _update_slice(job, model, step, piece)
-            piece = take_piece(job, TILES, owner, all_slices)
+    piece = next_piece(job, TILES, thread, all_slices)
+    while piece >= 0:
+        _update_slice(job, model, step, piece)
+        piece = next_piece(job, TILES, thread, all_slices)

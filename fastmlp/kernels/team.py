@@ -26,6 +26,7 @@ __all__ = [
     "ROWS",
     "TILES",
     "forget_pieces",
+    "next_piece",
     "take_piece",
     "team_size",
     "wait_for_team",
@@ -66,6 +67,17 @@ def take_piece(job, phase, owner, n_pieces):
         return -1  # without taking the cache line away from its owner
     piece = atomic_add(taken, 1)
     return first + piece if piece < share else -1
+
+
+@jit
+def next_piece(job, phase, thread, n_pieces):
+    """A piece for the thread, of its own share or else of another's; -1: all taken."""
+    for turn in range(job.n_threads):
+        owner = (thread + turn) % job.n_threads
+        piece = take_piece(job, phase, owner, n_pieces)
+        if piece >= 0:
+            return piece
+    return -1
 
 
 @jit
