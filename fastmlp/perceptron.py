@@ -4,6 +4,7 @@ What needs numba is imported when it is first used, so that ``import fastmlp`` i
 quick.
 """
 
+import inspect
 from contextlib import contextmanager
 from types import SimpleNamespace
 
@@ -22,6 +23,7 @@ from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
 from fastmlp.optimizer import OptimizerView
 from fastmlp.parameters import CONSTRAINTS
+from fastmlp.saving import attributes_of, state_of
 from fastmlp.targets import class_targets, labels_of, number_targets
 
 __all__ = ["MultiLayerPerceptron"]
@@ -53,6 +55,14 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def __getstate__(self):
+        return state_of(super().__getstate__())
+
+    def __setstate__(self, state):
+        parameters = inspect.signature(type(self)).parameters.values()
+        defaults = {p.name: p.default for p in parameters}
+        super().__setstate__(attributes_of(state, defaults))
 
     # --- training ---------------------------------------------------------------
 

@@ -49,9 +49,9 @@ class Outputs:
         self._network = Network(units, precision)
         self._jobs = {}  # for a few rows, by the dtype of their outputs
 
-    def __getstate__(self):
-        # jobs hold addresses of this process
-        return {**vars(self), "_jobs": {}}
+    def __reduce__(self):
+        # jobs hold addresses of this process, and another processor packs otherwise
+        return _outputs_with, (self._key, *self._network.read())
 
     def write(self, coefs, intercepts):
         """Take these weights and biases; their shapes are checked."""
@@ -101,6 +101,12 @@ class Outputs:
         )
         with Team(n_threads) as team:
             return job.run(team)
+
+
+def _outputs_with(key, coefs, intercepts):
+    outputs = Outputs(*key)
+    outputs.write(coefs, intercepts)
+    return outputs
 
 
 #: For each estimator the `Outputs` that nobody uses at the moment: buffers only, what

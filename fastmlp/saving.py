@@ -1,0 +1,208 @@
+"""What a saved estimator holds, and whether what comes back can be one.
+
+A file may be damaged, made by another version, or by somebody else. Kernels read and
+write at addresses that follow from the shapes of weights, so shapes and types are
+looked at before a kernel sees them.
+"""
+
+import math
+from itertools import pairwise
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+
+from fastmlp.schedules import SCHEDULES
+
+__all__ = ["FORMAT_VERSION", "attributes_of", "state_of"]
+
+#: Of what `state_of` returns; 0 had no version and scikit-learn's LabelBinarizer.
+FORMAT_VERSION = 1
+
+_VERSION = "_format_version"
+
+#: What stands for a LabelBinarizer.
+_BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
+
+#: Names in the tables of kernels, which are not imported to load a model.
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+OUTPUT_ACTIVATIONS = ("identity", "logistic", "softmax", "exp")
+MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
+
+#: Numbers in the state of an optimizer.
+_RATES = (
+    "learning_rate_init", "power_t", "learning_rate", "decay_1", "decay_2", "epsilon"
+)  # fmt: skip
+
+#: Attributes that no kernel sees.
+_TYPES = {
+    "n_iter_": Integral,
+    "t_": Integral,
+    "_no_improvement_count": Integral,
+    "loss_": Real,
+    "loss_curve_": list,
+    "best_loss_": Real | None,
+    "validation_scores_": list | None,
+    "best_validation_score_": Real | None,
+}
+
+
+def state_of(attributes):
+    """Attributes of an estimator as arrays and plain values, and the format's version.
+
+    Parameters
+    ----------
+    attributes : dict
+        Of the estimator, by name. Parameters stay what the user gave.
+
+    Returns
+    -------
+    dict
+    """
+    state = {**attributes, _VERSION: FORMAT_VERSION}
+    binarizer = state.get("_label_binarizer")
+    if binarizer is not None:
+        state["_label_binarizer"] = {
+            name: getattr(binarizer, name) for name in _BINARIZER
+        }
+    return state
+
+
+def attributes_of(state, defaults):
+    """The attributes that a state was made of.
+
+    Parameters
+    ----------
+    state : dict
+        From `state_of`, of this version or an older one.
+    defaults : dict
+        Parameters of the estimator with their defaults, for those that the version
+        that wrote the state did not know.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If the state is damaged, or written by a newer version.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(f"the state of an estimator is a dict, not {type(state)}")
+    attributes = {**defaults, **state}
+    version = attributes.pop(_VERSION, 0)
+    if not isinstance(version, int) or version < 0:
+        raise ValueError(f"{version!r} is no version of a saved model")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"the model was saved in format {version} by a newer fastmlp; this one "
+            f"reads formats up to {FORMAT_VERSION}: upgrade fastmlp to load it"
+        )
+    try:
+        if attributes.get("_label_binarizer") is not None:
+            attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
+        if "coefs_" in attributes:
+            _check_fitted(attributes)
+    except Exception as error:  # whatever is wrong with it
+        raise ValueError(f"a damaged model, or none of fastmlp: {error}") from error
+    return attributes
+
+
+def _binarizer(values):
+    """The LabelBinarizer that `values` stand for."""
+    if isinstance(values, LabelBinarizer):  # format 0
+        values = vars(values)
+    binarizer = LabelBinarizer(
+        neg_label=values["neg_label"], pos_label=values["pos_label"]
+    )
+    for name in ("classes_", "y_type_", "sparse_input_"):
+        setattr(binarizer, name, values[name])
+    _expect(isinstance(binarizer.classes_, np.ndarray), "classes are no array")
+    _expect(binarizer.classes_.ndim == 1, "classes in several dimensions")
+    return binarizer
+
+
+def _expect(condition, otherwise):
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def _shape_of_numbers(value):
+    array = np.asarray(value)
+    _expect(array.dtype.kind in "fiu", f"weights of the dtype {array.dtype}")
+    return array.shape
+
+
+def _shapes(pair):
+    """Shapes of all weights and biases, one pair for each layer."""
+    coefs, intercepts = pair
+    for layers in pair:
+        _expect(isinstance(layers, list | tuple), f"layers in a {type(layers)}")
+    return [
+        (_shape_of_numbers(coef), _shape_of_numbers(intercept))
+        for coef, intercept in zip(coefs, intercepts, strict=True)
+    ]
+
+
+def _check_fitted(attributes):
+    """Raise an error if a network cannot have such attributes."""
+    shapes = _shapes((attributes["coefs_"], attributes["intercepts_"]))
+    _expect(shapes, "a network without layers")
+    for weights, biases in shapes:
+        _expect(len(weights) == 2 and min(weights) > 0, f"weights of shape {weights}")
+        _expect(
+            biases == weights[1:], f"biases of shape {biases} for {weights} weights"
+        )
+    for (before, _), (after, _) in pairwise(shapes):
+        _expect(before[1] == after[0], f"{before} weights before {after}")
+    n_features, n_outputs = shapes[0][0][0], shapes[-1][0][1]
+    for name, value in (
+        ("n_features_in_", n_features),
+        ("n_outputs_", n_outputs),
+        ("n_layers_", len(shapes) + 1),
+    ):
+        _expect(
+            attributes[name] == value, f"{name} is {attributes[name]!r}, not {value}"
+        )
+    if "feature_names_in_" in attributes:
+        names = attributes["feature_names_in_"]
+        _expect(np.shape(names) == (n_features,), f"{np.shape(names)} feature names")
+
+    _expect_one_of(attributes["activation"], ACTIVATIONS)
+    _expect_one_of(attributes["out_activation_"], OUTPUT_ACTIVATIONS)
+    _expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
+    _expect_one_of(
+        attributes.get("task_", "regression"), ("classification", "regression")
+    )
+    for name, kind in _TYPES.items():
+        value = attributes.get(name, 0 if kind is Integral else None)
+        missing = name not in attributes
+        _expect(missing or isinstance(value, kind), f"{name} is {value!r}")
+    if (binarizer := attributes.get("_label_binarizer")) is not None:
+        many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
+        n_expected = len(binarizer.classes_) if many else 1
+        _expect(n_outputs == n_expected, f"{n_expected} outputs for the classes")
+    if attributes.get("_optimizer_state") is not None:
+        _check_optimizer(attributes["_optimizer_state"], shapes)
+
+
+def _expect_one_of(value, names):
+    _expect(isinstance(value, str) and value in names, f"{value!r} is none of {names}")
+
+
+def _check_optimizer(state, shapes):
+    """Raise an error if the optimizer of such a network has no such state."""
+    _expect_one_of(state["name"], tuple(MOMENTS))
+    _expect_one_of(state["schedule"], tuple(SCHEDULES))
+    n_updates = state["n_updates"]
+    _expect(
+        isinstance(n_updates, Integral) and n_updates >= 0, f"{n_updates!r} updates"
+    )
+    for name in _RATES:
+        is_number = isinstance(state[name], Real) and math.isfinite(state[name])
+        _expect(is_number, f"{name} is {state[name]!r}")
+    for name in ("first_moment", "second_moment")[: MOMENTS[state["name"]]]:
+        _expect(
+            _shapes(state[name]) == shapes, f"a {name} of other shapes than weights"
+        )
