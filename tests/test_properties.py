@@ -7,7 +7,10 @@ import reference
 from data import random_network, random_targets, training_job
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn import neural_network
 
+import fastmlp
 from fastmlp import MLPEstimator
 from fastmlp.jobs import PredictionJob
 from fastmlp.network import Network
@@ -97,3 +100,74 @@ def test_a_fit_ends_with_a_finite_model_or_the_right_error(
         return
     assert predictions.shape == (n_samples,)
     assert all(np.isfinite(a).all() for a in model.coefs_ + model.intercepts_)
+
+
+#: Numbers as they come, of any dtype, NaN and infinity among them.
+number_dtypes = st.one_of(
+    hnp.boolean_dtypes(), hnp.integer_dtypes(), hnp.unsigned_integer_dtypes(),
+    hnp.floating_dtypes(sizes=(16, 32, 64)),
+)  # fmt: skip
+
+
+@st.composite
+def inputs(draw):
+    """(X, y, sample_weight), mostly such that they can be fitted."""
+    n_samples = draw(st.integers(0, 12))
+    n_features = draw(st.integers(0, 4))
+    shape = draw(st.sampled_from([(n_samples, n_features)] * 8 + [(n_samples,), ()]))
+    dtype = draw(number_dtypes)
+    rare = {"allow_nan": draw(st.booleans()) and draw(st.booleans())}
+    rare["allow_infinity"] = rare["allow_nan"]
+    numbers = {"min_value": -1000, "max_value": 1000}
+    if dtype.kind == "u":
+        numbers = {"min_value": 0, "max_value": 100}
+    elif dtype.kind == "i":
+        numbers = {"min_value": -100, "max_value": 100}
+    elif dtype.kind == "f":
+        numbers = rare if rare["allow_nan"] else numbers
+    else:
+        numbers = {}
+    X = draw(hnp.arrays(dtype, shape, elements=hnp.from_dtype(dtype, **numbers)))
+    labels = draw(
+        st.sampled_from([
+            st.integers(0, 2), st.sampled_from(["a", "b"]), st.booleans(),
+            st.floats(-5, 5), st.sampled_from([0.0, 1.0]), st.just(7),
+        ])
+    )  # fmt: skip
+    n_targets = draw(st.sampled_from([n_samples] * 8 + [n_samples + 1]))
+    y = np.array(draw(st.lists(labels, min_size=n_targets, max_size=n_targets)))
+    if draw(st.integers(0, 4)) == 0:
+        y = np.stack([y, y[::-1]], axis=1)
+    weights = st.floats(0, 10) | st.sampled_from([np.nan, np.inf, -np.inf])
+    weight = draw(
+        st.none()
+        | st.lists(st.floats(0.5, 2), min_size=n_samples, max_size=n_samples)
+        | st.lists(weights, min_size=n_samples, max_size=n_samples)
+    )
+    return X, y, weight
+
+
+@given(inputs(), st.sampled_from(["MLPClassifier", "MLPRegressor"]))
+def test_any_input_is_taken_or_refused_as_by_scikit_learn(data, name):
+    """The same type of error, or none; and then predictions of the same kind."""
+    X, y, sample_weight = data
+    settings = {"hidden_layer_sizes": (3,), "max_iter": 2, "random_state": 0}
+
+    def outcome(module):
+        model = getattr(module, name)(**settings)
+        try:
+            model.fit(X, y, sample_weight)
+        except Exception as error:
+            return type(error), str(error)
+        predictions = model.predict(X)
+        return tuple, predictions.shape, predictions.dtype
+
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        ours, theirs = outcome(fastmlp), outcome(neural_network)
+    if theirs[0] in (ValueError, tuple):
+        assert ours[0] is theirs[0], (ours, theirs)
+    else:  # an accident of scikit-learn's, as ZeroDivisionError
+        assert ours[0] in (ValueError, tuple), (ours, theirs)
+    if ours[0] is theirs[0] is tuple:
+        assert ours == theirs

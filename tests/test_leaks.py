@@ -1,0 +1,31 @@
+"""Nothing is left behind: memory, threads and file descriptors stay what they were."""
+
+from processes import run
+
+
+def test_many_small_fits_leave_nothing_behind(tmp_path):
+    script = """
+import warnings
+warnings.simplefilter("ignore")
+from fastmlp import MLPClassifier, MLPRegressor
+from soak import MEMORY_NOISE, X, classes, held, numbers
+
+def fits(count):
+    for i in range(count):
+        settings = {"hidden_layer_sizes": (i % 7 + 1,), "max_iter": 2}
+        settings["n_jobs"] = 1 + i % 2
+        if i % 3:
+            model = MLPClassifier(**settings).fit(X, classes)
+        else:
+            model = MLPRegressor(**settings).fit(X, numbers)
+        model.predict(X[: 1 + i % 50])
+
+fits(100)
+before = held()
+fits(1500)
+after = held()
+print(before, after)
+assert abs(after[0] - before[0]) <= MEMORY_NOISE
+assert after[1:] == before[1:]
+"""
+    run(script, tmp_path)
