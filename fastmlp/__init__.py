@@ -50,6 +50,6 @@ def warmup(precisions=("float32", "float64"), *, sparse=False):
             "precisions must be a collection of 'float32' and 'float64', "
             f"got {precisions!r}"
         )
-    from fastmlp.jobs import compile_kernels
+    from fastmlp.warming import compile_kernels
 
     compile_kernels(precisions, sparse=sparse)

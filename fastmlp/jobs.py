@@ -5,28 +5,26 @@ keeps the kernels inside these arrays.
 """
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import issparse
 
-from fastmlp.kernels import passes, strips
+from fastmlp.kernels import general, passes, strips
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.job import JOB
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
-from fastmlp.network import Arena, Network, address_of, round_up
+from fastmlp.network import Arena, address_of, round_up
 from fastmlp.samples import (
     compressed_rows,
     dense_fields,
     may_be_looked_at,
     sparse_fields,
 )
-from fastmlp.shuffling import shuffle_once
-from fastmlp.threads import Team, threads_that_pay
+from fastmlp.threads import threads_that_pay
 
 __all__ = [
     "PredictionJob",
     "TrainingJob",
-    "compile_kernels",
     "panels_at_once",
 ]
 
@@ -65,6 +63,17 @@ def panels_at_once(network):
     """Panels that a product sums before it stores: weights that fit a near cache."""
     panel_bytes = network.shape.width**2 * network.dtype.itemsize
     return max(1, _PANEL_BYTES // panel_bytes)
+
+
+def activation_rows(activation, n_hidden):
+    """Rows of `ACTIVATIONS` for every hidden layer.
+
+    activation : one name for all, or a sequence of one name for each.
+    """
+    names = [activation] * n_hidden if isinstance(activation, str) else activation
+    if len(names) != n_hidden:
+        raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
+    return [ACTIVATIONS[name] for name in names]
 
 
 def strips_of(network, batch_size):
@@ -115,13 +124,16 @@ class _Job:
         self.sparse = True if issparse(X) else None
         X = compressed_rows(X) if self.sparse else np.asarray(X)
         self._check_shape(X)
-        row = ACTIVATIONS[activation]
+        rows = activation_rows(activation, network.n_layers - 1)
+        # whether kernels must know more than one of scikit-learn's activations
+        self.general = any(row.value is None or row != rows[0] for row in rows)
+        self.layers["activation"][:-1] = [row.code for row in rows]
         self._set(
             **network.arena.arrays,
             layers=self.layers,
             n_layers=network.n_layers,
-            activation=row.code,
-            keeps_zero=row.keeps_zero,
+            activation=rows[0].code if rows else 0,
+            keeps_zero=rows[0].keeps_zero if rows else True,
             depth=panels_at_once(network),
             n_samples=X.shape[0],
             **(sparse_fields(X) if self.sparse else dense_fields(X)),
@@ -213,7 +225,9 @@ class TrainingJob(_Job):
         Which of the samples to train on; None for all.
     batch_size : int
         Rows of a step; the last one of an epoch may have fewer.
-    activation, loss, optimizer : str
+    activation : str or sequence of str
+        Names of rows in the kernels' table, one for all hidden layers or one for each.
+    loss, optimizer : str
         Names of rows in the kernels' tables.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
@@ -279,6 +293,7 @@ class TrainingJob(_Job):
             # out, weights of any size fit the precision
             factor = float(np.abs(sample_weight).max()) or 1.0
             l2 /= factor
+            self._weight_factor = factor
             sample_weight = (sample_weight / factor).astype(dtype)
             self._set(sample_weights=sample_weight)
             total_weight = float(sample_weight[self.order].sum(dtype=np.float64))
@@ -295,7 +310,7 @@ class TrainingJob(_Job):
             optimizer=row.code,
             l2=l2,
         )
-        n_strips = 0 if self.sparse else strips_of(network, batch_size)
+        n_strips = self._count_strips()
         self.strips = n_strips > 0  # the way that its steps go
         if self.strips:
             self._lay_out_strips(n_strips, targets.shape[1])
@@ -303,6 +318,11 @@ class TrainingJob(_Job):
             self._lay_out_batch(targets.shape[1])
         if self.sparse:
             self._set(**self._entries_of_a_batch())
+
+    def _count_strips(self):
+        if self.general:
+            raise ValueError("GeneralTrainingJob is for what scikit-learn has not")
+        return 0 if self.sparse else strips_of(self.network, self.batch_size)
 
     def _lay_out_batch(self, n_targets):
         """Room for `fastmlp.kernels.passes`: a batch that all threads share."""
@@ -443,6 +463,11 @@ class TrainingJob(_Job):
             record["beta_1_power"] = decay_1**n_updates
             record["beta_2_power"] = decay_2**n_updates
         self.steps_done = last_step  # also if an interrupt is raised behind them
+        team.run(self._steps(first_step, last_step))
+        return float(record["loss_sum"])
+
+    def _steps(self, first_step, last_step):
+        """What each thread of the team does in a run."""
         address, precision = self.address, self.precision
         # tiles, sparse, strips: None means that these kernels are not needed
         ways = (None, None, True) if self.strips else (True, self.sparse, None)
@@ -450,8 +475,7 @@ class TrainingJob(_Job):
         def steps(thread):
             passes.train_steps(address, precision, thread, first_step, last_step, *ways)
 
-        team.run(steps)
-        return float(record["loss_sum"])
+        return steps
 
 
 class PredictionJob(_Job):
@@ -464,7 +488,9 @@ class PredictionJob(_Job):
         float32 or float64, any strides.
     samples : ndarray of int64, default=None
         Which of the samples to predict; None for all.
-    activation, output_activation : str
+    activation : str or sequence of str
+        One for all hidden layers or one for each.
+    output_activation : str
         Names of rows in the kernels' tables.
     dtype : dtype, default=None
         Of the predictions, float32 or float64; None for that of X.
@@ -519,9 +545,8 @@ class PredictionJob(_Job):
         self._own = self._integers[_OF_SAMPLES]
 
     def _predict(self, thread):
-        passes.predict(
-            self.address, self.precision, self._output_type, thread, self.sparse
-        )
+        predict = general.predict_general if self.general else passes.predict
+        predict(self.address, self.precision, self._output_type, thread, self.sparse)
 
     def outputs_for(self, X):
         """Predictions of other samples, by the calling thread alone.
@@ -566,34 +591,3 @@ class PredictionJob(_Job):
         self._set(outputs=outputs)
         team.run(self._predict)
         return outputs
-
-
-def compile_kernels(precisions=("float32", "float64"), *, sparse=False):
-    """Compile, or load from the cache, the kernels of the given precisions.
-
-    Parameters
-    ----------
-    precisions : collection of str
-        Of "float32" and "float64".
-    sparse : bool, default=False
-        Whether for sparse X, instead of dense X.
-    """
-    shuffle_once()
-    for precision in precisions:
-        network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
-        network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
-        with Team(1) as alone:
-            for batch_size in (1,) if sparse else (1, 16):  # in tiles, in strips
-                y = np.zeros((batch_size, 1))
-                X = csr_array(y) if sparse else y
-                training = TrainingJob(
-                    network, X, y, batch_size=batch_size, activation="relu",
-                    loss="squared_error", optimizer="gradient",
-                )  # fmt: skip
-                training.refresh()
-                training.run(alone, 0, 1)
-            for dtype in ("float32", "float64"):
-                PredictionJob(
-                    network, X, activation="relu", output_activation="identity",
-                    dtype=dtype,
-                ).run(alone)  # fmt: skip

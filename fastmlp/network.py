@@ -88,10 +88,12 @@ class Network:
         Whether to keep the transposed weights of the backward pass.
     n_moments : int, default=0
         Arrays of optimizer state as long as the parameters (0, 1 or 2).
+    averaged : bool, default=False
+        Whether to keep an average of the parameters over time.
 
     Attributes
     ----------
-    units, dtype, trainable, n_moments
+    units, dtype, trainable, n_moments, averaged
         As given.
     n_weights : int
         Weights of all layers, biases not counted.
@@ -100,15 +102,16 @@ class Network:
     layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
         Sizes and offsets; those into the workspace are not set here.
     arena : Arena
-        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
-        ``penalties``.
+        ``parameters``, ``transposed``, ``first_moment``, ``second_moment``,
+        ``penalties`` and ``average``.
     """
 
-    def __init__(self, units, dtype, *, trainable=False, n_moments=0):
+    def __init__(self, units, dtype, *, trainable=False, n_moments=0, averaged=False):
         self.units = tuple(int(n) for n in units)
         self.dtype = np.dtype(dtype)
         self.trainable = trainable
         self.n_moments = n_moments
+        self.averaged = averaged
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
         self.n_weights = sum(a * b for a, b in pairwise(self.units))
@@ -139,6 +142,7 @@ class Network:
                 "first_moment": n_parameters if n_moments > 0 else 0,
                 "second_moment": n_parameters if n_moments > 1 else 0,
                 "penalties": n_penalties if trainable else 0,
+                "average": n_parameters if averaged else 0,
             },
             self.dtype,
         )

@@ -10,7 +10,7 @@ from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
 
 from fastmlp import jobs
-from fastmlp.jobs import PredictionJob, TrainingJob, compile_kernels
+from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.kernels import passes
 from fastmlp.kernels.losses import LOSSES
 from fastmlp.network import Network

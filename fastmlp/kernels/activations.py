@@ -1,7 +1,9 @@
 """Activations a = g(z) of the hidden layers: a table of values and derivatives.
 
-Derivatives are functions of the activation, g'(z) = d(g(z)), so the backward
-pass needs no pre-activations.
+The four of scikit-learn have derivatives that are functions of the activation,
+g'(z) = d(g(z)), so the backward pass needs no pre-activations. They are all that the
+kernels of `fastmlp.kernels.passes` know. Those of `fastmlp.kernels.general` know every
+row; they compute g and g' together, from z, and keep both.
 """
 
 from collections.abc import Callable
@@ -9,10 +11,24 @@ from typing import NamedTuple
 
 from fastmlp.compilation import jit
 from fastmlp.kernels import elementwise
-from fastmlp.kernels.simd import cast
+from fastmlp.kernels.elementwise import (
+    expm1_of_negative,
+    log1p_exp_minus,
+    logistic,
+    normal_cdf,
+    normal_density,
+)
+from fastmlp.kernels.simd import absolute, cast, constant
 from fastmlp.kernels.tables import dispatch
 
-__all__ = ["ACTIVATIONS", "RELU_CODE", "activate", "multiply_by_derivative"]
+__all__ = [
+    "ACTIVATIONS",
+    "RELU_CODE",
+    "activate",
+    "activate_any",
+    "activate_with_derivative",
+    "multiply_by_derivative",
+]
 
 
 class Activation(NamedTuple):
@@ -21,10 +37,14 @@ class Activation(NamedTuple):
     name: str
     code: int
     formula: str
-    value: Callable  # z -> a
-    derivative: Callable  # a -> g'(z)
-    keeps_zero: bool  # g(0) = 0: the padding of a panel stays zero by itself
-    gain: float  # numerator of the Glorot bound, see fastmlp.initialization
+    both: Callable  # z -> (a, g'(z))
+    value: Callable | None = None  # z -> a: of the four
+    derivative: Callable | None = None  # a -> g'(z)
+    keeps_zero: bool = True  # g(0) = 0: the padding of a panel stays zero by itself
+    gain: float = 6.0  # numerator of the Glorot bound, see fastmlp.initialization
+    #: row of `fastmlp.initialization.INITIALIZATIONS` that suits it
+    initialization: str = "glorot_uniform"
+    reference: str = ""
 
 
 @jit
@@ -60,14 +80,127 @@ def _logistic_derivative(a):
 #: `relu` is also fused into the matrix product, see `fastmlp.kernels.dense`.
 RELU_CODE = 1
 
+
+def _both(value, derivative):
+    @jit
+    def both(z):
+        a = value(z)
+        return a, derivative(a)
+
+    return both
+
+
+@jit
+def _leaky_relu(z):
+    slope = cast(0.01, z)
+    negative = z < cast(0, z)
+    return (slope * z if negative else z), (slope if negative else cast(1, z))
+
+
+@jit
+def _elu(z):
+    zero, one = cast(0, z), cast(1, z)
+    negative = expm1_of_negative(z if z < zero else zero)
+    return (negative if z < zero else z), (negative + one if z < zero else one)
+
+
+_SELU_SCALE = constant(1.0507009873554804934, 1.0507009873554804934)
+_SELU_ALPHA = constant(1.6732632423543772848, 1.6732632423543772848)
+
+
+@jit
+def _selu(z):
+    zero, scale = cast(0, z), _SELU_SCALE(z)
+    low = scale * _SELU_ALPHA(z)
+    negative = low * expm1_of_negative(z if z < zero else zero)
+    return (
+        negative if z < zero else scale * z,
+        negative + low if z < zero else scale,
+    )
+
+
+@jit
+def _gelu(z):
+    share = normal_cdf(z)
+    return z * share, share + z * normal_density(z)
+
+
+@jit
+def _silu(z):
+    share = logistic(z)
+    return z * share, share * (cast(1, z) + z * logistic(-z))
+
+
+@jit
+def _softplus(z):
+    zero = cast(0, z)
+    return (z if z > zero else zero) + log1p_exp_minus(absolute(z)), logistic(z)
+
+
+@jit
+def _mish(z):
+    # tanh(log(1 + e)) = w/(w + 2) with e = e**z and w = e**2 + 2 e
+    one, two, four = cast(1, z), cast(2, z), cast(4, z)
+    highest = cast(22, z)  # beyond it the tanh is 1
+    e = elementwise.exp(highest if z > highest else z)
+    w = e * (e + two)
+    share = w / (w + two)
+    slope = four * ((w + one) / (w + two)) / (w + two)  # 1 - tanh**2
+    return z * share, share + z * slope * (e / (e + one))
+
+
+@jit
+def _softsign(z):
+    inverse = cast(1, z) / (cast(1, z) + absolute(z))
+    return z * inverse, inverse * inverse
+
+
+@jit
+def _hard_swish(z):
+    zero, three, six, sixth = cast(0, z), cast(3, z), cast(6, z), cast(1 / 6, z)
+    share = z + three
+    share = zero if share < zero else share
+    share = six if share > six else share
+    slope = (z + z + three) * sixth
+    slope = zero if z < -three else slope
+    return z * share * sixth, cast(1, z) if z > three else slope
+
+
 _ROWS = (
-    Activation("identity", 0, "a = z", _identity, _identity_derivative, True, 6.0),
-    Activation("relu", RELU_CODE, "a = max(0, z)", _relu, _relu_derivative, True, 6.0),
-    Activation("tanh", 2, "a = tanh z", elementwise.tanh, _tanh_derivative, True, 6.0),
-    Activation(
-        "logistic", 3, "a = 1 / (1 + exp(-z))",
-        elementwise.logistic, _logistic_derivative, False, 2.0,
-    ),
+    Activation("identity", 0, "z", _both(_identity, _identity_derivative),
+               _identity, _identity_derivative),
+    Activation("relu", RELU_CODE, "max(0, z)", _both(_relu, _relu_derivative),
+               _relu, _relu_derivative),
+    Activation("tanh", 2, "tanh z", _both(elementwise.tanh, _tanh_derivative),
+               elementwise.tanh, _tanh_derivative),
+    Activation("logistic", 3, "1 / (1 + exp(-z))",
+               _both(elementwise.logistic, _logistic_derivative),
+               elementwise.logistic, _logistic_derivative,
+               keeps_zero=False, gain=2.0),
+    Activation("leaky_relu", 4, "z if z > 0 else 0.01 z", _leaky_relu,
+               initialization="he_uniform",
+               reference="Maas, Hannun and Ng, ICML (2013)"),
+    Activation("elu", 5, "z if z > 0 else exp(z) - 1", _elu,
+               initialization="he_uniform",
+               reference="Clevert, Unterthiner and Hochreiter, ICLR (2016)"),
+    Activation("selu", 6, "1.0507 (z if z > 0 else 1.6733 (exp(z) - 1))", _selu,
+               initialization="lecun_normal",
+               reference="Klambauer, Unterthiner, Mayr and Hochreiter, NIPS (2017)"),
+    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", _gelu,
+               initialization="he_uniform",
+               reference="Hendrycks and Gimpel, arXiv:1606.08415 (2016)"),
+    Activation("silu", 8, "z / (1 + exp(-z))", _silu, initialization="he_uniform",
+               reference="Elfwing, Uchibe and Doya, Neural Networks 107 (2018)"),
+    Activation("mish", 9, "z tanh(log(1 + exp z))", _mish,
+               initialization="he_uniform",
+               reference="Misra, BMVC (2020)"),
+    Activation("softplus", 10, "log(1 + exp z)", _softplus, keeps_zero=False,
+               reference="Dugas, Bengio, Belisle, Nadeau and Garcia, NIPS (2000)"),
+    Activation("softsign", 11, "z / (1 + |z|)", _softsign,
+               reference="Glorot and Bengio, AISTATS (2010)"),
+    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", _hard_swish,
+               initialization="he_uniform",
+               reference="Howard et al., ICCV (2019)"),
 )  # fmt: skip
 
 #: name -> row
@@ -92,11 +225,44 @@ def _multiply_with(derivative):
     return multiply
 
 
-#: activate(code, z, count): z[i] <- g(z[i]) for i < count.
-activate = dispatch([(row.code, _activate_with(row.value)) for row in _ROWS])
+def _activate_with_both(both):
+    @jit
+    def activate(z, derivatives, count):
+        for i in range(count):
+            a, derivative = both(z[i])
+            z[i] = a
+            derivatives[i] = derivative
+
+    return activate
+
+
+def _value_of(both):
+    @jit
+    def value(z):
+        a, _ = both(z)
+        return a
+
+    return value
+
+
+_FOUR = [row for row in _ROWS if row.value is not None]
+
+#: activate(code, z, count): z[i] <- g(z[i]) for i < count; of the four.
+activate = dispatch([(row.code, _activate_with(row.value)) for row in _FOUR])
 
 #: multiply_by_derivative(code, deltas, activations, count):
-#: deltas[i] <- deltas[i] * g'(z[i]), from activations[i] = g(z[i]).
+#: deltas[i] <- deltas[i] * g'(z[i]), from activations[i] = g(z[i]); of the four.
 multiply_by_derivative = dispatch(
-    [(row.code, _multiply_with(row.derivative)) for row in _ROWS]
+    [(row.code, _multiply_with(row.derivative)) for row in _FOUR]
+)
+
+#: activate_any(code, z, count): `activate` for every row.
+activate_any = dispatch(
+    [(row.code, _activate_with(row.value or _value_of(row.both))) for row in _ROWS]
+)
+
+#: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
+#: derivatives[i] = g'(z[i]); every row.
+activate_with_derivative = dispatch(
+    [(row.code, _activate_with_both(row.both)) for row in _ROWS]
 )

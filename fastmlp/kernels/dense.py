@@ -37,6 +37,7 @@ from fastmlp.kernels.simd import (
 from fastmlp.kernels.transposing import transpose
 
 __all__ = [
+    "GRADIENT_ROWS",
     "LAYER",
     "Model",
     "Panels",
@@ -47,6 +48,7 @@ __all__ = [
     "layer_at",
     "panels",
     "sum_of_squares",
+    "sum_products",
     "update_biases",
     "update_tiles",
     "update_weights",
@@ -65,6 +67,9 @@ _FIELDS = (
     "outputs",  # what leaves it,
     "deltas",  # and the derivatives of the loss by its pre-activations
     "penalties",  # in the array of penalties: the first of its tiles
+    # what only `fastmlp.kernels.general` looks at:
+    "activation",  # code of what follows the layer
+    "derivatives",  # in the workspace: of that
 )
 
 #: Where a layer's numbers stand: sizes, and offsets counted in elements.
@@ -73,7 +78,7 @@ LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
 layer_at = record_at(LAYER)
 
 #: Rows of a batch that a gradient tile sums before it adds to memory.
-_GRADIENT_ROWS = 256
+GRADIENT_ROWS = 256
 
 
 class Panels(NamedTuple):
@@ -218,16 +223,16 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation)
 
 
 @jit
-def _sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
+def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
     """sums = A^T D over the rows of a batch, in blocks that are added up."""
-    for first in range(0, rows, _GRADIENT_ROWS):
+    for first in range(0, rows, GRADIENT_ROWS):
         transposed_product(
             vectors,
             tiles,
             sums,
             advance(a, first * a_width),
             a_width,
-            min(_GRADIENT_ROWS, rows - first),
+            min(GRADIENT_ROWS, rows - first),
             advance(d, first * width),
             sums,  # no biases: never read
             0 if first == 0 else ADD,
@@ -317,7 +322,7 @@ def update_tiles(
 
     if first_tile == 0:
         one = advance(scratch, full_width * full_width)
-        _sum_products(scratch, vectors, 1, one, 0, d, width, rows)
+        sum_products(scratch, vectors, 1, one, 0, d, width, rows)
         update_biases(layer, column, width, model, rule, scratch)
 
     tile = first_tile
@@ -328,7 +333,7 @@ def update_tiles(
         a_width = width_at(panel_start, a.columns, like)
         tiles = min(last_tile - tile, (a_width + panel_start - feature) // mr)
         a_tile = advance(a.data, panel_start * a.rows + feature - panel_start)
-        _sum_products(scratch, vectors, tiles, a_tile, a_width, d, width, rows)
+        sum_products(scratch, vectors, tiles, a_tile, a_width, d, width, rows)
         weights = update_weights(
             layer, column, width, tile, tiles, model, rule, scratch
         )

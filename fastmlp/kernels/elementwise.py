@@ -24,7 +24,17 @@ from fastmlp.kernels.simd import (
     split_float,
 )
 
-__all__ = ["exp", "log", "log1p_exp_minus", "logistic", "tanh"]
+__all__ = [
+    "exp",
+    "expm1_of_negative",
+    "log",
+    "log1p_exp_minus",
+    "logistic",
+    "normal_cdf",
+    "normal_density",
+    "power",
+    "tanh",
+]
 
 _LOG2_E = constant(1.44269504088896340736, 1.44269504088896340736)
 # ln 2 = high + low; the high part has so few bits that n * high is exact
@@ -37,6 +47,8 @@ _EXP_LOWEST = constant(-104.0, -746.0)
 _EXP_HIGHEST = constant(89.0, 710.0)
 # beyond this 1 + e**-x is 1
 _NO_MORE = constant(87.0, 708.0)
+# the smallest normal numbers
+_SMALLEST = constant(2.0**-126, 2.0**-1022)
 # beyond this tanh is 1
 _TANH_HIGHEST = constant(10.0, 20.0)
 
@@ -66,6 +78,23 @@ _LOG1P_TAIL = polynomial(
      0.066675893157246279183, 0.0586713953065159873, 0.05422589197440007411,
      0.037460718977753836504, 0.078152889004614252231),
 )  # fmt: skip
+
+
+#: e**(x**2) erfc(x) as a function of s = (x - k)/(x + k), for x from 0 to _ERFC_HIGHEST
+_ERFC_CENTRE = constant(2.5, 3.5)
+_ERFC_HIGHEST = constant(4.2, 6.5)
+_SCALED_ERFC = polynomial(
+    (0.2108063647, -0.3717367554, 0.2517131058, -0.1250319392, 0.03992571073,
+     -0.00400537985, -0.002684998653, 0.0008698710158, 0.0003356170773),
+    (0.15529365560889429489, -0.28926504483276733837, 0.23313048160025148226,
+     -0.16133852476452876217, 0.094427806909156533725, -0.045436761182122143502,
+     0.016976760933345551405, -0.0042422386488582392276, 0.00026738499865080150505,
+     0.00028855579185590351704, -0.0001080827628826868514, -4.6756300931650270953e-6,
+     0.000013327734120725059297, -1.6515273554812604289e-6, -1.4818494983730560747e-6,
+     5.1685811981792891902e-7, 3.8483164543960688206e-7, 6.1939433203319212985e-8),
+)  # fmt: skip
+_SQRT_HALF = constant(0.70710678118654752440, 0.70710678118654752440)
+_DENSITY_AT_0 = constant(0.39894228040143267794, 0.39894228040143267794)
 
 
 @jit
@@ -129,3 +158,41 @@ def log1p_exp_minus(x):
     u = s * s
     s = s + s
     return fused_multiply_add(s * u, _LOG1P_TAIL(u), s)
+
+
+@jit
+def expm1_of_negative(x):
+    """e**x - 1 for x <= 0, exact also where x is small."""
+    x = -_NO_MORE(x) if x < -_NO_MORE(x) else x
+    q, shifted = _reduce(x)
+    power = power_of_two(shifted)
+    return fused_multiply_add(q, power, power - cast(1, x))
+
+
+@jit
+def power(x, exponent):
+    """x**exponent, neither negative; of the smallest normal number if x is less."""
+    smallest = _SMALLEST(x)
+    return exp(exponent * log(smallest if x < smallest else x))
+
+
+@jit
+def normal_density(x):
+    """Density of the standard normal distribution."""
+    return _DENSITY_AT_0(x) * exp(cast(-0.5, x) * x * x)
+
+
+@jit
+def normal_cdf(x):
+    """Share of the standard normal distribution below x, erfc(-x / sqrt 2) / 2.
+
+    0 where it is less than the precision of 1.
+    """
+    zero, one, highest = cast(0, x), cast(1, x), _ERFC_HIGHEST(x)
+    size = absolute(x) * _SQRT_HALF(x)
+    is_beyond = size > highest
+    size = highest if is_beyond else size
+    s = (size - _ERFC_CENTRE(x)) / (size + _ERFC_CENTRE(x))
+    tail = cast(0.5, x) * exp(-size * size) * _SCALED_ERFC(s)
+    tail = zero if is_beyond else tail
+    return tail if x < zero else one - tail

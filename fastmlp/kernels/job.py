@@ -70,6 +70,14 @@ _INTEGERS = (
     "n_threads",
     "team",  # address of the array that they share, see team
     "spins",  # turns of a waiting loop before it gives up its core
+    # what only `fastmlp.kernels.general` looks at:
+    "loss_parameters",  # address of numbers
+    "rates",  # address of a float64 for each step of the epoch
+    "keep",  # address of a float64 for each layer: the share of its inputs to keep
+    "seed",  # of the masks that choose them
+    "n_updates",  # steps before this epoch
+    "average",  # address of averaged parameters, or 0
+    "squares",  # address of a number for each piece of the gradient
 )
 _FLOATS = (
     "l2",
@@ -81,6 +89,11 @@ _FLOATS = (
     "beta_2_power",
     "total_weight",  # of all samples, for the optimizer that only takes the gradient
     "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
+    # what only `fastmlp.kernels.general` looks at:
+    "l1",
+    "weight_decay",
+    "clip_norm",  # 0 for none
+    "average_decay",
 )
 
 #: All that a kernel needs to know.  Addresses are of the kernel's precision.
@@ -144,6 +157,7 @@ class Step(NamedTuple):
     start: int  # position of its first sample
     rows: int
     rule: object  # dense.Rule
+    penalised: bool  # whether penalties count in this step
     l2: float
     loss_scale: float  # from the sum of its losses to its part of `loss_sum`
     power_1: float  # beta_1**t and beta_2**t after the update
@@ -151,21 +165,24 @@ class Step(NamedTuple):
 
 
 @jit
-def begin_step(job, step, power_1, power_2, like):
-    """Step number `step` of an epoch; power_1, power_2: beta**t before it."""
+def begin_step(job, step, rate, power_1, power_2, like):
+    """Step number `step` of an epoch.
+
+    rate : learning rate; power_1, power_2 : beta**t before it.
+    """
     start = step * job.batch_size
     rows = min(job.batch_size, job.n_samples - start)
-    l2 = job.l2
+    l2, penalised = job.l2, True
     if job.optimizer == GRADIENT_CODE:
         weight = job.total_weight
         share = job.n_samples
-        l2 = l2 if step == 0 else 0.0
+        penalised = step == 0
+        l2 = l2 if penalised else 0.0
     else:
         weight = _total_weight(job, start, rows, like)
         share = rows
     # a batch without weight has no loss and no gradient
     scale = 1.0 / weight if weight != 0 else 0.0
-    rate = job.learning_rate
     if job.optimizer == ADAM_CODE:
         power_1 *= job.decay_1
         power_2 *= job.decay_2
@@ -179,7 +196,7 @@ def begin_step(job, step, power_1, power_2, like):
         cast(1.0 - job.decay_2, like),
     )
     rule = Rule(job.optimizer, cast(l2, like), cast(scale, like), rates)
-    return Step(start, rows, rule, l2, share * scale, power_1, power_2)
+    return Step(start, rows, rule, penalised, l2, share * scale, power_1, power_2)
 
 
 @jit

@@ -5,19 +5,35 @@ probabilities.  Blocks of outputs are stored *output-major*: number j of row r a
 ``z[j*rows + r]``, so that sums over the outputs of a row become vector
 operations over rows.
 
-Scale: the loss of a sample, summed over its outputs (for the squared error: the
-mean over them); deltas are the exact derivatives of that number by z.
+Scale: the loss of a sample, summed over its outputs (for the squared error and its
+relatives: the mean over them); deltas are the exact derivatives of that number by z.
+
+`loss_and_deltas` knows the rows of scikit-learn; `any_loss_and_deltas`, for the
+kernels of `fastmlp.kernels.general`, knows all, and their parameters.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.elementwise import exp, log, log1p_exp_minus, logistic
-from fastmlp.kernels.simd import advance, cast
+from fastmlp.kernels.elementwise import (
+    exp,
+    expm1_of_negative,
+    log,
+    log1p_exp_minus,
+    logistic,
+    power,
+)
+from fastmlp.kernels.simd import absolute, advance, cast
 from fastmlp.kernels.tables import dispatch
 
-__all__ = ["LOSSES", "OUTPUT_ACTIVATIONS", "loss_and_deltas", "output_activation"]
+__all__ = [
+    "LOSSES",
+    "OUTPUT_ACTIVATIONS",
+    "any_loss_and_deltas",
+    "loss_and_deltas",
+    "output_activation",
+]
 
 
 class OutputActivation(NamedTuple):
@@ -37,6 +53,8 @@ class Loss(NamedTuple):
     formula: str
     output_activation: str
     evaluate: Callable  # (z, targets, n_outputs, rows, losses), see loss_and_deltas
+    parameters: tuple = ()  # what it is told beyond that, see any_loss_and_deltas
+    reference: str = ""
 
 
 @jit
@@ -173,6 +191,149 @@ def _sum_over_outputs(loss_of, mean):
     return evaluate
 
 
+@jit
+def _absolute_error_of(z, y, parameter):
+    """|z - y|, and its derivative, which is 0 where that is."""
+    error = z - y
+    zero, one = cast(0, z), cast(1, z)
+    sign = one if error > zero else -one
+    return absolute(error), error if error == zero else sign
+
+
+@jit
+def _huber_of(z, y, delta):
+    """(z - y)**2 / 2 up to |z - y| = delta, from there on straight on."""
+    error = z - y
+    size = absolute(error)
+    half = cast(0.5, z)
+    bounded = -delta if error < -delta else error
+    bounded = delta if error > delta else bounded
+    inner = half * error * error
+    return delta * (size - half * delta) if size > delta else inner, bounded
+
+
+@jit
+def _quantile_of(z, y, q):
+    """q (y - z) if that is positive, else (q - 1) (y - z)."""
+    error = y - z
+    zero = cast(0, z)
+    slope = q if error > zero else q - cast(1, z)
+    return slope * error, error if error == zero else -slope
+
+
+@jit
+def _gamma_of(z, y, parameter):
+    """log(mu / y) + y / mu - 1 with mu = exp z, and its derivative 1 - y / mu."""
+    ratio = y * exp(-z)
+    one = cast(1, z)
+    return z - log(y) + ratio - one, one - ratio
+
+
+@jit
+def _focal_of(z, y, gamma):
+    """-y (1 - p)**gamma log p - (1 - y) p**gamma log(1 - p), with p = 1/(1 + exp(-z)).
+
+    The derivative of -(1 - p)**gamma log p is (1 - p)**gamma (gamma p log p - (1 - p)).
+    """
+    zero, one = cast(0, z), cast(1, z)
+    tail = log1p_exp_minus(absolute(z))
+    log_p = (z if z < zero else zero) - tail
+    log_q = (-z if z > zero else zero) - tail
+    p, q = logistic(z), logistic(-z)
+    easy, hard = power(q, gamma), power(p, gamma)
+    other = one - y
+    loss = -y * easy * log_p - other * hard * log_q
+    slope = y * easy * (gamma * p * log_p - q) - other * hard * (gamma * q * log_q - p)
+    return loss, slope
+
+
+def _sum_with_parameter(loss_of, mean, each=False):
+    """As `_sum_over_outputs`, from (z, y, parameter) -> (loss, derivative)."""
+
+    @jit
+    def evaluate(z, targets, n_outputs, rows, losses, parameters):
+        share = cast(1, z[0])
+        if mean:
+            share /= cast(n_outputs, share)
+        for r in range(rows):
+            losses[r] = cast(0, share)
+        for j in range(n_outputs):
+            column = advance(z, j * rows)
+            y = advance(targets, j * rows)
+            parameter = parameters[j] if each else parameters[0]
+            for r in range(rows):
+                loss, derivative = loss_of(column[r], y[r], parameter)
+                losses[r] += share * loss
+                column[r] = share * derivative
+
+    return evaluate
+
+
+@jit
+def _softmax_focal_loss(z, targets, n_outputs, rows, losses, parameters):
+    """-sum_j y_j (1 - p_j)**gamma log p_j with p = softmax z and smoothed targets y.
+
+    y_j = (1 - s) [j is the class] + s / n_outputs; parameters = (gamma, s).  With
+    h_j = (1 - p_j)**gamma (gamma p_j log p_j / (1 - p_j) - 1), the derivative by z_k is
+    y_k h_k - p_k sum_j y_j h_j.
+    """
+    one, zero = cast(1, z[0]), cast(0, z[0])
+    gamma, smoothing = parameters[0], parameters[1]
+    low = smoothing / cast(n_outputs, smoothing)
+    high = one - smoothing + low
+    log_sum = advance(z, n_outputs * rows)
+    total = advance(log_sum, rows)
+    _log_sum_exp(z, n_outputs, rows, log_sum, total)
+    for r in range(rows):
+        losses[r] = zero
+        total[r] = zero  # from here on sum_j y_j h_j
+    for turn in range(2):
+        for j in range(n_outputs):
+            column = advance(z, j * rows)
+            label = cast(j, one)
+            for r in range(rows):
+                y = high if targets[r] == label else low
+                log_p = column[r] - log_sum[r]
+                log_p = zero if log_p > zero else log_p  # by rounding
+                rest = -expm1_of_negative(log_p)
+                ratio = log_p / (rest if rest > zero else one)
+                ratio = ratio if rest > zero else -one
+                ease = power(rest, gamma) if gamma > zero else one
+                p = one - rest
+                h = y * ease * (gamma * p * ratio - one)
+                if turn == 0:
+                    losses[r] -= y * ease * log_p
+                    total[r] += h
+                else:
+                    column[r] = h - p * total[r]
+
+
+@jit
+def _log_sum_exp(z, n_outputs, rows, log_sum, total):
+    """log sum_j exp z_j of each row; `total` is room for as many numbers."""
+    for r in range(rows):
+        log_sum[r] = z[r]
+        total[r] = cast(0, z[0])
+    for j in range(1, n_outputs):
+        column = advance(z, j * rows)
+        for r in range(rows):
+            log_sum[r] = column[r] if column[r] > log_sum[r] else log_sum[r]
+    for j in range(n_outputs):
+        column = advance(z, j * rows)
+        for r in range(rows):
+            total[r] += exp(column[r] - log_sum[r])
+    for r in range(rows):
+        log_sum[r] += log(total[r])
+
+
+def _without_parameters(evaluate):
+    @jit
+    def with_parameters(z, targets, n_outputs, rows, losses, parameters):
+        evaluate(z, targets, n_outputs, rows, losses)
+
+    return with_parameters
+
+
 _ROWS = (
     Loss("squared_error", 0, "mean_j (z_j - y_j)^2 / 2", "identity",
          _sum_over_outputs(_squared_error_of, mean=True)),
@@ -183,11 +344,40 @@ _ROWS = (
          _sum_over_outputs(_poisson_of, mean=False)),
 )  # fmt: skip
 
+_MORE_ROWS = (
+    Loss("absolute_error", 4, "mean_j |z_j - y_j|", "identity",
+         _sum_with_parameter(_absolute_error_of, mean=True)),
+    Loss("huber", 5, "mean_j e^2 / 2 if |e| <= delta else delta (|e| - delta / 2), "
+         "e = z_j - y_j", "identity",
+         _sum_with_parameter(_huber_of, mean=True), ("delta",),
+         "Huber, The Annals of Mathematical Statistics 35 (1964)"),
+    Loss("quantile", 6, "mean_j max(q_j e, (q_j - 1) e), e = y_j - z_j", "identity",
+         _sum_with_parameter(_quantile_of, mean=True, each=True), ("q of each output",),
+         "Koenker and Bassett, Econometrica 46 (1978)"),
+    Loss("gamma", 7, "sum_j log(exp z_j / y_j) + y_j / exp z_j - 1", "exp",
+         _sum_with_parameter(_gamma_of, mean=False), (),
+         "McCullagh and Nelder, Generalized Linear Models (1989)"),
+    Loss("focal", 8, "-sum_j y_j (1 - p_j)^gamma log p_j, p = softmax z", "softmax",
+         _softmax_focal_loss, ("gamma", "smoothing"),
+         "Lin, Goyal, Girshick, He and Dollar, ICCV (2017)"),
+    Loss("binary_focal", 9, "sum_j -y_j (1 - p_j)^gamma log p_j "
+         "- (1 - y_j) p_j^gamma log(1 - p_j), p = 1 / (1 + exp(-z))", "logistic",
+         _sum_with_parameter(_focal_of, mean=False), ("gamma",),
+         "Lin, Goyal, Girshick, He and Dollar, ICCV (2017)"),
+)  # fmt: skip
+
 #: name -> row
-LOSSES = {row.name: row for row in _ROWS}
+LOSSES = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
 
 #: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows`
 #: rows, all arrays output-major.  z becomes the deltas; losses[r] the loss of row
 #: r.  Behind z there must be room for 2*rows more numbers.  The targets of
-#: log_loss are one class number per row.
+#: log_loss are one class number per row.  Of the rows without parameters.
 loss_and_deltas = dispatch([(row.code, row.evaluate) for row in _ROWS])
+
+#: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): every
+#: row; `parameters` points to the numbers that the row names (one at least).
+any_loss_and_deltas = dispatch(
+    [(row.code, _without_parameters(row.evaluate)) for row in _ROWS]
+    + [(row.code, row.evaluate) for row in _MORE_ROWS]
+)

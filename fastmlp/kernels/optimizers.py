@@ -3,6 +3,9 @@
 All rules see the regularised mean gradient g = (s + l2 w) scale, where s is the
 gradient summed over the batch, l2 the strength of the L2 penalty and scale one
 over the total weight of the batch.
+
+`update` knows the rules of scikit-learn; `any_update`, for the kernels of
+`fastmlp.kernels.general`, knows all.
 """
 
 import math
@@ -10,10 +13,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.simd import fused_multiply_add
+from fastmlp.kernels.simd import cast, fused_multiply_add
 from fastmlp.kernels.tables import dispatch
 
-__all__ = ["GRADIENT_CODE", "OPTIMIZERS", "adam_rate", "update"]
+__all__ = ["GRADIENT_CODE", "OPTIMIZERS", "adam_rate", "any_update", "update"]
 
 
 class Optimizer(NamedTuple):
@@ -24,6 +27,7 @@ class Optimizer(NamedTuple):
     formula: str
     n_moments: int
     apply: Callable  # (w, sums, first, second, count, l2, scale, rates)
+    reference: str = ""
 
 
 @jit
@@ -82,6 +86,32 @@ def _adam(w, sums, first, second, count, l2, scale, rates):
 
 
 @jit
+def _rmsprop(w, sums, first, second, count, l2, scale, rates):
+    """v <- b2 v + (1-b2) g^2; w <- w - rate g/(sqrt v + eps)."""
+    rate, _, beta_2, epsilon, _, rest_2 = rates
+    for i in range(count):
+        g = _gradient_of(w[i], sums[i], l2, scale)
+        v = beta_2 * first[i] + rest_2 * g * g
+        first[i] = v
+        w[i] -= rate * g / (math.sqrt(v) + epsilon)
+
+
+@jit
+def _lion(w, sums, first, second, count, l2, scale, rates):
+    """w <- w - rate sign(b1 m + (1-b1) g); m <- b2 m + (1-b2) g."""
+    rate, beta_1, beta_2, _, rest_1, rest_2 = rates
+    zero = cast(0, rate)
+    for i in range(count):
+        g = _gradient_of(w[i], sums[i], l2, scale)
+        m = first[i]
+        direction = beta_1 * m + rest_1 * g
+        first[i] = beta_2 * m + rest_2 * g
+        # 0 and NaN are what they are
+        step = rate if direction > zero else direction
+        w[i] -= -rate if direction < zero else step
+
+
+@jit
 def adam_rate(rate, beta_1_power, beta_2_power):
     """rate sqrt(1 - b2^t) / (1 - b1^t): Adam's step with the bias of m and v undone.
 
@@ -101,14 +131,24 @@ _ROWS = (
     Optimizer("sgd", 1, "w -= rate g", 0, _sgd),
     Optimizer("momentum", 2, "v = mu v - rate g; w += v", 1, _momentum),
     Optimizer("nesterov", 3, "v = mu v - rate g; w += mu v - rate g", 1, _nesterov),
-    Optimizer("adam", ADAM_CODE, "w -= rate m / (sqrt v + eps)", 2, _adam),
-)
+    Optimizer("adam", ADAM_CODE, "w -= rate m / (sqrt v + eps)", 2, _adam,
+              "Kingma and Ba, ICLR (2015)"),
+)  # fmt: skip
+
+_MORE_ROWS = (
+    Optimizer("rmsprop", 5, "w -= rate g / (sqrt v + eps)", 1, _rmsprop,
+              "Tieleman and Hinton, Neural Networks for Machine Learning 6.5 (2012)"),
+    Optimizer("lion", 6, "w -= rate sign(b1 m + (1 - b1) g)", 1, _lion,
+              "Chen et al., NeurIPS (2023)"),
+)  # fmt: skip
 
 #: name -> row
-OPTIMIZERS = {row.name: row for row in _ROWS}
+OPTIMIZERS = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
 #: 1 - beta_2) of w's type; the last two are given because they would be lost in
 #: float32 if the betas are close to 1.
 update = dispatch([(row.code, row.apply) for row in _ROWS])
+#: The same for every row.
+any_update = dispatch([(row.code, row.apply) for row in (*_ROWS, *_MORE_ROWS)])

@@ -10,7 +10,8 @@ A training step is
 4. (barrier)
 
 so that every number is summed in one order whatever the number of threads.  Small
-networks go another way, `fastmlp.kernels.strips`.
+networks go another way, `fastmlp.kernels.strips`; what scikit-learn does not know
+(dropout, other activations, ...) stands in `fastmlp.kernels.general`.
 
 Kernels never raise and allocate nothing.  They are told where everything is by
 one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
@@ -33,7 +34,11 @@ from fastmlp.kernels.job import (
     penalty_of,
     sum_of,
 )
-from fastmlp.kernels.losses import loss_and_deltas, output_activation
+from fastmlp.kernels.losses import (
+    any_loss_and_deltas,
+    loss_and_deltas,
+    output_activation,
+)
 from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
@@ -57,7 +62,15 @@ from fastmlp.kernels.team import (
     wait_for_team,
 )
 
-__all__ = ["predict", "refresh_transposed", "train_steps"]
+__all__ = [
+    "from_output_major",
+    "losses_and_deltas",
+    "pieces_of",
+    "predict",
+    "refresh_transposed",
+    "to_output_major",
+    "train_steps",
+]
 
 
 @jit
@@ -103,7 +116,7 @@ def _other_layers(job, workspace, parameters, first_row, tiles):
 
 
 @jit
-def _to_output_major(matrix, first_row, rows, z):
+def to_output_major(matrix, first_row, rows, z):
     """z[j*rows + r] = element (first_row + r, j), in the type of z."""
     like = matrix.data[0]
     full_width = panel_width(like)
@@ -117,8 +130,8 @@ def _to_output_major(matrix, first_row, rows, z):
 
 
 @jit
-def _from_output_major(z, matrix, first_row, rows):
-    """The inverse of `_to_output_major`."""
+def from_output_major(z, matrix, first_row, rows):
+    """The inverse of `to_output_major`."""
     like = matrix.data[0]
     full_width = panel_width(like)
     for column in range(0, matrix.columns, full_width):
@@ -131,8 +144,13 @@ def _from_output_major(z, matrix, first_row, rows):
 
 
 @jit
-def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows):
-    """Sample losses of some rows; their raw outputs become the output deltas."""
+def losses_and_deltas(
+    job, outputs, scratch, start, first_row, rows, batch_rows, general
+):
+    """Sample losses of some rows; their raw outputs become the output deltas.
+
+    general : None if the loss is one of those without parameters, else True.
+    """
     like = scratch[0]
     n_outputs, n_targets = outputs.columns, job.n_targets
     z = scratch
@@ -145,9 +163,13 @@ def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows
         y = advance(all_targets, order[start + position] * n_targets)
         for j in range(n_targets):
             targets[j * rows + r] = y[j]
-    _to_output_major(outputs, first_row, rows, z)
+    to_output_major(outputs, first_row, rows, z)
     losses = advance(pointer(job.sample_losses, like), first_row)
-    loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
+    if general is None:
+        loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
+    else:
+        parameters = pointer(job.loss_parameters, like)
+        any_loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses, parameters)
     if job.sample_weights != 0:
         sample_weights = pointer(job.sample_weights, like)
         for r in range(rows):
@@ -156,7 +178,7 @@ def _losses_and_deltas(job, outputs, scratch, start, first_row, rows, batch_rows
             losses[r] *= weight
             for j in range(n_outputs):
                 z[j * rows + r] *= weight
-    _from_output_major(z, outputs, first_row, rows)
+    from_output_major(z, outputs, first_row, rows)
 
 
 @jit
@@ -175,7 +197,7 @@ def _carry_rows(
     _other_layers(job, workspace, parameters, first, tiles)
     layer = layer_of(job, job.n_layers - 1)
     outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
-    _losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows)
+    losses_and_deltas(job, outputs, scratch, start, first, tiles * mr, rows, None)
     for i in range(job.n_layers - 1, 0, -1):
         layer = layer_of(job, i)
         before = layer_of(job, i - 1)
@@ -211,7 +233,7 @@ def _rows_phase(
 
 
 @jit
-def _pieces_of(layer, like):
+def pieces_of(layer, like):
     """(panels of the weights, groups of their rows): a piece of phase 2 is one each.
 
     A group has as many rows as a panel of activations has columns.
@@ -230,12 +252,12 @@ def _update_piece(job, workspace, model, rule, scratch, rows, piece, sparse):
     full_width = panel_width(like)
     i = 0
     layer = layer_of(job, 0)
-    n_panels, n_groups = _pieces_of(layer, like)
+    n_panels, n_groups = pieces_of(layer, like)
     while piece >= n_panels * n_groups:
         piece -= n_panels * n_groups
         i += 1
         layer = layer_of(job, i)
-        n_panels, n_groups = _pieces_of(layer, like)
+        n_panels, n_groups = pieces_of(layer, like)
     column = piece // n_groups * full_width
     group_tiles = full_width // tile_rows(like)
     first = piece % n_groups * group_tiles
@@ -257,7 +279,7 @@ def _tiles_phase(job, workspace, model, rule, scratch, rows, thread, sparse):
         forget_pieces(job, ROWS)
     all_pieces = 0
     for i in range(job.n_layers):
-        n_panels, n_groups = _pieces_of(layer_of(job, i), scratch[0])
+        n_panels, n_groups = pieces_of(layer_of(job, i), scratch[0])
         all_pieces += n_panels * n_groups
     piece = next_piece(job, TILES, thread, all_pieces)
     while piece >= 0:
@@ -297,7 +319,7 @@ def train_steps(
     power_1, power_2 = job.beta_1_power, job.beta_2_power
     loss_sum = job.loss_sum
     for number in range(first_step, last_step):
-        step = begin_step(job, number, power_1, power_2, like)
+        step = begin_step(job, number, job.learning_rate, power_1, power_2, like)
         power_1, power_2 = step.power_1, step.power_2
         if tiles is not None:
             _rows_phase(
@@ -343,7 +365,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse):
     outputs = panels(workspace, layer.outputs, layer.fan_out, job.capacity)
     n_outputs = outputs.columns
     stride = tiles * mr
-    _to_output_major(outputs, top, stride, z)
+    to_output_major(outputs, top, stride, z)
     output_activation(job.output_activation, z, n_outputs, stride)
     predictions = advance(pointer(job.outputs, z[0]), first * n_outputs)
     for r in range(rows):

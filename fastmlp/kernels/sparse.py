@@ -22,6 +22,7 @@ from fastmlp.kernels.dense import (
     update_weights,
     width_at,
 )
+from fastmlp.kernels.masks import mask_of, row_key
 from fastmlp.kernels.products import weighted_sum
 from fastmlp.kernels.simd import (
     advance,
@@ -32,7 +33,13 @@ from fastmlp.kernels.simd import (
     vector_lanes,
 )
 
-__all__ = ["sparse_forward", "sparse_update_tiles", "transpose_batch"]
+__all__ = [
+    "masked_sparse_forward",
+    "sparse_forward",
+    "sparse_update_tiles",
+    "sum_sparse_products",
+    "transpose_batch",
+]
 
 
 @jit
@@ -79,6 +86,45 @@ def sparse_forward(
 
 
 @jit
+def _copy_masked(job, begin, indices, count, key, keep, numbers):
+    """`count` entries of a sample, times the mask of dropout."""
+    like = numbers[0]
+    doubles = advance(pointer(job.X, np.float64(0)), begin)
+    singles = advance(pointer(job.X, np.float32(0)), begin)
+    for i in range(count):
+        number = cast(doubles[i], like) if job.X_is_double else cast(singles[i], like)
+        numbers[i] = number * mask_of(key, indices[i], keep, like)
+
+
+@jit
+def masked_sparse_forward(
+    job, weights, biases, c, first_row, rows, start, key, keep, numbers
+):
+    """`sparse_forward` of entries times the mask of dropout, without an activation.
+
+    numbers : room for the entries of any sample.
+    """
+    like = c.data[0]
+    row_starts = pointer(job.row_starts, 0)
+    column_indices = pointer(job.column_indices, np.int32(0))
+    for r in range(rows):
+        sample = _sample_at(job, start + r, False)
+        begin = row_starts[sample]
+        count = row_starts[sample + 1] - begin
+        indices = advance(column_indices, begin)
+        mask = row_key(key, first_row + r)
+        _copy_masked(job, begin, indices, count, mask, keep, numbers)
+        for column in range(0, c.columns, panel_width(like)):
+            width = width_at(column, c.columns, like)
+            weighted_sum(
+                width // vector_lanes(like),
+                advance(c.data, column * c.rows + (first_row + r) * width),
+                advance(biases, column), numbers, indices, count,
+                advance(weights.data, column * weights.rows), weights.rows,
+            )  # fmt: skip
+
+
+@jit
 def transpose_batch(job, n_features, start, rows, like):
     """Sort the entries of a batch by feature, and within a feature by row.
 
@@ -119,6 +165,28 @@ def transpose_batch(job, n_features, start, rows, like):
 
 
 @jit
+def sum_sparse_products(job, first, features, rows, width, d, sums):
+    """sums = X_B^T D for some features, and zeros in the rows that round them up.
+
+    d : deltas of one panel of units, `width` numbers for each row of the batch.
+    """
+    like = d[0]
+    feature_starts = pointer(job.feature_starts, 0)
+    entry_rows = pointer(job.entry_rows, np.int32(0))
+    entry_values = pointer(job.entry_values, like)
+    for i in range(rows * width):
+        sums[i] = cast(0, like)
+    for k in range(first, first + features):
+        begin, end = feature_starts[k], feature_starts[k + 1]
+        if begin < end:
+            to = advance(sums, (k - first) * width)
+            weighted_sum(
+                width // vector_lanes(like), to, to, advance(entry_values, begin),
+                advance(entry_rows, begin), end - begin, d, job.batch_size,
+            )  # fmt: skip
+
+
+@jit
 def sparse_update_tiles(
     job, layer, column, first_tile, last_tile, model, deltas, rows, rule, scratch
 ):
@@ -127,16 +195,11 @@ def sparse_update_tiles(
     full_width = panel_width(like)
     mr = tile_rows(like)
     width = width_at(column, layer.fan_out, like)
-    vectors = width // vector_lanes(like)
     d = advance(deltas.data, column * deltas.rows)
-    feature_starts = pointer(job.feature_starts, 0)
-    entry_rows = pointer(job.entry_rows, np.int32(0))
-    entry_values = pointer(job.entry_values, like)
-    zero = cast(0, like)
 
     if first_tile == 0:
         for j in range(width):
-            scratch[j] = zero
+            scratch[j] = cast(0, like)
         for r in range(rows):
             for j in range(width):
                 scratch[j] += d[r * width + j]
@@ -146,16 +209,8 @@ def sparse_update_tiles(
     tiles_at_once = full_width // mr
     while tile < last_tile:
         tiles = min(last_tile - tile, tiles_at_once)
-        for i in range(tiles * mr * width):
-            scratch[i] = zero
         first = tile * mr
-        for k in range(first, min(first + tiles * mr, layer.fan_in)):
-            begin, end = feature_starts[k], feature_starts[k + 1]
-            if begin < end:
-                sums = advance(scratch, (k - first) * width)
-                weighted_sum(
-                    vectors, sums, sums, advance(entry_values, begin),
-                    advance(entry_rows, begin), end - begin, d, rows,
-                )  # fmt: skip
+        features = min(tiles * mr, layer.fan_in - first)
+        sum_sparse_products(job, first, features, tiles * mr, width, d, scratch)
         update_weights(layer, column, width, tile, tiles, model, rule, scratch)
         tile += tiles

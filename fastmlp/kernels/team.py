@@ -7,7 +7,7 @@ does not keep the rest waiting.  Who takes a piece changes no number in it.
 
 What threads share is an array of int64 (`team_size` elements), zero at the start:
 for the barrier how many have arrived, its generation, and whether the team has been
-abandoned; then, for each of the two phases, how many pieces of each share are taken.
+abandoned; then, for each of the phases, how many pieces of each share are taken.
 Numbers are GAP apart, on cache lines of their own.
 """
 
@@ -25,6 +25,7 @@ __all__ = [
     "ABANDONED",
     "ROWS",
     "TILES",
+    "UPDATES",
     "forget_pieces",
     "next_piece",
     "take_piece",
@@ -35,8 +36,9 @@ __all__ = [
 #: int64 from one shared number to the next: no two in neighbouring cache lines.
 _GAP = 16
 
-#: The phases of a training step.
-ROWS, TILES = 0, 1
+#: The phases of a training step; the last only where the whole gradient is needed
+#: before the first update.
+ROWS, TILES, UPDATES = 0, 1, 2
 
 #: Where the array says that the team has been abandoned.
 ABANDONED = 2 * _GAP
@@ -44,7 +46,7 @@ ABANDONED = 2 * _GAP
 
 def team_size(n_threads):
     """Elements of the array that a team of so many threads shares."""
-    return (3 + 2 * n_threads) * _GAP
+    return (3 + 3 * n_threads) * _GAP
 
 
 @jit
