@@ -219,7 +219,7 @@ class TrainingJob(_Job):
         float32 or float64, any strides; read, never copied as a whole (but converted
         to compressed sparse rows).
     targets : ndarray of shape (n_samples, n_targets)
-        Numbers of any dtype; class numbers for ``log_loss``.
+        Numbers of any dtype; class numbers for ``log_loss`` and ``focal``.
     sample_weight : ndarray of shape (n_samples,) or None
     samples : ndarray of int64, default=None
         Which of the samples to train on; None for all.
@@ -279,7 +279,8 @@ class TrainingJob(_Job):
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
 
         targets = np.ascontiguousarray(targets, dtype=dtype)
-        expected = (n_rows, 1 if loss == "log_loss" else network.units[-1])
+        is_of_classes = LOSSES[loss].output_activation == "softmax"
+        expected = (n_rows, 1 if is_of_classes else network.units[-1])
         if targets.shape != expected:
             raise ValueError(f"targets have shape {targets.shape}, not {expected}")
         if sample_weight is not None:

@@ -28,12 +28,14 @@ def random_network(units, seed=0, scale=1.0):
 def random_targets(loss, n_samples, n_outputs, seed=0):
     """Targets as kernels take them, in float64."""
     rng = np.random.default_rng(seed)
-    if loss == "log_loss":
+    if loss in ("log_loss", "focal"):
         return rng.integers(0, n_outputs, (n_samples, 1)).astype(float)
-    if loss == "binary_log_loss":
+    if loss in ("binary_log_loss", "binary_focal"):
         return rng.integers(0, 2, (n_samples, n_outputs)).astype(float)
     if loss == "poisson":
         return rng.poisson(1.5, (n_samples, n_outputs)).astype(float)
+    if loss == "gamma":
+        return rng.gamma(2, 0.7, (n_samples, n_outputs)) + 0.01
     return rng.standard_normal((n_samples, n_outputs))
 
 

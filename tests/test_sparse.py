@@ -41,7 +41,7 @@ def predict(network, X, n_threads=1, **settings):
     st.integers(1, 70),
     st.sampled_from([0.0, 0.03, 0.5, 1.0]),
     st.integers(1, 3),
-    st.sampled_from(sorted(reference.ACTIVATIONS)),
+    st.sampled_from(["identity", "logistic", "relu", "tanh"]),
 )
 def test_gradient_against_the_reference(
     units, n_samples, density, n_threads, activation

@@ -21,6 +21,21 @@ def call_activate(code, z, like):
 
 
 @numba.njit(error_model="numpy")
+def call_activate_any(code, z, like):
+    activations.activate_any(code, simd.pointer(z.ctypes.data, like), z.size)
+
+
+@numba.njit(error_model="numpy")
+def call_with_derivative(code, z, derivatives, like):
+    activations.activate_with_derivative(
+        code,
+        simd.pointer(z.ctypes.data, like),
+        simd.pointer(derivatives.ctypes.data, like),
+        z.size,
+    )
+
+
+@numba.njit(error_model="numpy")
 def call_derivative(code, deltas, a, like):
     activations.multiply_by_derivative(
         code,
@@ -31,14 +46,15 @@ def call_derivative(code, deltas, a, like):
 
 
 @numba.njit(error_model="numpy")
-def call_loss(code, z, targets, n_outputs, rows, values, like):
-    losses.loss_and_deltas(
+def call_loss(code, z, targets, n_outputs, rows, values, parameters, like):
+    losses.any_loss_and_deltas(
         code,
         simd.pointer(z.ctypes.data, like),
         simd.pointer(targets.ctypes.data, like),
         n_outputs,
         rows,
         simd.pointer(values.ctypes.data, like),
+        simd.pointer(parameters.ctypes.data, like),
     )
 
 
@@ -49,7 +65,7 @@ def call_output_activation(code, z, n_outputs, rows, like):
 
 @numba.njit(error_model="numpy")
 def call_update(code, w, sums, first, second, l2, scale, rates, like):
-    optimizers.update(
+    optimizers.any_update(
         code,
         simd.pointer(w.ctypes.data, like),
         simd.pointer(sums.ctypes.data, like),
@@ -83,18 +99,42 @@ def test_activation_and_derivative(name, dtype):
     tolerance = 10 * np.finfo(dtype).eps
     rng = np.random.default_rng(0)
     for count in COUNTS:
-        z = rng.standard_normal(count).astype(dtype) * 3
+        z = rng.standard_normal(count).astype(dtype) * 4
         z[0] = 0
+        exact, slope = value(z.astype(float)), derivative(z.astype(float))
+        if name == "selu":  # at 0, where it has none, it is that of one side
+            slope[0] = reference._SELU_SCALE
         a = z.copy()
-        call_activate(row.code, a, dtype(0))
-        exact = value(z.astype(float))
+        call_activate_any(row.code, a, dtype(0))
         np.testing.assert_allclose(a, exact, rtol=tolerance, atol=tolerance)
         assert (a[0] == 0) == row.keeps_zero
+        again, derivatives = z.copy(), np.empty_like(z)
+        call_with_derivative(row.code, again, derivatives, dtype(0))
+        np.testing.assert_array_equal(again, a)
+        np.testing.assert_allclose(derivatives, slope, rtol=tolerance, atol=tolerance)
+        if row.value is None:
+            continue
+        a = z.copy()
+        call_activate(row.code, a, dtype(0))
+        np.testing.assert_array_equal(again, a)
         deltas = np.full(count, 2, dtype)
         call_derivative(row.code, deltas, a, dtype(0))
-        np.testing.assert_allclose(
-            deltas, 2 * derivative(exact), rtol=tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(deltas, 2 * slope, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations_of_huge_numbers(name, dtype):
+    """No overflow on the way, and NaN stays NaN."""
+    z = np.array([-1e30, -100, 100, 1e30, np.nan], dtype)
+    value, derivative = reference.ACTIVATIONS[name]
+    with np.errstate(all="ignore"):
+        expected = value(z[:4].astype(float)), derivative(z[:4].astype(float))
+    derivatives = np.empty_like(z)
+    call_with_derivative(ACTIVATIONS[name].code, z, derivatives, dtype(0))
+    assert np.isnan(z[4])
+    np.testing.assert_allclose(z[:4], expected[0], rtol=1e-6, atol=1e-30)
+    np.testing.assert_allclose(derivatives[:4], expected[1], rtol=1e-6, atol=1e-30)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -109,29 +149,37 @@ def test_loss_and_deltas(name, n_outputs, dtype):
         y = random_targets(name, rows, n_outputs).astype(dtype)
         scratch = np.concatenate([z.T.ravel(), np.empty(2 * rows, dtype)])
         values = np.empty(rows, dtype)
+        parameters = reference.parameters_of(name, n_outputs)
         call_loss(
-            LOSSES[name].code, scratch, y.T.ravel(), n_outputs, rows, values, dtype(0)
-        )
+            LOSSES[name].code, scratch, y.T.ravel(), n_outputs, rows, values,
+            np.array([*parameters, 0], dtype), dtype(0),
+        )  # fmt: skip
         deltas = scratch[: z.size].reshape(n_outputs, rows).T
         z, y = z.astype(float), y.astype(float)
-        scale = 1 + np.abs(z).max() + np.exp(z).max() * (name == "poisson")
+        scale = (
+            1 + np.abs(z).max() + np.exp(abs(z)).max() * (name in ("poisson", "gamma"))
+        )
         atol = tolerance * scale * (n_outputs + y.max())
-        np.testing.assert_allclose(values, value(z, y), rtol=tolerance, atol=atol)
-        np.testing.assert_allclose(deltas, delta(z, y), rtol=tolerance, atol=atol)
+        exact = value(z, y, *parameters), delta(z, y, *parameters)
+        np.testing.assert_allclose(values, exact[0], rtol=tolerance, atol=atol)
+        np.testing.assert_allclose(deltas, exact[1], rtol=tolerance, atol=atol)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", ["log_loss", "binary_log_loss"])
+@pytest.mark.parametrize("name", ["log_loss", "binary_log_loss", "focal"])
 def test_log_losses_stay_exact_where_probabilities_saturate(name, dtype):
     """No clipping: the loss of a sure mistake grows with the logit."""
     for size in (50.0, 1e4):
         z = np.array([size, -size], dtype)
-        y = np.array([1.0] if name == "log_loss" else [0.0, 1.0], dtype)
-        n_outputs, rows = (2, 1) if name == "log_loss" else (1, 2)
+        y = np.array([0.0, 1.0] if name == "binary_log_loss" else [1.0], dtype)
+        n_outputs, rows = (1, 2) if name == "binary_log_loss" else (2, 1)
         scratch = np.concatenate([z, np.empty(2 * rows, dtype)])
         values = np.empty(rows, dtype)
-        call_loss(LOSSES[name].code, scratch, y, n_outputs, rows, values, dtype(0))
-        expected = 2 * size if name == "log_loss" else size
+        call_loss(
+            LOSSES[name].code, scratch, y, n_outputs, rows, values,
+            np.array([2, 0], dtype), dtype(0),
+        )  # fmt: skip
+        expected = size if name == "binary_log_loss" else 2 * size
         np.testing.assert_allclose(values, expected, rtol=1e-6)
         assert np.isfinite(scratch[:2]).all()
 

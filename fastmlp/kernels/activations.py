@@ -142,11 +142,12 @@ def _mish(z):
     # tanh(log(1 + e)) = w/(w + 2) with e = e**z and w = e**2 + 2 e
     one, two, four = cast(1, z), cast(2, z), cast(4, z)
     highest = cast(22, z)  # beyond it the tanh is 1
-    e = elementwise.exp(highest if z > highest else z)
+    bounded = highest if z > highest else z
+    e = elementwise.exp(bounded)
     w = e * (e + two)
     share = w / (w + two)
     slope = four * ((w + one) / (w + two)) / (w + two)  # 1 - tanh**2
-    return z * share, share + z * slope * (e / (e + one))
+    return z * share, share + bounded * slope * (e / (e + one))
 
 
 @jit
