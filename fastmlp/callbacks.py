@@ -52,7 +52,7 @@ class CallbackEvents(Events):
                 **self._arguments, reconstruction_attributes=self._model
             )
 
-    def end(self, epoch, loss):
+    def end(self, epoch, loss, score=None):
         child, self._child = self._child, None
         return child is not None and child.call_on_fit_task_end(
             **self._arguments, reconstruction_attributes=self._model

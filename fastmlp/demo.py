@@ -268,7 +268,9 @@ def run_demo(data, *, hidden=(100,), epochs=100, seed=0, console=None):
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=epochs, loss=np.nan)
         show = _Show(progress, task)
-        ours = _fit("fastmlp", model, split, lambda X, y: model._fit(X, y, events=show))
+        ours = _fit(
+            "fastmlp", model, split, lambda X, y: model._fit(X, y, events=[show])
+        )
         progress.update(
             task, completed=ours.n_iter, total=ours.n_iter, loss=model.loss_
         )

@@ -10,7 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.conversion import convert_from_sklearn
 from fastmlp.parameters import (
     ANY_LOSS,
+    CLASSIFICATION_LOSS,
+    CLASSIFICATION_LOSSES,
     CONSTRAINTS,
+    OF_CLASSIFICATION,
+    OF_REGRESSION,
     REGRESSION_LOSS,
     TASK,
     documented,
@@ -96,11 +100,15 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
 
     A drop-in replacement for `sklearn.neural_network.MLPClassifier`: minimises
     the log loss of softmax outputs (several classes) or logistic outputs (two
-    classes, or several labels at once).
+    classes, or several labels at once). All beyond scikit-learn's is off by default.
 
     Parameters
     ----------
     %(layers)s
+    loss : {'log_loss', 'focal'}, default='log_loss'
+        What is minimised: -log p of the class, or (1 - p)^focal_gamma times that,
+        which counts what is easy for less.
+    %(classification)s
     %(settings)s
 
     Attributes
@@ -129,7 +137,11 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
     True
     """
 
-    loss = "log_loss"
+    _parameter_constraints = {
+        **CONSTRAINTS,
+        **OF_CLASSIFICATION,
+        "loss": CLASSIFICATION_LOSS,
+    }
 
     def __init__(
         self,
@@ -159,6 +171,22 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        loss="log_loss",
+        focal_gamma=2.0,
+        label_smoothing=0.0,
+        class_weight=None,
+        scoring=None,
+        restore_best_weights=True,
+        weight_init="auto",
+        dropout=0.0,
+        input_dropout=0.0,
+        weight_decay=0.0,
+        l1=0.0,
+        clip_norm=None,
+        ema_decay=None,
+        callbacks=None,
+        time_limit=None,
+        checkpoint=None,
     ):
         self._store(locals())
 
@@ -200,10 +228,11 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
 
     Parameters
     ----------
-    loss : {'squared_error', 'poisson'}, default='squared_error'
-        Half the squared error (its mean over outputs), or half the Poisson
-        deviance of outputs exp(z), for which y must not be negative.
+    loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', 'gamma'}
+        What is minimised; 'squared_error' by default: half the squared error. Means
+        over outputs; 'poisson' and 'gamma' are half deviances of outputs exp(z).
     %(layers)s
+    %(regression)s
     %(settings)s
 
     Attributes
@@ -231,7 +260,11 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     True
     """
 
-    _parameter_constraints = {**CONSTRAINTS, "loss": REGRESSION_LOSS}
+    _parameter_constraints = {
+        **CONSTRAINTS,
+        **OF_REGRESSION,
+        "loss": REGRESSION_LOSS,
+    }
 
     def __init__(
         self,
@@ -262,6 +295,20 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        huber_delta=1.0,
+        quantile=0.5,
+        scoring=None,
+        restore_best_weights=True,
+        weight_init="auto",
+        dropout=0.0,
+        input_dropout=0.0,
+        weight_decay=0.0,
+        l1=0.0,
+        clip_norm=None,
+        ema_decay=None,
+        callbacks=None,
+        time_limit=None,
+        checkpoint=None,
     ):
         self._store(locals())
 
@@ -327,8 +374,11 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         What to learn. 'auto' looks at y in fit: real numbers with fractions make
         it a regression, everything else a classification. Whole numbers are class
         labels: to predict counts, say ``task='regression'``.
-    loss : {'auto', 'log_loss', 'squared_error', 'poisson'}, default='auto'
-        'auto' is 'log_loss' for classification and 'squared_error' for regression.
+    loss : str, default='auto'
+        'auto' is 'log_loss' for classification and 'squared_error' for regression;
+        or any loss of `MLPClassifier` or `MLPRegressor`.
+    %(classification)s
+    %(regression)s
     %(settings)s
 
     Attributes
@@ -367,6 +417,8 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
 
     _parameter_constraints = {
         **CONSTRAINTS,
+        **OF_CLASSIFICATION,
+        **OF_REGRESSION,
         "task": TASK,
         "loss": ANY_LOSS,
     }
@@ -401,6 +453,23 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        focal_gamma=2.0,
+        label_smoothing=0.0,
+        class_weight=None,
+        huber_delta=1.0,
+        quantile=0.5,
+        scoring=None,
+        restore_best_weights=True,
+        weight_init="auto",
+        dropout=0.0,
+        input_dropout=0.0,
+        weight_decay=0.0,
+        l1=0.0,
+        clip_norm=None,
+        ema_decay=None,
+        callbacks=None,
+        time_limit=None,
+        checkpoint=None,
     ):
         self._store(locals())
 
@@ -426,7 +495,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
                 kind = type_of_target(y, input_name="y")
             continuous = kind.startswith("continuous")
             task = "regression" if continuous else "classification"
-        if self.loss != "auto" and (self.loss == "log_loss") != (
+        if self.loss != "auto" and (self.loss in CLASSIFICATION_LOSSES) != (
             task == "classification"
         ):
             raise ValueError(f"loss={self.loss!r} does not fit a {task} task")

@@ -1,7 +1,10 @@
 """One call of fit or partial_fit: from checked data to fitted attributes."""
 
+import math
+import time
 import warnings
 from contextlib import suppress
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -12,19 +15,44 @@ from sklearn.utils import check_random_state
 # Not public in scikit-learn, but the only way to its own warning.
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastmlp.initialization import glorot_uniform
-from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.checkpoint import Checkpoint, fingerprint
+from fastmlp.extras import Extras
+from fastmlp.general_jobs import GeneralTrainingJob
+from fastmlp.initialization import glorot_uniform, initial_weights
+from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
+from fastmlp.kernels.losses import LOSSES, PLAIN_LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
 from fastmlp.samples import compressed_rows
 from fastmlp.threads import threads_for_training
-from fastmlp.training import Stopping, Validation, train
+from fastmlp.training import Stopping, train
+from fastmlp.validation import Validation, scorer_of
 
-__all__ = ["Fit"]
+__all__ = ["Fit", "ValidationSet"]
+
+#: Parameters that only a solver with steps has a use for, and their values that ask for
+#: nothing.
+_OF_STEPS = {
+    "dropout": 0.0, "input_dropout": 0.0, "l1": 0.0, "weight_decay": 0.0,
+    "clip_norm": None, "ema_decay": None, "checkpoint": None,
+}  # fmt: skip
+
+#: Parameters that change no weight.
+_WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
+
+#: Of the solver 'adamw', if none is given.
+_DECAY_OF_ADAMW = 0.01
+
+
+class ValidationSet(NamedTuple):
+    """Samples that are not trained on, as they are and as `score` takes them."""
+
+    X: object
+    targets: object
+    sample_weight: object
+    y: object
 
 
 class _TooLarge(ArithmeticError):
@@ -49,6 +77,10 @@ class Fit:
         Fitted attributes that say what the outputs stand for.
     goes_on : bool
         Whether to start from where the last fit ended.
+    y : array-like
+        The targets as `score` takes them.
+    validation : ValidationSet, default=None
+        The user's own.
 
     Raises
     ------
@@ -67,8 +99,13 @@ class Fit:
         precision,
         identity,
         goes_on,
+        y=None,
+        validation=None,
     ):
+        self._started = time.perf_counter()
         self.settings = settings
+        self.y = y
+        self._given_validation = validation
         X = compressed_rows(X) if issparse(X) else X
         self.X, self.targets, self.sample_weight = X, targets, sample_weight
         self.goes_on = goes_on
@@ -98,11 +135,14 @@ class Fit:
             "precision_": precision,
         }
         self._units = units
+        self._activations = activation_rows(settings.activation, len(units) - 2)
+        self._averages = settings.ema_decay is not None
+        self._what_predicts = "average" if self._averages else "parameters"
         self.network = None
 
     def model(self):
         """The fitted attributes that predict needs, for the network as it is now."""
-        coefs, intercepts = self.network.read(self.dtype)
+        coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
         return {**self._attributes, "coefs_": coefs, "intercepts_": intercepts}
 
     def _before(self, name, default):
@@ -111,38 +151,89 @@ class Fit:
         return default if value is None else value
 
     def _make_network(self, optimizer):
-        self.network = Network(
+        settings = self.settings
+        self.network = network = Network(
             self._units,
             self._attributes["precision_"],
             trainable=True,
             n_moments=OPTIMIZERS[optimizer].n_moments,
+            averaged=self._averages,
         )
         if self.goes_on:
-            self.network.write(self.settings.coefs_, self.settings.intercepts_)
+            network.write(settings.coefs_, settings.intercepts_)
         else:
-            gain = ACTIVATIONS[self.settings.activation].gain
-            self.network.write(
-                *glorot_uniform(self._units, gain, self.random_state, self.dtype)
-            )
+            network.write(*self._initial_weights())
+        if self._averages:
+            arrays = network.arena.arrays
+            arrays["average"][:] = arrays["parameters"]
+            state = getattr(settings, "_optimizer_state", None)
+            if self.goes_on and state is not None and "parameters" in state:
+                network.write(*state["parameters"])
 
-    def _make_job(self, optimizer, batch_size, samples=None):
-        """(job, threads to run it on)."""
+    def _initial_weights(self):
+        rows, name = self._activations, self.settings.weight_init
+        arguments = self._units, self.random_state, self.dtype
+        if name != "auto":
+            return initial_weights(
+                arguments[0], [name] * (len(rows) + 1), *arguments[1:]
+            )
+        if any(row != rows[0] or row.value is None for row in rows):
+            names = [*(row.initialization for row in rows), "glorot_uniform"]
+            return initial_weights(arguments[0], names, *arguments[1:])
+        gain = rows[0].gain if rows else 6.0  # scikit-learn's
+        return glorot_uniform(arguments[0], gain, *arguments[1:])
+
+    def _extras(self):
+        """What the steps do beyond scikit-learn's."""
         settings = self.settings
-        n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
-        job = TrainingJob(
-            self.network,
-            self.X,
-            self.targets.values,
-            self.sample_weight,
-            samples=samples,
-            batch_size=batch_size,
-            activation=settings.activation,
-            loss=self.targets.loss,
-            optimizer=optimizer,
-            l2=settings.alpha,
-            n_threads=n_threads,
+        n_hidden = len(self._units) - 2
+        dropout = settings.dropout
+        if np.ndim(dropout) == 0:
+            dropout = [dropout] * n_hidden
+        rates = tuple(map(float, (settings.input_dropout, *dropout)))
+        drops = any(rates)
+        decay = settings.weight_decay
+        if settings.solver == "adamw" and decay == 0:
+            decay = _DECAY_OF_ADAMW
+        return Extras(
+            loss_parameters=self.targets.parameters,
+            dropout=rates if drops else (),
+            # drawn only if it is needed: scikit-learn draws nothing here
+            seed=int(self.random_state.randint(2**31 - 1)) if drops else 0,
+            l1=float(settings.l1),
+            weight_decay=float(decay),
+            clip_norm=float(settings.clip_norm or 0.0),
+            average_decay=float(settings.ema_decay or 0.0),
         )
-        return job, n_threads
+
+    def _make_job(self, optimizer, batch_size, samples=None, every_step=False):
+        """(job, threads to run it on).
+
+        every_step : whether the learning rate changes with every step.
+        """
+        settings, extras = self.settings, self._extras()
+        rows = self._activations
+        is_plain = (
+            extras == Extras()
+            and all(row.value is not None and row == rows[0] for row in rows)
+            and self.targets.loss in PLAIN_LOSSES
+            and optimizer in PLAIN_OPTIMIZERS
+            and not (self._averages or every_step)
+        )
+        n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
+        arguments = {
+            "samples": samples,
+            "batch_size": batch_size,
+            "activation": [row.name for row in rows],
+            "loss": self.targets.loss,
+            "optimizer": optimizer,
+            "l2": settings.alpha,
+            "n_threads": n_threads,
+        }
+        data = self.network, self.X, self.targets.for_kernels(), self.sample_weight
+        if is_plain:
+            return TrainingJob(*data, **arguments), n_threads
+        return GeneralTrainingJob(*data, extras=extras, **arguments), n_threads
 
     def _finish(self, finite):
         if not finite:
@@ -198,6 +289,14 @@ class Fit:
 
     def _minimize(self, events):
         settings = self.settings
+        unused = [
+            name for name, none in _OF_STEPS.items()
+            if not np.array_equal(getattr(settings, name), none)
+        ]  # fmt: skip
+        if self._given_validation is not None:
+            unused.append("X_val")
+        if unused:
+            raise ValueError(f"solver='lbfgs' has no use for {', '.join(unused)}")
         self._make_network("gradient")
         rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
         job, n_threads = self._make_job("gradient", rows)
@@ -207,7 +306,7 @@ class Fit:
             max_iter=settings.max_iter,
             max_fun=settings.max_fun,
             tol=settings.tol,
-            verbose=settings.verbose is True or settings.verbose >= 1,
+            verbose=_prints(settings.verbose),
             events=events,
         )
         n_iter = result.nit
@@ -231,19 +330,33 @@ class Fit:
             raise ValueError("partial_fit does not support early_stopping=True")
         state = getattr(settings, "_optimizer_state", None)
         goes_on = incremental and self.goes_on and state is not None
-        optimizer = Optimizer.from_state(state) if goes_on else self._new_optimizer()
-        if optimizer.solver != settings.solver:  # the parameter was changed
-            goes_on, optimizer = False, self._new_optimizer()
+        optimizer = Optimizer.of(settings)
+        if goes_on and optimizer.fits_state(state):
+            optimizer = Optimizer.from_state(state, settings.learning_rate)
+        else:  # the parameter was changed
+            goes_on = False
+        checkpoint = None
+        if settings.checkpoint is not None and not incremental:
+            checkpoint = self._checkpoint()
+            if checkpoint.needs_float64 and self._can_change_precision:
+                raise _TooLarge
         self._make_network(optimizer.name)
         if goes_on:
             optimizer.write_moments(state, self.network)
 
-        training, held_out = self._split() if early_stopping else (None, None)
+        own = self._given_validation
+        splits = early_stopping and own is None
+        training, held_out = self._split() if splits else (None, None)
         n_samples = self.X.shape[0] if training is None else len(training)
         batch_size = self._batch_size(n_samples)
-        job, n_threads = self._make_job(optimizer.name, batch_size, training)
-        validation = self._validation(held_out, n_threads) if early_stopping else None
-        scores = self._before("validation_scores_", []) if early_stopping else None
+        job, n_threads = self._make_job(
+            optimizer.name, batch_size, training, optimizer.schedule.changes_every_step
+        )
+        validation = None
+        if own is not None or splits:
+            validation = self._validation(held_out, n_threads)
+        scores = self._before("validation_scores_", []) if validation else None
+        losses = self._before("validation_loss_curve_", []) if validation else None
         stopping = Stopping(
             settings.tol,
             settings.n_iter_no_change,
@@ -254,26 +367,39 @@ class Fit:
             count=self._before("_no_improvement_count", 0),
         )
         n_seen = self._before("t_", 0)
+        limit = settings.time_limit
         history = train(
             job,
             optimizer,
             stopping,
             n_threads=n_threads,
-            max_iter=1 if incremental else settings.max_iter,
+            max_iter=settings.max_iter,
             shuffle=settings.shuffle,
             random_state=self.random_state,
             n_seen=n_seen,
+            incremental=incremental,
             validation=validation,
             events=events,
-            say=print if settings.verbose else None,
+            say=print if _prints(settings.verbose) else None,
+            deadline=math.inf if limit is None else self._started + limit,
+            checkpoint=checkpoint,
         )
         if self._can_change_precision and not (
             history.interrupted or self._stayed_in_range()
         ):
             raise _TooLarge
         attributes = self._finish(history.finite)
+        ended = not (history.interrupted or history.out_of_time)
+        if checkpoint is not None and ended:
+            checkpoint.remove()
         if history.interrupted:
             _warn("Training interrupted by user.")
+        elif history.out_of_time:
+            _warn(
+                f"Stochastic Optimizer: the time_limit of {limit} seconds is over and "
+                "the optimization hasn't converged yet.",
+                ConvergenceWarning,
+            )
         elif not (history.finished or incremental):
             _warn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
@@ -286,8 +412,9 @@ class Fit:
             loss_curve += history.loss_curve
         else:  # something may still fail
             loss_curve = loss_curve + history.loss_curve
-        if early_stopping:
+        if validation is not None:
             scores = scores + history.validation_scores
+            losses = losses + history.validation_losses
         n_iter = len(history.loss_curve)
         return {
             **attributes,
@@ -295,6 +422,7 @@ class Fit:
             "loss_": loss_curve[-1] if loss_curve else np.inf,
             "best_loss_": None if early_stopping else stopping.best,
             "validation_scores_": scores,
+            "validation_loss_curve_": losses,
             "best_validation_score_": stopping.best if early_stopping else None,
             "n_iter_": n_iter,
             "t_": n_seen + n_iter * n_samples,
@@ -302,22 +430,23 @@ class Fit:
             "_optimizer_state": optimizer.state(self.network),
         }
 
-    def _new_optimizer(self):
-        settings = self.settings
-        if settings.solver == "adam":
-            return Optimizer.adam(
-                settings.learning_rate_init,
-                settings.beta_1,
-                settings.beta_2,
-                settings.epsilon,
-            )
-        return Optimizer.sgd(
-            settings.learning_rate,
-            settings.learning_rate_init,
-            settings.power_t,
-            settings.momentum,
-            settings.nesterovs_momentum,
+    def _checkpoint(self):
+        """What keeps the state of the fit, and may have that of an earlier try."""
+        settings, own = self.settings, self._given_validation
+        parameters = settings.get_params(deep=False)
+        for name in _WITHOUT_EFFECT:
+            del parameters[name]
+        identity = fingerprint(
+            type(settings).__name__,
+            parameters,
+            self.X,
+            self.targets.values,
+            self.sample_weight,
+            own and [own.X, own.targets.values, own.sample_weight],
+            [*settings.coefs_, *settings.intercepts_] if self.goes_on else None,
         )
+        precision = self._attributes["precision_"]
+        return Checkpoint(settings.checkpoint, identity, precision)
 
     def _split(self):
         """(samples to train on, samples that are held out), as scikit-learn's.
@@ -339,20 +468,45 @@ class Fit:
         return training, held_out
 
     def _validation(self, held_out, n_threads):
+        """What validates: the user's samples, or those that are held out."""
+        settings, own = self.settings, self._given_validation
+        if own is None:
+            weights = self.sample_weight
+            own = ValidationSet(
+                self.X,
+                self.targets.of(held_out),
+                None if weights is None else weights[held_out],
+                None,
+            )
+        scoring = settings.scoring
+        if scoring is not None and scoring != "loss":
+            X = own.X if held_out is None else self.X[held_out]
+            y = own.y if held_out is None else self.y[held_out]
+            scoring = scorer_of(scoring, settings, X, y, own.sample_weight)
         job = PredictionJob(
             self.network,
-            self.X,
+            own.X,
             samples=held_out,
-            activation=self.settings.activation,
-            output_activation=self._attributes["out_activation_"],
-            dtype=self.dtype,
+            activation=[row.name for row in self._activations],
+            output_activation="identity",
+            dtype=np.float64,
             n_threads=n_threads,
+            array=self._what_predicts,
         )
         return Validation(
             job,
-            lambda outputs: self.targets.score(outputs, held_out, self.sample_weight),
+            own.targets,
+            own.sample_weight,
+            self._attributes["out_activation_"],
+            scoring=scoring,
+            model=self._model_to_score,
+            array=self._what_predicts,
+            keeps_best=settings.early_stopping and settings.restore_best_weights,
             goes_on=self.goes_on,
         )
+
+    def _model_to_score(self):
+        return {**self.model(), "n_features_in_": self.X.shape[1]}
 
     def _batch_size(self, n_samples):
         batch_size = self.settings.batch_size
@@ -370,3 +524,8 @@ def _warn(message, category=UserWarning):
     # attributed to this module, as scikit-learn's are to its own: whoever wants to
     # filter them needs one pattern, wherever fit is called
     warnings.warn(message, category, stacklevel=2)
+
+
+def _prints(verbose):
+    """Whether to print lines, as scikit-learn does; a number asks for a live line."""
+    return isinstance(verbose, bool | np.bool_) and bool(verbose)

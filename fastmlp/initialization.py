@@ -1,10 +1,12 @@
 """Initial weights."""
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["glorot_uniform"]
+__all__ = ["INITIALIZATIONS", "glorot_uniform", "initial_weights"]
 
 
 def glorot_uniform(units, gain, random_state, dtype):
@@ -42,3 +44,96 @@ def glorot_uniform(units, gain, random_state, dtype):
         coefs.append(coef.astype(dtype, copy=False))
         intercepts.append(intercept.astype(dtype, copy=False))
     return coefs, intercepts
+
+
+def _uniform(scale):
+    """U(-b, b) with b = sqrt(3 scale(fan_in, fan_out)): the variance is the scale."""
+
+    def draw(random_state, fan_in, fan_out):
+        bound = np.sqrt(3 * scale(fan_in, fan_out))
+        return random_state.uniform(-bound, bound, (fan_in, fan_out))
+
+    return draw
+
+
+def _normal(scale):
+    def draw(random_state, fan_in, fan_out):
+        deviation = np.sqrt(scale(fan_in, fan_out))
+        return random_state.normal(0.0, deviation, (fan_in, fan_out))
+
+    return draw
+
+
+def _orthogonal(random_state, fan_in, fan_out):
+    tall = random_state.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out)))
+    q, r = np.linalg.qr(tall)
+    q *= np.sign(np.diag(r))  # else they would not be spread evenly
+    return q if fan_in >= fan_out else q.T
+
+
+class Initialization(NamedTuple):
+    """One row: how weights are drawn, and their variance."""
+
+    name: str
+    formula: str
+    draw: Callable  # (random_state, fan_in, fan_out) -> weights
+    reference: str
+
+
+def _glorot(fan_in, fan_out):
+    return 2 / (fan_in + fan_out)
+
+
+def _he(fan_in, fan_out):
+    return 2 / fan_in
+
+
+def _lecun(fan_in, fan_out):
+    return 1 / fan_in
+
+
+_GLOROT = "Glorot and Bengio, AISTATS (2010)"
+_HE = "He, Zhang, Ren and Sun, ICCV (2015)"
+
+_ROWS = (
+    Initialization("glorot_uniform", "uniform, variance 2 / (fan_in + fan_out)",
+                   _uniform(_glorot), _GLOROT),
+    Initialization("glorot_normal", "normal, variance 2 / (fan_in + fan_out)",
+                   _normal(_glorot), _GLOROT),
+    Initialization("he_uniform", "uniform, variance 2 / fan_in", _uniform(_he), _HE),
+    Initialization("he_normal", "normal, variance 2 / fan_in", _normal(_he), _HE),
+    Initialization("lecun_normal", "normal, variance 1 / fan_in", _normal(_lecun),
+                   "LeCun, Bottou, Orr and Müller, Neural Networks: Tricks of the "
+                   "Trade (1998)"),
+    Initialization("orthogonal", "orthogonal columns (or rows) of length 1",
+                   _orthogonal, "Saxe, McClelland and Ganguli, ICLR (2014)"),
+)  # fmt: skip
+
+#: name -> row
+INITIALIZATIONS = {row.name: row for row in _ROWS}
+
+
+def initial_weights(units, names, random_state, dtype):
+    """Weights by one of `INITIALIZATIONS` for each layer, biases 0.
+
+    Parameters
+    ----------
+    units : sequence of int
+        Units of every layer.
+    names : sequence of str
+        Rows of `INITIALIZATIONS`, one for each layer of weights.
+    random_state : numpy.random.RandomState
+        Source of the draws; advanced.
+    dtype : dtype
+        What the draws, made in float64, are rounded to.
+
+    Returns
+    -------
+    coefs : list of ndarray of shape (fan_in, fan_out)
+    intercepts : list of ndarray of shape (fan_out,)
+    """
+    coefs = [
+        INITIALIZATIONS[name].draw(random_state, *shape).astype(dtype, copy=False)
+        for name, shape in zip(names, pairwise(units), strict=True)
+    ]
+    return coefs, [np.zeros(fan_out, dtype) for fan_out in units[1:]]

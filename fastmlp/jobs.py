@@ -497,6 +497,8 @@ class PredictionJob(_Job):
         Of the predictions, float32 or float64; None for that of X.
     n_threads : int, default=1
         Threads that will take part.
+    array : str, default="parameters"
+        What to predict with, in the network's arena.
     """
 
     def __init__(
@@ -509,8 +511,10 @@ class PredictionJob(_Job):
         output_activation,
         dtype=None,
         n_threads=1,
+        array="parameters",
     ):
         super().__init__(network, X, activation, n_threads)
+        self._set(parameters=network.arena.arrays[array])
         self.n_samples = X.shape[0]
         if samples is not None:
             order = _samples(samples, X.shape[0])

@@ -167,13 +167,18 @@ class Network:
             panel = array[start : start + rows * width].reshape(rows, width)
             yield column, column + columns, panel[: int(layer["fan_in"]), :columns]
 
+    def _numbers(self, array):
+        return self.arena.arrays[array] if isinstance(array, str) else array
+
     def write(self, coefs, intercepts, array="parameters"):
         """Copy in weights (fan_in, fan_out) and biases (fan_out,) of every layer.
 
         The transposed weights are not renewed: see
         `fastmlp.jobs.TrainingJob.refresh`.
+
+        array : name of an array of the arena, or an array that is laid out like it.
         """
-        numbers = self.arena.arrays[array]
+        numbers = self._numbers(array)
         if numbers.size != self.arena.arrays["parameters"].size:
             raise ValueError(f"the network has no {array}")
         flat = address_of(numbers)
@@ -205,8 +210,9 @@ class Network:
         ----------
         dtype : dtype, default=None
             What to return; None for the network's own.
-        array : str, default="parameters"
-            Which array of the arena: moments and gradients are laid out alike.
+        array : str or ndarray, default="parameters"
+            Which array of the arena: moments and gradients are laid out alike; or
+            another array that is.
         out : (list of ndarray, list of ndarray), default=None
             Arrays to fill; None for new ones.
 
@@ -215,7 +221,7 @@ class Network:
         coefs, intercepts : list of ndarray
         """
         dtype = self.dtype if dtype is None else dtype
-        flat = self.arena.arrays[array]
+        flat = self._numbers(array)
         if out is None:
             out = (
                 [np.empty(shape, dtype) for shape in pairwise(self.units)],

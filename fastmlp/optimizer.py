@@ -3,9 +3,15 @@
 import math
 from dataclasses import dataclass
 
-from fastmlp.schedules import SCHEDULES, Constant
+from fastmlp.schedules import Constant, make_schedule
 
-__all__ = ["Optimizer", "OptimizerView"]
+__all__ = ["RULES", "Optimizer", "OptimizerView"]
+
+#: Solvers that are called otherwise than their rule.
+RULES = {"adamw": "adam"}
+
+#: The rules of the solver 'sgd'.
+_OF_SGD = frozenset({"sgd", "momentum", "nesterov"})
 
 
 @dataclass
@@ -34,25 +40,33 @@ class Optimizer:
     n_updates: int = 0
 
     @classmethod
-    def adam(cls, rate, beta_1, beta_2, epsilon):
-        """Adam at a constant rate."""
-        return cls("adam", Constant(rate), beta_1, beta_2, epsilon)
+    def of(cls, settings):
+        """The one that the parameters of an estimator ask for."""
+        solver, schedule = settings.solver, settings.learning_rate
+        if solver == "adam" and schedule in ("invscaling", "adaptive"):
+            schedule = "constant"  # as with scikit-learn's Adam
+        schedule = make_schedule(
+            schedule, settings.learning_rate_init, settings.power_t
+        )
+        if solver == "sgd":
+            momentum = settings.momentum
+            name = "nesterov" if settings.nesterovs_momentum else "momentum"
+            return cls(name if momentum else "sgd", schedule, momentum)
+        decays = settings.beta_1, settings.beta_2
+        return cls(RULES.get(solver, solver), schedule, *decays, settings.epsilon)
 
-    @classmethod
-    def sgd(cls, schedule, rate, power, momentum, nesterov):
-        """Gradient descent; `schedule` is a name in `fastmlp.schedules.SCHEDULES`."""
-        name = "sgd" if momentum == 0 else "nesterov" if nesterov else "momentum"
-        return cls(name, SCHEDULES[schedule](rate, power), momentum)
+    def fits_state(self, state):
+        """Whether a state is of the same solver, so that this fit goes on with it."""
+        names = self.name, state["name"]
+        return names[0] == names[1] or _OF_SGD.issuperset(names)
 
-    @property
-    def solver(self):
-        """What the estimators' parameter `solver` calls it."""
-        return "adam" if self.name == "adam" else "sgd"
+    def rates(self, start, end, n_steps):
+        """Keyword arguments of `fastmlp.jobs.TrainingJob.run` for the next epoch.
 
-    def rates(self):
-        """Keyword arguments of `fastmlp.jobs.TrainingJob.run` for the next steps."""
+        start, end, n_steps : see `fastmlp.schedules.Constant.rates`.
+        """
         return {
-            "rate": self.schedule.rate,
+            "rate": self.schedule.rates(start, end, n_steps),
             "decay_1": self.decay_1,
             "decay_2": self.decay_2,
             "epsilon": self.epsilon,
@@ -85,14 +99,21 @@ class Optimizer:
         }
         for moment in _MOMENTS[: network.n_moments]:
             state[moment] = network.read(array=moment)
+        if network.averaged:  # what predicts is the average
+            state["parameters"] = network.read()
         return state
 
     @classmethod
-    def from_state(cls, state):
-        """The optimizer that `state` was taken of; see also `write_moments`."""
-        schedule = SCHEDULES[state["schedule"]](
-            state["learning_rate_init"], state["power_t"]
-        )
+    def from_state(cls, state, schedule=None):
+        """The optimizer that `state` was taken of; see also `write_moments`.
+
+        schedule : what the parameter `learning_rate` says now: of use if it is a
+            callable, which a state does not keep.
+        """
+        name = state["schedule"]
+        if name == "callable":
+            name = schedule if callable(schedule) else "constant"
+        schedule = make_schedule(name, state["learning_rate_init"], state["power_t"])
         schedule.rate = state["learning_rate"]
         kept = ("name", "decay_1", "decay_2", "epsilon", "n_updates")
         return cls(schedule=schedule, **{name: state[name] for name in kept})

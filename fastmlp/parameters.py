@@ -3,13 +3,29 @@
 import inspect
 import textwrap
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 
 # Not public in scikit-learn, but the only way to its own error messages.
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-__all__ = ["ANY_LOSS", "CONSTRAINTS", "REGRESSION_LOSS", "TASK", "documented"]
+from fastmlp.initialization import INITIALIZATIONS
+from fastmlp.saving import ACTIVATIONS
+from fastmlp.schedules import SCHEDULES
+
+__all__ = [
+    "ANY_LOSS",
+    "CLASSIFICATION_LOSS",
+    "CLASSIFICATION_LOSSES",
+    "CONSTRAINTS",
+    "OF_CLASSIFICATION",
+    "OF_REGRESSION",
+    "REGRESSION_LOSS",
+    "TASK",
+    "check_lists",
+    "documented",
+]
 
 #: Constraints that all estimators share, as scikit-learn's validation reads them.
 CONSTRAINTS = {
@@ -17,11 +33,11 @@ CONSTRAINTS = {
         "array-like",
         Interval(Integral, 1, None, closed="left"),
     ],
-    "activation": [StrOptions({"identity", "logistic", "tanh", "relu"})],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+    "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "lion"})],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate": [StrOptions(set(SCHEDULES)), callable],
     "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
     "power_t": [Interval(Real, 0, None, closed="left")],
     "max_iter": [Interval(Integral, 1, None, closed="left")],
@@ -48,20 +64,54 @@ CONSTRAINTS = {
         Interval(Integral, 1, None, closed="left"),
         Interval(Integral, None, -1, closed="right"),
     ],
+    # beyond scikit-learn's
+    "scoring": [str, callable, None],
+    "restore_best_weights": ["boolean"],
+    "weight_init": [StrOptions({"auto", *INITIALIZATIONS})],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "input_dropout": [Interval(Real, 0, 1, closed="left")],
+    "weight_decay": [Interval(Real, 0, None, closed="left")],
+    "l1": [Interval(Real, 0, None, closed="left")],
+    "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+    "ema_decay": [None, Interval(Real, 0, 1, closed="left")],
+    "callbacks": [None, list, tuple],
+    "time_limit": [None, Interval(Real, 0, None, closed="neither")],
+    "checkpoint": [None, str, PathLike],
 }
 
+#: Constraints of what only classification has.
+OF_CLASSIFICATION = {
+    "focal_gamma": [Interval(Real, 0, None, closed="left")],
+    "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+}
+
+#: Constraints of what only regression has.
+OF_REGRESSION = {
+    "huber_delta": [Interval(Real, 0, None, closed="neither")],
+    "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
+}
+
+CLASSIFICATION_LOSSES = frozenset({"log_loss", "focal"})
+_REGRESSION_LOSSES = frozenset(
+    {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"}
+)
+
 #: Constraints of what only some estimators have.
-REGRESSION_LOSS = [StrOptions({"squared_error", "poisson"})]
-ANY_LOSS = [StrOptions({"auto", "log_loss", "squared_error", "poisson"})]
+CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
+REGRESSION_LOSS = [StrOptions(set(_REGRESSION_LOSSES))]
+ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *_REGRESSION_LOSSES})]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 _TEXTS = {
     "layers": """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
         Units of each hidden layer; ``()`` for none, which makes a linear model.
-    activation : {'identity', 'logistic', 'tanh', 'relu'}, default='relu'
-        What hidden units do with their input z: z, 1/(1 + exp(-z)), tanh z or
-        max(0, z).
+    activation : str or list of str, default='relu'
+        What hidden units do with their input z; a list has one for each hidden layer.
+        'identity' (z), 'logistic' (1/(1 + exp(-z))), 'tanh', 'relu' (max(0, z));
+        'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus', 'softsign',
+        'hard_swish'.
 """,
     "settings": """\
     solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
@@ -170,6 +220,43 @@ _TEXTS = {
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR (2015).
 """,
 }
+
+
+def check_lists(estimator, n_hidden):
+    """Look at what scikit-learn's validation does not: the entries of lists.
+
+    Raises
+    ------
+    ValueError
+        If a list has a wrong entry or length.
+    """
+    activation = estimator.activation
+    if not isinstance(activation, str):
+        unknown = [name for name in activation if name not in ACTIVATIONS]
+        if unknown or len(activation) != n_hidden:
+            raise ValueError(
+                f"activation must be a name or a list with one for each of the "
+                f"{n_hidden} hidden layers, each among {sorted(ACTIVATIONS)}; got "
+                f"{activation!r}"
+            )
+    dropout = estimator.dropout
+    if np.ndim(dropout) > 0 and (
+        len(dropout) != n_hidden or not all(0 <= rate < 1 for rate in dropout)
+    ):
+        raise ValueError(
+            "dropout must be a number from 0 to below 1 or a list with one for each of "
+            f"the {n_hidden} hidden layers; got {dropout!r}"
+        )
+    quantile = getattr(estimator, "quantile", 0.5)
+    if np.ndim(quantile) > 0 and not (
+        len(quantile) > 0 and all(0 < q < 1 for q in quantile)
+    ):
+        raise ValueError(
+            f"quantile must be between 0 and 1, or a list of such; got {quantile!r}"
+        )
+    for function in estimator.callbacks or ():
+        if not callable(function):
+            raise ValueError(f"callbacks must be functions; got {function!r}")
 
 
 def documented(cls):

@@ -4,13 +4,17 @@ What needs numba is imported when it is first used, so that ``import fastmlp`` i
 quick.
 """
 
+import copy
 import inspect
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array, check_consistent_length
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -21,8 +25,11 @@ from sklearn.utils.validation import (
 
 from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
+from fastmlp.events import Several, TimeLimit
 from fastmlp.optimizer import OptimizerView
-from fastmlp.parameters import CONSTRAINTS
+from fastmlp.parameters import CONSTRAINTS, check_lists
+from fastmlp.progress import FunctionEvents, Progress
+from fastmlp.samples import compressed_rows
 from fastmlp.saving import attributes_of, state_of
 from fastmlp.targets import class_targets, labels_of, number_targets
 
@@ -32,7 +39,8 @@ __all__ = ["MultiLayerPerceptron"]
 _FITTED = (
     "coefs_", "intercepts_", "classes_", "_label_binarizer", "task_", "n_iter_", "t_",
     "n_layers_", "n_outputs_", "out_activation_", "precision_", "loss_", "loss_curve_",
-    "best_loss_", "validation_scores_", "best_validation_score_",
+    "best_loss_", "validation_scores_", "validation_loss_curve_",
+    "best_validation_score_",
     "_no_improvement_count", "_optimizer_state",
 )  # fmt: skip
 
@@ -67,7 +75,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
     # --- training ---------------------------------------------------------------
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        sample_weight_val=None,
+    ):  # fmt: skip
         """Fit the network to X and y.
 
         Parameters
@@ -80,6 +91,11 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             numbers.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None gives each the weight 1.
+        X_val, y_val : array-like, default=None
+            Samples to validate on after each epoch, which are not trained on. With
+            ``early_stopping=True`` they stand for the part that is held out else.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Their weights.
 
         Returns
         -------
@@ -92,7 +108,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             If parameters or data are invalid, or if the weights became NaN or
             infinite. The estimator is then what it was before.
         """
-        return self._fit(X, y, sample_weight)
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation=validation)
 
     def _check_solver(self):
         if self.solver == "lbfgs":
@@ -103,18 +120,23 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         return True
 
     def _fit(
-        self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None
-    ):
+        self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
+        validation=(None, None, None),
+    ):  # fmt: skip
         """`fit`, or `partial_fit` if `incremental`.
 
-        events : fastmlp.events.Events, default=None
-            Listens instead of scikit-learn's callbacks.
+        events : list of fastmlp.events.Events, default=None
+            Who listens, instead of callbacks.
+        validation : tuple
+            X_val, y_val and sample_weight_val of `fit`.
         """
+        goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
+        n_hidden = len(self.coefs_) - 1 if goes_on else len(hidden)
+        check_lists(self, n_hidden)
         given = X, y, sample_weight
         with self._features_restored_on_failure():
             task = self._task_of(y, classes, goes_on)
@@ -135,13 +157,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 sample_weight = _check_sample_weight(sample_weight, X)
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
+            binarizer = None
             if classifies:
                 binarizer = labels_of(y, known, old, exactly=self.warm_start)
-                targets = class_targets(y, binarizer)
-            else:
-                binarizer = None
-                loss = "squared_error" if self.loss == "auto" else self.loss
-                targets = number_targets(y, loss)
+            targets = self._targets(y, binarizer)
+            validation = self._validation_set(*validation, targets, binarizer)
+            sample_weight = self._weigh_classes(sample_weight, y, incremental)
 
             from fastmlp.fitting import Fit
 
@@ -154,12 +175,17 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 precision=self._precision(goes_on),
                 identity=self._identity(task, binarizer, old),
                 goes_on=goes_on,
+                y=y,
+                validation=validation,
             )
-            if events is None and not incremental:
-                events = self._callback_events(given, fit)
-            attributes = fit.run(events, incremental)
-            if events is not None:
-                events.close()
+            if events is None:
+                events = self._events(given, fit, incremental)
+            with closing(self._progress(fit, incremental)) as progress:
+                attributes = fit.run(
+                    Several([*events, *progress.listeners]), incremental
+                )
+            for listener in events:
+                listener.close()
         # all of it, or nothing: a fit that fails leaves the model of the last one
         if not goes_on:
             for name in _FITTED:
@@ -203,12 +229,91 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         classes = binarizer.classes_ if classes is None else classes
         return {"_label_binarizer": binarizer, "classes_": classes}
 
-    def _callback_events(self, given, fit):
-        """What tells scikit-learn's callbacks of the fit, or None."""
-        if not hasattr(self, "_init_callback_context"):
-            return None  # scikit-learn before 1.9
-        task = "iteration" if self.solver == "lbfgs" else "epoch"
-        return CallbackEvents(self, *given, fit.model, task)
+    def _targets(self, y, binarizer):
+        """Targets of checked y, by the loss that is asked for."""
+        loss = self.loss
+        if binarizer is None:
+            loss = "squared_error" if loss == "auto" else loss
+            return number_targets(
+                y, loss, huber_delta=self.huber_delta, quantile=self.quantile
+            )
+        loss = "log_loss" if loss == "auto" else loss
+        return class_targets(
+            y, binarizer, loss, gamma=self.focal_gamma, smoothing=self.label_smoothing
+        )
+
+    def _validation_set(self, X, y, sample_weight, targets, binarizer):
+        """The user's own samples to validate on, checked; None if there are none."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together")
+        from fastmlp.fitting import ValidationSet
+
+        X = validate_data(self, X, **_INPUT, reset=False)
+        y = check_array(
+            y, ensure_2d=False, dtype=None if binarizer is not None else "numeric",
+            input_name="y_val",
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if binarizer is not None and y.ndim == 1:
+            unknown = np.setdiff1d(y, binarizer.classes_)
+            if len(unknown):
+                raise ValueError(f"y_val has classes that y has not: {unknown}")
+        own = self._targets(y, binarizer)
+        if own.n_outputs != targets.n_outputs:
+            raise ValueError(
+                f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
+            )
+        X = compressed_rows(X) if issparse(X) else X
+        return ValidationSet(X, own, sample_weight, y)
+
+    def _weigh_classes(self, sample_weight, y, incremental):
+        """Weights of the samples times those of their classes."""
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is None:
+            return sample_weight
+        if incremental and class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported for partial_fit, which does "
+                "not see all classes: give it a dict of weights"
+            )
+        weights = compute_sample_weight(class_weight, y)
+        return weights if sample_weight is None else sample_weight * weights
+
+    def _events(self, given, fit, incremental):
+        """Who is told of the epochs, but for the bar."""
+        listeners = []
+        if incremental:
+            return listeners
+        if hasattr(self, "_init_callback_context"):  # scikit-learn from 1.9 on
+            task = "iteration" if self.solver == "lbfgs" else "epoch"
+            listeners.append(CallbackEvents(self, *given, fit.model, task))
+        if self.callbacks:
+            listeners.append(FunctionEvents(self.callbacks, lambda: self._as_now(fit)))
+        if self.time_limit is not None and self.solver == "lbfgs":
+            listeners.append(TimeLimit(self.time_limit))
+        return listeners
+
+    def _as_now(self, fit):
+        """A copy that predicts with the weights of a fit that goes on."""
+        model = copy.copy(self)
+        vars(model).update(fit.model())
+        return model
+
+    def _progress(self, fit, incremental):
+        """The live line that ``verbose=1`` asks for."""
+        verbose = self.verbose
+        shows = not isinstance(verbose, bool | np.bool_) and verbose >= 1
+        return Progress(
+            self.max_iter, fit.X.shape[0] if shows and not incremental else 0
+        )
 
     @property
     def _optimizer(self):

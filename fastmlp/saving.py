@@ -25,9 +25,14 @@ _VERSION = "_format_version"
 _BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
 
 #: Names in the tables of kernels, which are not imported to load a model.
-ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+ACTIVATIONS = (
+    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
+    "mish", "softplus", "softsign", "hard_swish",
+)  # fmt: skip
 OUTPUT_ACTIVATIONS = ("identity", "logistic", "softmax", "exp")
-MOMENTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
+MOMENTS = {
+    "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "rmsprop": 1, "lion": 1,
+}  # fmt: skip
 
 #: Numbers in the state of an optimizer.
 _RATES = (
@@ -43,6 +48,7 @@ _TYPES = {
     "loss_curve_": list,
     "best_loss_": Real | None,
     "validation_scores_": list | None,
+    "validation_loss_curve_": list | None,
     "best_validation_score_": Real | None,
 }
 
@@ -169,7 +175,13 @@ def _check_fitted(attributes):
         names = attributes["feature_names_in_"]
         _expect(np.shape(names) == (n_features,), f"{np.shape(names)} feature names")
 
-    _expect_one_of(attributes["activation"], ACTIVATIONS)
+    activation = attributes["activation"]
+    if isinstance(activation, list | tuple):
+        _expect(len(activation) == len(shapes) - 1, f"{len(activation)} activations")
+    else:
+        activation = [activation]
+    for name in activation:
+        _expect_one_of(name, ACTIVATIONS)
     _expect_one_of(attributes["out_activation_"], OUTPUT_ACTIVATIONS)
     _expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
     _expect_one_of(
@@ -194,7 +206,7 @@ def _expect_one_of(value, names):
 def _check_optimizer(state, shapes):
     """Raise an error if the optimizer of such a network has no such state."""
     _expect_one_of(state["name"], tuple(MOMENTS))
-    _expect_one_of(state["schedule"], tuple(SCHEDULES))
+    _expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
     n_updates = state["n_updates"]
     _expect(
         isinstance(n_updates, Integral) and n_updates >= 0, f"{n_updates!r} updates"
@@ -202,7 +214,8 @@ def _check_optimizer(state, shapes):
     for name in _RATES:
         is_number = isinstance(state[name], Real) and math.isfinite(state[name])
         _expect(is_number, f"{name} is {state[name]!r}")
-    for name in ("first_moment", "second_moment")[: MOMENTS[state["name"]]]:
+    kept = ["first_moment", "second_moment"][: MOMENTS[state["name"]]]
+    for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
         _expect(
             _shapes(state[name]) == shapes, f"a {name} of other shapes than weights"
         )

@@ -21,23 +21,41 @@ class Targets(NamedTuple):
         Numbers, 0 and 1 for labels, or for ``log_loss`` the number of the class.
     n_outputs : int
         Output units.
+    kind : str
+        What outputs stand for: "numbers", "classes" or "labels".
     only_class : bool, default=False
         Whether there is but one class, which every prediction therefore is.
+    parameters : tuple of float, default=()
+        Of the loss.
+    smoothing : float, default=0.0
+        Share of a label that is given to its opposite.
     """
 
     loss: str
     values: np.ndarray
     n_outputs: int
+    kind: str
     only_class: bool = False
+    parameters: tuple = ()
+    smoothing: float = 0.0
 
-    def score(self, outputs, samples, sample_weight=None):
-        """Accuracy or R^2 of the network's outputs for some of the samples.
+    def for_kernels(self):
+        """The values that the loss is told."""
+        if self.smoothing == 0:
+            return self.values
+        return self.values * (1 - self.smoothing) + self.smoothing / 2
+
+    def of(self, samples):
+        """The targets of some of the samples."""
+        return self._replace(values=self.values[samples])
+
+    def score(self, outputs, weights=None):
+        """Accuracy or R^2 of the network's predictions.
 
         Parameters
         ----------
-        outputs : ndarray of shape (len(samples), n_outputs)
-        samples : ndarray of int
-        sample_weight : ndarray of shape (n_samples,), default=None
+        outputs : ndarray of shape (n_samples, n_outputs)
+        weights : ndarray of shape (n_samples,), default=None
 
         Returns
         -------
@@ -49,10 +67,9 @@ class Targets(NamedTuple):
         Raises
         ------
         ValueError
-            If these samples weigh nothing.
+            If the samples weigh nothing.
         """
-        y = self.values[samples]
-        weights = None if sample_weight is None else sample_weight[samples]
+        y = self.values
         if weights is not None and weights.sum() == 0:
             raise ValueError(
                 "The samples that early_stopping holds out have no weight: sample "
@@ -60,9 +77,9 @@ class Targets(NamedTuple):
             )
         if self.only_class:
             return 1.0
-        if self.loss == "log_loss":
+        if self.kind == "classes":
             return float(np.average(outputs.argmax(axis=1) == y[:, 0], weights=weights))
-        if self.loss == "binary_log_loss":
+        if self.kind == "labels":
             hits = ((outputs > 0.5) == y).all(axis=1)
             return float(np.average(hits, weights=weights))
         if not np.isfinite(outputs).all():
@@ -78,30 +95,72 @@ class Targets(NamedTuple):
         return float(np.mean(1 - ratio))
 
 
-def number_targets(y, loss):
+#: Losses that a number must be in range of, and what is said if one is not.
+_RANGES = {
+    "poisson": (lambda y: y >= 0, "y must not be negative."),
+    "gamma": (lambda y: y > 0, "y must be positive."),
+}
+
+
+def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5):
     """Targets of a regression.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+    loss : str
+        Row of `fastmlp.kernels.losses.LOSSES`.
+    huber_delta : float, default=1.0
+    quantile : float or sequence of float, default=0.5
+        A sequence makes an output of each.
 
     Raises
     ------
     ValueError
-        If y has no numbers, or is sparse, or if the loss is poisson and a number
-        negative.
+        If y has no numbers, or is sparse, or if a number is out of the range of the
+        loss, or if several quantiles of several targets are asked for.
     """
     if issparse(y):
         raise ValueError("a regression needs a dense y, got a sparse one")
     if y.dtype.kind not in "fiub":
         raise ValueError(f"a regression needs a y of numbers, got the dtype {y.dtype}")
-    if loss == "poisson" and np.any(y < 0):
-        raise ValueError(
-            "Some value(s) of y are out of the valid range of the loss 'poisson': "
-            "y must not be negative."
-        )
+    if loss in _RANGES:
+        is_in_range, otherwise = _RANGES[loss]
+        if not np.all(is_in_range(y)):
+            raise ValueError(
+                "Some value(s) of y are out of the valid range of the loss "
+                f"{loss!r}: {otherwise}"
+            )
     values = y.reshape(-1, 1) if y.ndim == 1 else y
-    return Targets(loss, values, values.shape[1])
+    parameters = ()
+    if loss == "huber":
+        parameters = (float(huber_delta),)
+    elif loss == "quantile" and np.ndim(quantile) == 0:
+        parameters = (float(quantile),) * values.shape[1]
+    elif loss == "quantile":
+        if values.shape[1] > 1:
+            raise ValueError(
+                "a list of quantiles needs one target, got "
+                f"{values.shape[1]}; give one quantile for all of them"
+            )
+        parameters = tuple(map(float, quantile))
+        values = np.repeat(values, len(parameters), axis=1)
+    return Targets(loss, values, values.shape[1], "numbers", parameters=parameters)
 
 
-def class_targets(y, binarizer):
+def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
     """Targets of a classification, given what binarizes its labels.
+
+    Parameters
+    ----------
+    y : ndarray
+        Labels.
+    binarizer : sklearn.preprocessing.LabelBinarizer
+    loss : {'log_loss', 'focal'}, default='log_loss'
+    gamma : float, default=2.0
+        Of the focal loss.
+    smoothing : float, default=0.0
+        Share of a label that is spread over all of them.
 
     Raises
     ------
@@ -118,10 +177,20 @@ def class_targets(y, binarizer):
         )
     if binarizer.y_type_ == "multiclass":
         codes = np.searchsorted(classes, y).reshape(-1, 1)
-        return Targets("log_loss", codes, len(classes))
+        if loss == "log_loss" and smoothing == 0:
+            return Targets("log_loss", codes, len(classes), "classes")
+        # without its exponent, the focal loss is the log loss of smoothed targets
+        parameters = (float(gamma) if loss == "focal" else 0.0, float(smoothing))
+        return Targets("focal", codes, len(classes), "classes", parameters=parameters)
     # whatever stands for "yes", 1 or another number that is not 0
     values = binarizer.transform(y).astype(bool)
-    return Targets("binary_log_loss", values, values.shape[1], len(classes) == 1)
+    name, parameters = "binary_log_loss", ()
+    if loss == "focal":
+        name, parameters = "binary_focal", (float(gamma),)
+    return Targets(
+        name, values, values.shape[1], "labels", len(classes) == 1, parameters,
+        float(smoothing),
+    )  # fmt: skip
 
 
 def labels_of(y, known=None, old=None, *, exactly=False):

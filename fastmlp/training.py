@@ -1,5 +1,6 @@
 """The loop of a stochastic fit: epochs, mini-batches, stopping, history."""
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from fastmlp.events import Events
 from fastmlp.shuffling import shuffler
 from fastmlp.threads import Team
 
-__all__ = ["History", "Stopping", "Validation", "run_steps", "train"]
+__all__ = ["History", "Stopping", "TimeIsUp", "run_steps", "train"]
 
 #: Seconds that a kernel may run before Python gets a say (Ctrl-C, progress).
 _CHUNK_SECONDS = 0.1
@@ -68,39 +69,16 @@ class Stopping:
         )
 
 
-class Validation:
-    """Samples that are held out, and the best weights that the score on them saw.
+@dataclass
+class TrainingState:
+    """All that decides how a fit goes on: what a checkpoint keeps."""
 
-    Parameters
-    ----------
-    job : fastmlp.jobs.PredictionJob
-        Of the network in training, on these samples.
-    score : callable
-        From the outputs of the job, of shape (n_samples, n_outputs), to a float.
-    goes_on : bool, default=False
-        Whether the fit goes on from where another one ended. If then no epoch is the
-        best one, the last weights stay, as with scikit-learn: else a fit that goes on
-        again and again would never get away.
-    """
-
-    def __init__(self, job, score, *, goes_on=False):
-        self.job = job
-        self._score = score
-        self._parameters = job.network.arena.arrays["parameters"]
-        self._best = None if goes_on else self._parameters.copy()
-
-    def score(self, team):
-        """The score of the network as it is now."""
-        return self._score(self.job.run(team))
-
-    def keep(self):
-        """Remember these weights."""
-        self._best = self._parameters.copy()
-
-    def restore(self):
-        """Put back the weights that were kept last (or the initial ones)."""
-        if self._best is not None:
-            self._parameters[:] = self._best
+    job: object
+    optimizer: object
+    stopping: object
+    random_state: object
+    validation: object
+    history: object
 
 
 @dataclass
@@ -109,12 +87,18 @@ class History:
 
     loss_curve: list = field(default_factory=list)
     validation_scores: list = field(default_factory=list)
+    validation_losses: list = field(default_factory=list)
     finished: bool = False  # before the last epoch: no improvement, or told to stop
+    out_of_time: bool = False
     interrupted: bool = False  # by Ctrl-C
     finite: bool = True  # weights and biases
 
 
-def run_steps(job, team, rates):
+class TimeIsUp(Exception):
+    """The seconds that a fit may take are over."""
+
+
+def run_steps(job, team, rates, deadline=math.inf):
     """All steps of a job, in pieces of about `_CHUNK_SECONDS`.
 
     Parameters
@@ -123,11 +107,18 @@ def run_steps(job, team, rates):
     team : fastmlp.threads.Team
     rates : dict
         Keyword arguments of `job.run`.
+    deadline : float, default=inf
+        When to give up, by ``time.perf_counter``.
 
     Returns
     -------
     float
         The mean loss of the batches, weighted by their rows.
+
+    Raises
+    ------
+    TimeIsUp
+        Behind the deadline, if there are steps left.
     """
     total = 0.0
     step = 0
@@ -135,6 +126,8 @@ def run_steps(job, team, rates):
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)
         started = time.perf_counter()
+        if started > deadline and step > 0:
+            raise TimeIsUp
         total = job.run(team, step, end, **rates)
         seconds = time.perf_counter() - started
         # a slow machine makes the chunk shorter at once, a fast one longer slowly
@@ -146,11 +139,12 @@ def run_steps(job, team, rates):
     return total / job.n_samples
 
 
-def _run_epoch(job, team, optimizer):
+def _run_epoch(job, team, optimizer, fractions, deadline):
     before = optimizer.n_updates
     job.steps_done = 0
+    rates = optimizer.rates(*fractions, job.n_steps)
     try:
-        return run_steps(job, team, optimizer.rates())
+        return run_steps(job, team, rates, deadline)
     finally:
         optimizer.n_updates = before + job.steps_done
 
@@ -175,9 +169,12 @@ def train(
     shuffle,
     random_state,
     n_seen=0,
+    incremental=False,
     validation=None,
     events=None,
     say=None,
+    deadline=math.inf,
+    checkpoint=None,
 ):
     """Train a network until it stops improving.
 
@@ -191,19 +188,26 @@ def train(
     n_threads : int
         Threads to run on.
     max_iter : int
-        Epochs at most.
+        Epochs at most: of all calls, if `incremental`.
     shuffle : bool
         Whether to shuffle the samples before each epoch.
     random_state : numpy.random.RandomState
         Source of the shuffles.
     n_seen : int, default=0
         Samples that have been trained on before, for the schedule.
-    validation : Validation, default=None
-        If given, its score decides and its best weights are those of the end.
+    incremental : bool, default=False
+        Whether this is one epoch of many calls.
+    validation : fastmlp.validation.Validation, default=None
+        Is evaluated after each epoch. If `stopping` goes by a score, that is the one,
+        and the best weights are those of the end.
     events : fastmlp.events.Events, default=None
         Is told of epochs and can stop the fit.
     say : callable, default=None
         Called with a line of text for each event, as scikit-learn prints them.
+    deadline : float, default=inf
+        When to end, by ``time.perf_counter``.
+    checkpoint : fastmlp.checkpoint.Checkpoint, default=None
+        Keeps what is needed to go on, and may have it from an earlier try.
 
     Returns
     -------
@@ -212,40 +216,62 @@ def train(
     history = History()
     events = events or Events()
     say = say or (lambda line: None)
-    job.refresh()
+    state = TrainingState(job, optimizer, stopping, random_state, validation, history)
+    if checkpoint is not None:
+        checkpoint.restore(state)
     mix = _shuffler(job, random_state) if shuffle else lambda: None
+    first = len(history.loss_curve) + 1
+    if incremental:  # epochs of other calls count, as far as they are known
+        done = optimizer.n_updates / (job.n_steps * max_iter)
+        done, epochs = min(1.0, done), 1
+    else:
+        done, epochs = 0.0, max_iter
+    if history.finished:  # before it was interrupted
+        epochs = 0
+    job.refresh()
     try:
         with Team(n_threads) as team:
-            for epoch in range(1, max_iter + 1):
+            for epoch in range(first, epochs + 1):
                 events.begin()
                 mix()
-                loss = np.float64(_run_epoch(job, team, optimizer))
+                ends = (done + (epoch - 1) / max_iter, done + epoch / max_iter)
+                fractions = min(1.0, ends[0]), min(1.0, ends[1])
+                loss = np.float64(_run_epoch(job, team, optimizer, fractions, deadline))
                 history.loss_curve.append(loss)
                 say(f"Iteration {epoch}, loss = {loss:.8f}")
-                if validation is None:
-                    stopping.update(loss)
-                else:
-                    score = validation.score(team)
+                score = None
+                if validation is not None:
+                    score, validation_loss = validation.evaluate(team)
                     history.validation_scores.append(score)
+                    history.validation_losses.append(validation_loss)
                     say(f"Validation score: {score:f}")
-                    if stopping.update(score):
-                        validation.keep()
+                if not stopping.by_score:
+                    stopping.update(loss)
+                elif stopping.update(score):
+                    validation.keep()
                 optimizer.schedule.epoch_ends(n_seen + epoch * job.n_samples)
+                optimizer.schedule.waits(stopping.count, stopping.patience)
                 if stopping.exhausted:
                     stops, what = optimizer.schedule.stops_on_plateau()
                     say(f"{stopping.message} {what}")
                     history.finished = stops
                     if not stops:
                         stopping.count = 0
-                history.finished |= bool(events.end(epoch, loss))
+                history.finished |= bool(events.end(epoch, loss, score))
+                if checkpoint is not None:
+                    checkpoint.keep(state)
                 if history.finished:
                     break
+                if time.perf_counter() > deadline:
+                    raise TimeIsUp
                 lost = not np.isfinite(loss) and not job.network.is_finite()
-                if lost and validation is None:
+                if lost and not stopping.by_score:
                     break  # nothing can mend the weights: do not waste the time
     except KeyboardInterrupt:
         history.interrupted = True
-    if validation is not None:
+    except TimeIsUp:
+        history.out_of_time = True
+    if stopping.by_score:
         validation.restore()
     history.finite = job.network.is_finite()
     return history

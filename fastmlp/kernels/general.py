@@ -65,7 +65,10 @@ from fastmlp.kernels.team import (
 )
 from fastmlp.kernels.transposing import transpose
 
-__all__ = ["predict_general", "train_general"]
+__all__ = [
+    "predict_general",
+    "train_general",
+]
 
 
 # --- phase 1: rows ----------------------------------------------------------------

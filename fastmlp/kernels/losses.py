@@ -30,6 +30,7 @@ from fastmlp.kernels.tables import dispatch
 __all__ = [
     "LOSSES",
     "OUTPUT_ACTIVATIONS",
+    "PLAIN_LOSSES",
     "any_loss_and_deltas",
     "loss_and_deltas",
     "output_activation",
@@ -368,6 +369,9 @@ _MORE_ROWS = (
 
 #: name -> row
 LOSSES = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
+
+#: Those that `loss_and_deltas` knows.
+PLAIN_LOSSES = frozenset(row.name for row in _ROWS)
 
 #: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows`
 #: rows, all arrays output-major.  z becomes the deltas; losses[r] the loss of row

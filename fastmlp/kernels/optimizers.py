@@ -16,7 +16,14 @@ from fastmlp.compilation import jit
 from fastmlp.kernels.simd import cast, fused_multiply_add
 from fastmlp.kernels.tables import dispatch
 
-__all__ = ["GRADIENT_CODE", "OPTIMIZERS", "adam_rate", "any_update", "update"]
+__all__ = [
+    "GRADIENT_CODE",
+    "OPTIMIZERS",
+    "PLAIN_OPTIMIZERS",
+    "adam_rate",
+    "any_update",
+    "update",
+]
 
 
 class Optimizer(NamedTuple):
@@ -144,6 +151,9 @@ _MORE_ROWS = (
 
 #: name -> row
 OPTIMIZERS = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
+
+#: Those that `update` knows.
+PLAIN_OPTIMIZERS = frozenset(row.name for row in _ROWS)
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,

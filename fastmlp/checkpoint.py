@@ -1,0 +1,223 @@
+"""A file that keeps what a fit has learnt, so that it can go on after a crash.
+
+The file is NumPy's npz, without pickled objects: arrays, and one JSON text. It is
+written beside the old one and moved into its place, so that there is a whole one at any
+moment.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import issparse
+
+__all__ = ["Checkpoint", "fingerprint"]
+
+_FORMAT = 1
+
+#: Arrays of a network that a fit changes, as far as it has them.
+_ARRAYS = ("parameters", "first_moment", "second_moment", "average")
+
+#: Seconds between two files are at least so many times what one takes.
+_LEAST_PAUSE = 10.0
+
+
+def _feed(digest, value):
+    """Make a digest depend on a value: arrays, or what has a repr of its own."""
+    if value is None or isinstance(value, str | int | float | bool):
+        digest.update(repr(value).encode())
+    elif issparse(value):
+        for part in (value.indptr, value.indices, value.data):
+            _feed(digest, part)
+    elif isinstance(value, np.random.RandomState):
+        _feed(digest, [*value.get_state()])
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _feed(digest, part)
+    elif isinstance(value, dict):
+        for name in sorted(value, key=str):
+            _feed(digest, [name, value[name]])
+    elif callable(value):
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        digest.update(name.encode())
+    else:
+        array = np.asarray(value)
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        if array.dtype == object:
+            digest.update(repr(array.tolist()).encode())
+        else:
+            for start in range(0, len(array) if array.ndim else 0, 4096):
+                rows = np.ascontiguousarray(array[start : start + 4096])
+                digest.update(rows.view(np.uint8) if rows.size else b"")
+    digest.update(b"\n")
+
+
+def fingerprint(*values):
+    """A text that tells parameters and data from others.
+
+    Parameters
+    ----------
+    *values : object
+        Arrays, sparse matrices, plain values, random states, callables (by name), and
+        lists and dicts of these.
+    """
+    digest = hashlib.sha256()
+    _feed(digest, [*values])
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """What a fit keeps at the ends of epochs.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Of the file.
+    identity : str
+        `fingerprint` of the parameters and the data.
+    precision : str
+        Of this try.
+    """
+
+    def __init__(self, path, identity, precision):
+        self._path = Path(path)
+        self._identity = identity
+        self._precision = precision
+        self._next = 0.0  # when the next file may be written
+        self._content = self._read()
+
+    @property
+    def needs_float64(self):
+        """Whether the fit was already being done again in float64."""
+        kept = self._content
+        return kept is not None and kept[0]["precision"] > self._precision
+
+    def _read(self):
+        """(values, arrays) of the file, or None if there is none.
+
+        Raises
+        ------
+        ValueError
+            If it is no file of ours, or of another fit.
+        """
+        if not self._path.exists():
+            return None
+        try:
+            with np.load(self._path, allow_pickle=False) as file:
+                arrays = dict(file)
+            values = json.loads(str(arrays.pop("values")))
+            found, identity = values["format"], values["identity"]
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint={str(self._path)!r} is no checkpoint, or a damaged one "
+                f"({error}); it is left as it is: choose another file, or remove it"
+            ) from error
+        if found != _FORMAT or identity != self._identity:
+            raise ValueError(
+                f"checkpoint={str(self._path)!r} is of a fit with other parameters or "
+                "data, or of another version; it is left as it is: give the same ones "
+                "to go on with it, choose another file, or remove it"
+            )
+        return values, arrays
+
+    def restore(self, state):
+        """Bring the state of a fit to what it was at the end of the last epoch kept.
+
+        Parameters
+        ----------
+        state : fastmlp.training.TrainingState
+        """
+        if self._content is None or self._content[0]["precision"] != self._precision:
+            return
+        values, arrays = self._content
+        network, validation = state.job.network, state.validation
+
+        def write(name, to):
+            layers = range(network.n_layers)
+            network.write(
+                [arrays[f"{name} weights {i}"] for i in layers],
+                [arrays[f"{name} biases {i}"] for i in layers],
+                array=to,
+            )
+
+        for name in _ARRAYS:
+            if network.arena.arrays[name].size:
+                write(name, name)
+        if validation is not None and values["keeps_best"]:
+            validation.best = np.zeros_like(network.arena.arrays["parameters"])
+            write("best", validation.best)
+        state.job.order[:] = arrays["order"]
+        state.random_state.set_state(
+            ("MT19937", arrays["random words"], *values["random state"])
+        )
+        state.optimizer.n_updates = values["n_updates"]
+        state.optimizer.schedule.rate = values["rate"]
+        state.stopping.best, state.stopping.count = values["best"], values["count"]
+        history = state.history
+        history.finished = values["finished"]
+        for name in ("loss_curve", "validation_scores", "validation_losses"):
+            numbers = arrays[name]
+            is_loss = name == "loss_curve"
+            getattr(history, name)[:] = numbers if is_loss else numbers.tolist()
+
+    def keep(self, state):
+        """Write the file, if the last one is old enough for its cost."""
+        if time.monotonic() < self._next:
+            return
+        started = time.monotonic()
+        network, validation = state.job.network, state.validation
+        best = None if validation is None else validation.best
+        kept = {name: name for name in _ARRAYS if network.arena.arrays[name].size}
+        if best is not None:
+            kept["best"] = best
+        history = state.history
+        arrays = {
+            "order": state.job.order,
+            "loss_curve": np.array(history.loss_curve, np.float64),
+            "validation_scores": np.array(history.validation_scores, np.float64),
+            "validation_losses": np.array(history.validation_losses, np.float64),
+        }
+        for name, array in kept.items():
+            coefs, intercepts = network.read(array=array)
+            for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
+                arrays[f"{name} weights {i}"] = weights
+                arrays[f"{name} biases {i}"] = biases
+        _, words, *rest = state.random_state.get_state()
+        arrays["random words"] = words
+        values = {
+            "format": _FORMAT,
+            "identity": self._identity,
+            "precision": self._precision,
+            "random state": rest,
+            "n_updates": int(state.optimizer.n_updates),
+            "rate": float(state.optimizer.schedule.rate),
+            "best": float(state.stopping.best),
+            "count": int(state.stopping.count),
+            "keeps_best": best is not None,
+            "finished": history.finished,
+        }
+        self._write({**arrays, "values": np.array(json.dumps(values))})
+        seconds = time.monotonic() - started
+        self._next = time.monotonic() + _LEAST_PAUSE * seconds
+
+    def _write(self, arrays):
+        handle, temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self._path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def remove(self):
+        """The fit is done: what comes next starts anew."""
+        self._path.unlink(missing_ok=True)

@@ -1,0 +1,177 @@
+"""Samples that training does not see: their loss, their score, the best weights.
+
+Losses here are plain NumPy, from raw outputs in float64: once an epoch, for few
+samples, that is quick enough, and nothing more has to be compiled.
+"""
+
+import copy
+
+import numpy as np
+from scipy.special import expit, log_softmax, softmax, xlogy
+from sklearn.metrics import get_scorer
+
+__all__ = ["LOSSES", "Validation", "loss_of", "scorer_of"]
+
+
+def _log_loss(z, y):
+    return -log_softmax(z, axis=1)[np.arange(len(z)), y[:, 0].astype(int)]
+
+
+def _focal(z, y, gamma, smoothing):
+    log_p = log_softmax(z, axis=1)
+    shares = np.full(z.shape, smoothing / z.shape[1])
+    shares[np.arange(len(z)), y[:, 0].astype(int)] += 1 - smoothing
+    return -(shares * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=1)
+
+
+def _binary_focal(z, y, gamma):
+    hit = expit(-z) ** gamma * np.logaddexp(0, -z)
+    miss = expit(z) ** gamma * np.logaddexp(0, z)
+    return (y * hit + (1 - y) * miss).sum(axis=1)
+
+
+def _huber(z, y, delta):
+    size = abs(z - y)
+    inner = np.minimum(size, delta)
+    return (inner * (size - inner / 2)).mean(axis=1)
+
+
+def _quantile(z, y, *q):
+    error = y - z
+    return np.maximum(np.array(q) * error, (np.array(q) - 1) * error).mean(axis=1)
+
+
+#: name of a row of `fastmlp.kernels.losses.LOSSES` -> losses of samples, from raw
+#: outputs z, targets y and parameters
+LOSSES = {
+    "squared_error": lambda z, y: ((z - y) ** 2).mean(axis=1) / 2,
+    "log_loss": _log_loss,
+    "binary_log_loss": lambda z, y: (np.logaddexp(0, z) - y * z).sum(axis=1),
+    "poisson": lambda z, y: (xlogy(y, y) - y * z - y + np.exp(z)).sum(axis=1),
+    "absolute_error": lambda z, y: abs(z - y).mean(axis=1),
+    "huber": _huber,
+    "quantile": _quantile,
+    "gamma": lambda z, y: (z - np.log(y) + y * np.exp(-z) - 1).sum(axis=1),
+    "focal": _focal,
+    "binary_focal": _binary_focal,
+}
+
+_OUTPUTS = {
+    "identity": lambda z: z,
+    "logistic": expit,
+    "softmax": lambda z: softmax(z, axis=1),
+    "exp": np.exp,
+}
+
+
+def loss_of(outputs, targets, sample_weight=None):
+    """The mean loss of raw outputs, without penalties.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n_samples, n_outputs)
+    targets : fastmlp.targets.Targets
+        Of these samples.
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        losses = LOSSES[targets.loss](
+            outputs.astype(np.float64), targets.for_kernels(), *targets.parameters
+        )
+        return float(np.average(losses, weights=sample_weight))
+
+
+def scorer_of(scoring, estimator, X, y, sample_weight):
+    """What scores the model of an epoch, or None for what needs no model.
+
+    Parameters
+    ----------
+    scoring : None, str or callable
+        None and "loss" need none; else a scorer of scikit-learn or its name.
+    estimator : object
+        A copy of it gets the attributes of the model.
+    X, y, sample_weight : array-like
+        As the estimator's `score` takes them.
+
+    Returns
+    -------
+    callable or None
+        From fitted attributes to a float.
+    """
+    if scoring is None or scoring == "loss":
+        return None
+    scorer = get_scorer(scoring)
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    model = copy.copy(estimator)
+
+    def score(attributes):
+        vars(model).update(attributes)
+        return float(scorer(model, X, y, **weights))
+
+    return score
+
+
+class Validation:
+    """Samples to validate on, and the best weights that the score on them saw.
+
+    Parameters
+    ----------
+    job : fastmlp.jobs.PredictionJob
+        Of the network in training, on these samples, with raw outputs.
+    targets : fastmlp.targets.Targets
+        Of these samples.
+    sample_weight : ndarray of shape (n_samples,) or None
+    output_activation : str
+        Name of what makes predictions of raw outputs.
+    scoring : None, "loss" or callable, default=None
+        None for accuracy or R^2, "loss" for the loss, negative; else a function from
+        the fitted attributes to a score.
+    model : callable, default=None
+        Gives the fitted attributes as they are now.
+    array : str, default="parameters"
+        What predicts, in the network's arena.
+    keeps_best : bool, default=True
+        Whether `restore` is to bring back the best weights.
+    goes_on : bool, default=False
+        Whether the fit goes on from where another one ended. If then no epoch is the
+        best one, the last weights stay, as with scikit-learn: else a fit that goes on
+        again and again would never get away.
+    """
+
+    def __init__(
+        self, job, targets, sample_weight, output_activation, *, scoring=None,
+        model=None, array="parameters", keeps_best=True, goes_on=False,
+    ):  # fmt: skip
+        self.job = job
+        self._targets = targets
+        self._sample_weight = sample_weight
+        self._predictions_of = _OUTPUTS[output_activation]
+        self._scoring = scoring
+        self._model = model
+        self._parameters = job.network.arena.arrays[array]
+        self._keeps_best = keeps_best
+        starts = keeps_best and not goes_on
+        self.best = self._parameters.copy() if starts else None
+
+    def evaluate(self, team):
+        """(score, loss) of the network as it is now."""
+        outputs = self.job.run(team)
+        with np.errstate(over="ignore"):
+            predictions = self._predictions_of(outputs)
+        score = self._targets.score(predictions, self._sample_weight)
+        loss = loss_of(outputs, self._targets, self._sample_weight)
+        if self._scoring == "loss":
+            score = -loss
+        elif self._scoring is not None:
+            score = self._scoring(self._model())
+        return score, loss
+
+    def keep(self):
+        """Remember these weights."""
+        if self._keeps_best:
+            self.best = self._parameters.copy()
+
+    def restore(self):
+        """Put back the weights that were kept last (or the initial ones)."""
+        if self._keeps_best and self.best is not None:
+            self._parameters[:] = self.best
