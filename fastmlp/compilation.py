@@ -244,6 +244,8 @@ def cache_size():
 class _KernelCache:
     """The disk cache of one entry point: what numba's dispatcher asks of a cache."""
 
+    _has_warned = False  # in this process, of any kernel: all fail alike
+
     def __init__(self, function):
         self._name = f"{function.__module__}.{function.__qualname__}"
 
@@ -275,7 +277,7 @@ class _KernelCache:
             return None
 
     def save_overload(self, signature, compiled):
-        """Store `compiled` for `signature`; a failure costs one warning."""
+        """Store `compiled` for `signature`; all failures cost one warning."""
         seconds = time.perf_counter() - self._started
         if seconds > 1:
             logger.info("compiled %s in %.1f s", self._name, seconds)
@@ -298,11 +300,16 @@ class _KernelCache:
                 if not (isinstance(error, PermissionError) and path.is_file()):
                     raise
         except Exception as error:  # the kernel is compiled: the fit must go on
-            _warn_once(
-                f"fastmlp cannot keep compiled kernels on disk ({error}); every new "
-                "process will compile them again. Set FASTMLP_CACHE_DIR to a "
-                "directory that you can write to, or FASTMLP_NO_CACHE=1."
-            )
+            logger.info("could not store %s in the cache: %r", self._name, error)
+            if not _KernelCache._has_warned:
+                _KernelCache._has_warned = True
+                warnings.warn(
+                    f"fastmlp cannot keep compiled kernels on disk ({error}); every "
+                    "new process will compile them again. Set FASTMLP_CACHE_DIR to a "
+                    "directory that you can write to, or FASTMLP_NO_CACHE=1.",
+                    RuntimeWarning,
+                    stacklevel=1,
+                )
 
     def flush(self):
         """Nothing to do: a changed source changes the directory."""
@@ -325,8 +332,3 @@ def _is_private(directory):
     status = os.stat(directory)
     others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return status.st_uid == os.getuid() and not others_write
-
-
-@cache
-def _warn_once(message):
-    warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -1,6 +1,9 @@
 """The jit decorator and the disk cache, each case in processes of its own."""
 
+import contextlib
+import hashlib
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -13,42 +16,115 @@ from fastmlp.compilation import ALLOWED_FLAGS, jit
 
 PACKAGE = Path(fastmlp.__file__).parent
 
-#: Compiles one small kernel of the package and prints what it did.
-SCRIPT = """
-import sys, warnings
+#: How every script begins; one that hangs says where.
+HEAD = """
+import faulthandler, importlib.util, os, sys, time, warnings
+from pathlib import Path
+faulthandler.dump_traceback_later(120, exit=True)
 warnings.simplefilter("always")
+# without its __init__, which takes the most time of all: it imports scikit-learn
+package = importlib.util.module_from_spec(importlib.util.find_spec("fastmlp"))
+sys.modules["fastmlp"] = package
+import llvmlite, numba
 import numpy as np
-from fastmlp.kernels import passes
-from fastmlp.jobs import TrainingJob
-from fastmlp.network import Network
-network = Network((1, 1, 1), "float32", trainable=True, n_moments=2)
-X = np.zeros((1, 1))
-job = TrainingJob(network, X, X, batch_size=1, activation="relu",
-                  loss="squared_error", optimizer="gradient")
-job.refresh()
-from fastmlp.compilation import cache_directory
-hits = sum(passes.refresh_transposed.stats.cache_hits.values())
-print("hits", hits)
+"""
+
+#: Calls a small kernel with a number of each type, and says what the cache did.
+SCRIPT = """
+from fastmlp.compilation import cache_directory, jit
+
+@jit
+def twice(x):
+    return x + x
+
+@jit(entry=True)
+def thrice(x):
+    return twice(x) + x
+
+for kind in sys.argv[1:]:
+    assert thrice(np.dtype(kind).type(14)) == 42
+print("hits", sum(thrice.stats.cache_hits.values()))
 print("directory", cache_directory())
 """
 
+KINDS = ("int32", "int64", "float32", "float64")
 
-def run(environment, package=PACKAGE, script=SCRIPT):
-    """(cache hits, cache directory, stderr) of a fresh process."""
-    environment = {
-        **{k: v for k, v in os.environ.items() if not k.startswith("FASTMLP_")},
-        "PYTHONPATH": str(package.parent),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        **environment,
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True, text=True, timeout=300, env=environment,
+#: Takes from root what sets it above permissions.
+WITHOUT_PRIVILEGES = """
+import ctypes, os
+if os.getuid() == 0:
+    this_thread = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    no_capabilities = (ctypes.c_uint32 * 6)()
+    ctypes.CDLL(None).capset(this_thread, no_capabilities)
+"""
+
+x86 = pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="names x86 processors"
+)
+
+
+def start(environment, *, script=SCRIPT, before="", package=PACKAGE, kinds=KINDS):
+    """A process that runs `script`; `before`, with fastmlp not yet imported."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("FASTMLP_")}
+    variables |= {"PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
+    variables |= environment
+    return subprocess.Popen(
+        [sys.executable, "-c", HEAD + before + script, *kinds],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={k: str(v) for k, v in variables.items() if v is not None},
         cwd=package.parent,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    lines = dict(line.split(" ", 1) for line in done.stdout.splitlines())
-    return int(lines["hits"]), Path(lines["directory"]), done.stderr
+
+
+def finish(process):
+    """(cache hits, cache directory, stderr) of a process."""
+    try:
+        output, errors = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        output, errors = process.communicate()
+        pytest.fail(f"does not end\n{output}\n{errors}")
+    assert process.returncode == 0, errors
+    lines = dict(line.split(" ", 1) for line in output.splitlines())
+    return int(lines["hits"]), Path(lines["directory"]), errors
+
+
+def run(environment, **options):
+    return finish(start(environment, **options))
+
+
+def warns_once(errors):
+    ours = errors.count("RuntimeWarning: fastmlp cannot keep compiled kernels on disk")
+    return ours == errors.count("Warning:") == 1
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A cache directory with the kernels of SCRIPT, not to be changed."""
+    root = tmp_path_factory.mktemp("filled")
+    hits, directory, errors = run({"FASTMLP_CACHE_DIR": root})
+    assert (hits, directory.parent, errors) == (0, root, "")
+    assert len(list(directory.iterdir())) == len(KINDS)
+    return directory
+
+
+@pytest.fixture
+def directory(filled, tmp_path):
+    """A copy of the filled cache directory."""
+    return Path(shutil.copytree(filled, tmp_path / "cache" / filled.name))
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """What makes a process use that copy, or else an empty cache."""
+    return {"FASTMLP_CACHE_DIR": tmp_path / "cache"}
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package, to be edited."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    return Path(shutil.copytree(PACKAGE, tmp_path / "fastmlp", ignore=ignored))
 
 
 def test_flags_are_a_closed_list():
@@ -57,93 +133,271 @@ def test_flags_are_a_closed_list():
     assert not ALLOWED_FLAGS & {"nnan", "ninf", "fast"}
 
 
-def test_second_process_loads_and_an_edited_kernel_is_compiled_anew(tmp_path):
-    package = tmp_path / "fastmlp"
-    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    environment = {"FASTMLP_CACHE_DIR": str(tmp_path / "cache")}
-    hits, first, errors = run(environment, package)
-    assert (hits, errors) == (0, "")
-    assert first.parent == tmp_path / "cache"
-    assert first.stat().st_mode & 0o077 == 0
-    assert run(environment, package)[:2] == (1, first)
+# --- What is reused, and what never is ------------------------------------------------
 
+
+def test_second_process_loads_all(filled):
+    assert run({"FASTMLP_CACHE_DIR": filled.parent}) == (len(KINDS), filled, "")
+    if hasattr(os, "getuid"):
+        assert filled.stat().st_mode & 0o077 == 0
+
+
+def test_an_edited_callee_of_a_kernel_is_compiled_anew(environment, package):
+    script = """
+from fastmlp.compilation import cache_directory
+from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
+state, numbers, room = np.ones(STATE_WORDS, "u4"), np.arange(9), np.empty(999, "u4")
+shuffle(*(a.ctypes.data for a in (state, numbers)), len(numbers), room.ctypes.data)
+assert sorted(numbers) == list(range(9)) != list(numbers)
+print("hits", sum(shuffle.stats.cache_hits.values()))
+print("directory", cache_directory())
+"""
+    hits, first, errors = run(environment, package=package, script=script)
+    assert (hits, errors) == (0, "")
+    assert run(environment, package=package, script=script) == (1, first, "")
     # a callee, not the entry point, in another file: numba's cache would not notice
-    with open(package / "kernels" / "elementwise.py", "a") as file:
+    with open(package / "kernels" / "simd.py", "a") as file:
         file.write("\n# edited\n")
-    hits, second, _ = run(environment, package)
+    hits, second, _ = run(environment, package=package, script=script)
     assert hits == 0
     assert second != first
 
-    hits, other_processor, _ = run(
-        {**environment, "NUMBA_CPU_NAME": "generic"}, package
-    )
-    assert hits == 0
-    assert other_processor != second
+
+def test_an_edit_of_any_source_of_kernels_changes_the_directory(environment, package):
+    script = """
+from fastmlp import compilation
+
+def directory():
+    compilation._fingerprint.cache_clear()
+    return compilation.cache_directory()
+
+seen = {directory()}
+here = Path(compilation.__file__).parent
+for path in here.rglob("*.py"):
+    source = path.read_bytes()
+    if path.parent != here or b"njit" in source or b"@intrinsic" in source:
+        path.write_bytes(source[:-1] + b"#")  # as long as before
+        assert directory() not in seen, path
+        seen.add(directory())
+        path.write_bytes(source)
+(here / "kernels" / "another.py").touch()
+assert directory() not in seen
+print("hits", len(seen) - 1)
+print("directory", directory())
+"""
+    edited = run(environment, package=package, script=script)[0]
+    assert edited > len(list(PACKAGE.glob("kernels/*.py")))
 
 
-def test_damaged_files_are_compiled_over(tmp_path):
-    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
-    _, directory, _ = run(environment)
-    (file,) = directory.glob("refresh_transposed-*.kernel")
-    whole = file.read_bytes()
-    for damaged in (whole[:1000], b"", whole[:50] + b"x" + whole[51:]):
-        file.write_bytes(damaged)
-        assert run(environment)[0] == 0
-        assert file.read_bytes() != damaged
-        assert run(environment)[0] == 1
+#: What decides about machine code, as variables and as what they run `before`.
+CHANGES = {
+    "processor": ({"NUMBA_CPU_NAME": "generic"}, ""),
+    "features": ({"NUMBA_CPU_FEATURES": "+sse2,-avx"}, ""),
+    "optimisation": ({"NUMBA_OPT": "1"}, ""),
+    "numba": ({}, "numba.__version__ = '99.0.0'"),
+    "llvmlite": ({}, "llvmlite.__version__ = '99.0.0'"),
+    "Python": ({}, "sys.version = '99' + sys.version"),
+}
 
 
-def test_swapped_files_are_noticed(tmp_path):
-    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
-    _, directory, _ = run(environment)
-    double = SCRIPT.replace("float32", "float64")
-    run(environment, script=double)
-    one, two = directory.glob("refresh_transposed-*.kernel")
-    contents = one.read_bytes(), two.read_bytes()
-    one.write_bytes(contents[1])
-    two.write_bytes(contents[0])
-    assert run(environment)[0] == 0
-    assert run(environment, script=double)[0] == 0
+@pytest.mark.parametrize(
+    "change", [pytest.param(c, marks=x86 if c == "features" else ()) for c in CHANGES]
+)
+def test_code_of_another_processor_or_version_is_never_used(
+    change, directory, environment
+):
+    variables, before = CHANGES[change]
+    hits, other, errors = run(environment | variables, before=before)
+    assert (hits, errors) == (0, "")
+    assert other != directory
+    assert other.parent == directory.parent
+    assert len(list(other.iterdir())) == len(KINDS)
 
 
-def test_no_cache(tmp_path):
-    environment = {"FASTMLP_CACHE_DIR": str(tmp_path), "FASTMLP_NO_CACHE": "1"}
-    hits, directory, errors = run(environment)
-    assert (hits, directory, errors) == (0, Path("None"), "")
-    assert not list(tmp_path.iterdir())
+@x86
+def test_a_file_copied_from_another_processor_is_compiled_over(environment):
+    other = {"NUMBA_CPU_NAME": "nehalem", "NUMBA_CPU_FEATURES": "+sse2,-avx"}
+    files = []
+    for variables in (environment, environment | other):
+        _, directory, _ = run(variables, kinds=["float64"])
+        files += directory.iterdir()
+    ours, theirs = files
+    shutil.copyfile(theirs, ours)
+    assert run(environment, kinds=["float64"]) == (0, ours.parent, "")
+    assert ours.read_bytes() != theirs.read_bytes()
+    assert run(environment, kinds=["float64"])[0] == 1
 
 
-def test_a_directory_that_cannot_be_made_costs_one_warning(tmp_path):
-    obstacle = tmp_path / "file"
-    obstacle.touch()
-    both = (
-        SCRIPT
-        + "\nnetwork = Network((1, 1, 1), 'float64', trainable=True)\n"
-        + (
-            "TrainingJob(network, X, X, batch_size=1, activation='relu',"
-            "loss='squared_error', optimizer='sgd').refresh()"
-        )
-    )
-    hits, _, errors = run({"FASTMLP_CACHE_DIR": str(obstacle / "cache")}, script=both)
-    assert hits == 0
-    assert errors.count("RuntimeWarning: fastmlp cannot keep compiled kernels") == 1
+# --- Files that are not as they were stored -------------------------------------------
 
 
-def test_no_home_directory_costs_one_warning():
-    environment = {"HOME": "/nonexistent/home", "XDG_CACHE_HOME": "/proc/nowhere"}
-    hits, _, errors = run(environment)
-    assert hits == 0
-    assert errors.count("fastmlp cannot keep compiled kernels") == 1
+def test_damaged_files_are_compiled_over(directory, environment):
+    files = list(directory.iterdir())
+    whole = files[0].read_bytes()
+    one_bit_flipped = bytearray(whole)
+    one_bit_flipped[len(whole) // 2] ^= 1  # amidst the machine code
+    rubbish = hashlib.sha256(b"rubbish").digest() + b"rubbish"
+    damaged = [bytes(one_bit_flipped), whole[:1000], b"", rubbish]
+    for file, content in zip(files, damaged, strict=True):
+        file.write_bytes(content)
+    assert run(environment) == (0, directory, "")
+    assert not set(damaged) & {file.read_bytes() for file in files}
+    assert run(environment)[0] == len(KINDS)
+
+
+def test_swapped_files_are_noticed(directory, environment):
+    files = list(directory.iterdir())
+    contents = [file.read_bytes() for file in files]
+    for file, content in zip(files, contents[1:] + contents[:1], strict=True):
+        file.write_bytes(content)
+    assert run(environment) == (0, directory, "")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of POSIX")
-def test_a_directory_that_others_can_write_to_is_not_trusted(tmp_path):
-    environment = {"FASTMLP_CACHE_DIR": str(tmp_path)}
-    _, directory, _ = run(environment)
+def test_a_directory_that_others_can_write_to_is_not_trusted(directory, environment):
     directory.chmod(0o777)
     hits, _, errors = run(environment)
     assert hits == 0
     assert "can be changed by, others" in errors
+
+
+# --- Nowhere to store -----------------------------------------------------------------
+
+
+def test_no_cache(environment, tmp_path):
+    assert run(environment | {"FASTMLP_NO_CACHE": "1"}) == (0, Path("None"), "")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("home", ["a file", "/proc/nowhere"])
+def test_a_home_without_room_for_directories_costs_one_warning(home, tmp_path):
+    path = tmp_path / "file" if home == "a file" else Path(home)
+    (tmp_path / "file").touch()
+    if not path.parent.exists():
+        pytest.skip("no /proc")
+    environment = {"HOME": path, "LOCALAPPDATA": path, "XDG_CACHE_HOME": None}
+    hits, directory, errors = run(environment)
+    assert hits == 0
+    assert path in directory.parents
+    assert warns_once(errors)
+
+
+def test_no_home_at_all_is_no_cache():
+    pytest.importorskip("pwd")
+    # as in a container that is run as a user of any number
+    nobody = "import pwd\npwd.getpwuid = lambda uid: {}[uid]\n"
+    environment = {"HOME": None, "XDG_CACHE_HOME": None}
+    assert run(environment, before=nobody) == (0, Path("None"), "")
+
+
+def make_read_only(directory):
+    directory.chmod(0o500)
+    script = WITHOUT_PRIVILEGES + f"print(os.access({str(directory)!r}, os.W_OK))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
+    if done.stdout.strip() != "False":
+        pytest.skip("cannot take away this user's right to write everywhere")
+
+
+def test_a_read_only_home_costs_one_warning(tmp_path):
+    make_read_only(tmp_path)
+    hits, directory, errors = run(
+        {"HOME": tmp_path, "XDG_CACHE_HOME": None}, before=WITHOUT_PRIVILEGES
+    )
+    assert hits == 0
+    assert tmp_path in directory.parents
+    assert warns_once(errors)
+
+
+def test_a_read_only_cache_is_read_and_all_that_it_lacks_costs_one_warning(
+    directory, environment
+):
+    make_read_only(directory)
+    found = run(environment, before=WITHOUT_PRIVILEGES)
+    assert found == (len(KINDS), directory, "")
+    directory.chmod(0o700)
+    for file in directory.iterdir():
+        file.unlink()
+    make_read_only(directory)
+    hits, _, errors = run(environment, before=WITHOUT_PRIVILEGES)
+    assert hits == 0
+    assert warns_once(errors)
+
+
+def test_a_full_disk_costs_one_warning_and_leaves_nothing_behind(environment):
+    pytest.importorskip("resource")
+    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+    hits, directory, errors = run(environment, before=full)
+    assert hits == 0
+    assert warns_once(errors)
+    assert list(directory.iterdir()) == []
+    # and when there is room again
+    assert run(environment) == (0, directory, "")
+    assert run(environment)[0] == len(KINDS)
+
+
+# --- Several processes ----------------------------------------------------------------
+
+
+def test_sixteen_processes_that_start_cold_at_once(environment, tmp_path):
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    # nobody moves a file into place before all have found none and written theirs
+    meet = f"""
+replace, meeting = os.replace, Path({str(meeting)!r})
+def replace_together(*names):
+    (meeting / str(os.getpid())).touch()
+    last = time.monotonic() + 100
+    while len(os.listdir(meeting)) < 16 and time.monotonic() < last:
+        time.sleep(0.01)
+    replace(*names)
+os.replace = replace_together
+"""
+    processes = [start(environment, before=meet, kinds=["float64"]) for _ in range(16)]
+    outcomes = {finish(process) for process in processes}
+    assert len(list(meeting.iterdir())) == 16
+    ((hits, directory, errors),) = outcomes
+    assert (hits, errors) == (0, "")
+    assert len(list(directory.iterdir())) == 1
+    assert run(environment, kinds=["float64"]) == (1, directory, "")
+
+
+def test_a_process_that_hangs_while_it_stores_holds_up_no_other(environment):
+    fcntl = pytest.importorskip("fcntl")
+    hang = """
+def hang(*names):
+    faulthandler.cancel_dump_traceback_later()
+    print("hangs", flush=True)
+    time.sleep(600)
+os.replace = hang
+"""
+    hanging = start(environment, before=hang)
+    opened = []
+
+    def lock_all():
+        for path in environment["FASTMLP_CACHE_DIR"].rglob("*"):
+            opened.append(os.open(path, os.O_RDONLY))
+            with contextlib.suppress(BlockingIOError):  # then the other one has it
+                fcntl.flock(opened[-1], fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    try:
+        assert hanging.stdout.readline() == "hangs\n"
+        lock_all()
+        hits, directory, errors = run(environment)
+        assert (hits, errors) == (0, "")
+        lock_all()  # what has been stored, too
+        assert run(environment) == (len(KINDS), directory, "")
+    finally:
+        hanging.kill()
+        hanging.communicate()
+        for descriptor in opened:
+            os.close(descriptor)
+    # half a file that a killed process leaves
+    assert run(environment) == (len(KINDS), directory, "")
+
+
+# --- The package's own functions ------------------------------------------------------
 
 
 def test_warmup_checks_its_argument():
@@ -157,6 +411,7 @@ def test_import_loads_neither_numba_nor_kernels():
     script = "import sys, fastmlp; print('numba' in sys.modules, len([m for m in "
     script += "sys.modules if m.startswith('fastmlp.kernels')]))"
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+        [sys.executable, "-c", script],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
     assert done.stdout.split() == ["False", "0"]
