@@ -11,12 +11,8 @@ __all__ = [
     "warmup",
 ]
 
-from fastmlp.estimators import (
-    MLPClassifier,
-    MLPEstimator,
-    MLPRegressor,
-    from_sklearn,
-)
+from fastmlp.conversion import convert_from_sklearn
+from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 
 
 def warmup(precisions=("float32", "float64"), *, sparse=False):
@@ -53,3 +49,42 @@ def warmup(precisions=("float32", "float64"), *, sparse=False):
     from fastmlp.warming import compile_kernels
 
     compile_kernels(precisions, sparse=sparse)
+
+
+def from_sklearn(model, *, precision=None, n_jobs=None):
+    """The same model, fitted or not, as an estimator of fastmlp.
+
+    Parameters
+    ----------
+    model : sklearn.neural_network.MLPClassifier or MLPRegressor
+        Is not changed, and shares no array with the result.
+    precision : {'auto', 'float32', 'float64'}, default=None
+        The parameter of the result. None is the precision that the model was fitted
+        in, so that predictions and further training are the same to rounding (if it
+        is not fitted: 'auto').
+    n_jobs : int, default=None
+        The parameter of the result.
+
+    Returns
+    -------
+    fastmlp.MLPClassifier or fastmlp.MLPRegressor
+        With the parameters, the fitted attributes and the state of the optimizer.
+
+    Raises
+    ------
+    TypeError
+        If `model` is no multi-layer perceptron of scikit-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> import fastmlp
+    >>> X, y = load_iris(return_X_y=True)
+    >>> theirs = MLPClassifier(max_iter=300, random_state=0, tol=0.01).fit(X, y)
+    >>> ours = fastmlp.from_sklearn(theirs)
+    >>> bool(abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12)
+    True
+    """
+    classes = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
+    return convert_from_sklearn(model, classes, precision=precision, n_jobs=n_jobs)

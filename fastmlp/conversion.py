@@ -23,6 +23,15 @@ _SAME = (
 )  # fmt: skip
 
 
+#: What parameters may be there: of others nothing but fits depends.
+_THEIRS = {
+    "activation": ("identity", "logistic", "relu", "tanh"),
+    "solver": ("adam", "lbfgs", "sgd"),
+    "learning_rate": ("constant", "invscaling", "adaptive"),
+    "loss": ("log_loss", "squared_error", "poisson"),
+}
+
+
 def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
     """See `fastmlp.from_sklearn`; `classes` are ours, under the names of theirs."""
     cls = next(
@@ -84,6 +93,14 @@ def to_sklearn(model):
         del parameters["loss"]
     if "loss" not in known and parameters.get("loss") == "poisson":
         raise ValueError("this version of scikit-learn has no loss='poisson'")
+    unknown = [
+        f"{name}={parameters[name]!r}"
+        for name, theirs in _THEIRS.items()
+        if not isinstance(parameters.get(name, theirs[0]), str)
+        or parameters.get(name, theirs[0]) not in theirs
+    ]
+    if unknown:
+        raise ValueError(f"scikit-learn has no {', '.join(unknown)}")
     theirs = cls(**{k: v for k, v in parameters.items() if k in known})
     _copy_requests(model, theirs)
     if hasattr(model, "coefs_"):

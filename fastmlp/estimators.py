@@ -7,7 +7,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp.conversion import convert_from_sklearn
 from fastmlp.parameters import (
     ANY_LOSS,
     CLASSIFICATION_LOSS,
@@ -21,7 +20,7 @@ from fastmlp.parameters import (
 )
 from fastmlp.perceptron import MultiLayerPerceptron
 
-__all__ = ["MLPClassifier", "MLPEstimator", "MLPRegressor", "from_sklearn"]
+__all__ = ["MLPClassifier", "MLPEstimator", "MLPRegressor"]
 
 
 class _ClassificationMethods:
@@ -105,11 +104,12 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
     Parameters
     ----------
     %(layers)s
+    %(settings)s
     loss : {'log_loss', 'focal'}, default='log_loss'
         What is minimised: -log p of the class, or (1 - p)^focal_gamma times that,
         which counts what is easy for less.
     %(classification)s
-    %(settings)s
+    %(more)s
 
     Attributes
     ----------
@@ -120,6 +120,10 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
     --------
     MLPRegressor : Multi-layer perceptron regressor.
     MLPEstimator : Either, as the target asks for.
+
+    Notes
+    -----
+    %(notes)s
 
     References
     ----------
@@ -228,12 +232,14 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
 
     Parameters
     ----------
-    loss : {'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson', 'gamma'}
-        What is minimised; 'squared_error' by default: half the squared error. Means
-        over outputs; 'poisson' and 'gamma' are half deviances of outputs exp(z).
+    loss : str, default='squared_error'
+        What is minimised: half the 'squared_error', the 'absolute_error', 'huber'
+        (squared near 0, else absolute) or 'quantile', means over outputs; or half the
+        deviances 'poisson' and 'gamma' of outputs exp(z), for y >= 0 and y > 0.
     %(layers)s
-    %(regression)s
     %(settings)s
+    %(regression)s
+    %(more)s
 
     Attributes
     ----------
@@ -243,6 +249,10 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     --------
     MLPClassifier : Multi-layer perceptron classifier.
     MLPEstimator : Either, as the target asks for.
+
+    Notes
+    -----
+    %(notes)s
 
     References
     ----------
@@ -377,9 +387,10 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     loss : str, default='auto'
         'auto' is 'log_loss' for classification and 'squared_error' for regression;
         or any loss of `MLPClassifier` or `MLPRegressor`.
+    %(settings)s
     %(classification)s
     %(regression)s
-    %(settings)s
+    %(more)s
 
     Attributes
     ----------
@@ -395,6 +406,8 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
 
     Notes
     -----
+    %(notes)s
+
     Before fit, ``task='auto'`` declares itself a classifier to scikit-learn, so
     that cross-validation stratifies class targets (it falls back to plain folds
     for continuous y by itself).
@@ -552,42 +565,3 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
             tags.estimator_type = "regressor"
             tags.regressor_tags = RegressorTags()
         return tags
-
-
-def from_sklearn(model, *, precision=None, n_jobs=None):
-    """The same model, fitted or not, as an estimator of fastmlp.
-
-    Parameters
-    ----------
-    model : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Is not changed, and shares no array with the result.
-    precision : {'auto', 'float32', 'float64'}, default=None
-        The parameter of the result. None is the precision that the model was fitted
-        in, so that predictions and further training are the same to rounding (if it
-        is not fitted: 'auto').
-    n_jobs : int, default=None
-        The parameter of the result.
-
-    Returns
-    -------
-    fastmlp.MLPClassifier or fastmlp.MLPRegressor
-        With the parameters, the fitted attributes and the state of the optimizer.
-
-    Raises
-    ------
-    TypeError
-        If `model` is no multi-layer perceptron of scikit-learn.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> from sklearn.neural_network import MLPClassifier
-    >>> import fastmlp
-    >>> X, y = load_iris(return_X_y=True)
-    >>> theirs = MLPClassifier(max_iter=300, random_state=0, tol=0.01).fit(X, y)
-    >>> ours = fastmlp.from_sklearn(theirs)
-    >>> bool(abs(ours.predict_proba(X) - theirs.predict_proba(X)).max() < 1e-12)
-    True
-    """
-    classes = {"MLPClassifier": MLPClassifier, "MLPRegressor": MLPRegressor}
-    return convert_from_sklearn(model, classes, precision=precision, n_jobs=n_jobs)

@@ -113,22 +113,45 @@ _TEXTS = {
         'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus', 'softsign',
         'hard_swish'.
 """,
+    "classification": """\
+    focal_gamma : float, default=2.0
+        Exponent of the loss 'focal'; 0 makes it the log loss.
+    label_smoothing : float, default=0.0
+        Share of a sample's label that is spread over all classes (for labels: given to
+        its opposite), so that outputs need not grow without end.
+    class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, which multiply those of the samples; 'balanced' is
+        n_samples / (n_classes * samples of the class).
+""",
+    "regression": """\
+    huber_delta : float, default=1.0
+        For ``loss='huber'``: errors beyond it count linearly, as outliers should.
+    quantile : float or list of float, default=0.5
+        For ``loss='quantile'``: the share of targets to be below the prediction; a list
+        has one network predict all of them, a column each.
+""",
     "settings": """\
-    solver : {'adam', 'sgd', 'lbfgs'}, default='adam'
+    solver : {'adam', 'sgd', 'lbfgs', 'adamw', 'rmsprop', 'lion'}, default='adam'
         How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
-        method of Kingma and Ba; 'lbfgs' is a quasi-Newton method that looks at all
-        samples for every step (SciPy's L-BFGS-B), often best for few samples.
+        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless that
+        is given, 'rmsprop' and 'lion' are relatives; 'lbfgs' is a quasi-Newton method
+        that looks at all samples for every step (SciPy's L-BFGS-B), often best for few
+        samples.
     alpha : float, default=0.0001
         Strength of the L2 penalty alpha/2 * sum of squared weights, which is
         divided by the size of the mini-batch when added to its loss.
     batch_size : int or 'auto', default='auto'
         Rows of a mini-batch; 'auto' is min(200, n_samples). Not used by 'lbfgs'.
-    learning_rate : {'constant', 'invscaling', 'adaptive'}, default='constant'
-        For ``solver='sgd'``: 'constant' keeps learning_rate_init; 'invscaling'
-        divides it by (t + 1)**power_t, t the samples seen so far; 'adaptive'
-        divides the rate by 5 each time the loss stops improving.
+    learning_rate : str or callable, default='constant'
+        'constant' keeps learning_rate_init; 'invscaling' divides it by
+        (t + 1)**power_t, t the samples seen so far; 'adaptive' divides the rate by 5
+        each time the loss stops improving (these two not for 'adam', as in
+        scikit-learn); 'plateau' by 10, twice as soon, for every solver; 'step',
+        'exponential', 'cosine', 'cosine_warmup' and 'one_cycle' follow, step by step,
+        the fraction of max_iter that is done; so does a function of that fraction,
+        from 0 to 1, whose result multiplies learning_rate_init.
     learning_rate_init : float, default=0.001
-        The (first) learning rate.
+        The (first, or highest) learning rate.
     power_t : float, default=0.5
         Exponent of 'invscaling'.
     max_iter : int, default=200
@@ -136,14 +159,16 @@ _TEXTS = {
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Source of initial weights, shuffles and the split of early stopping. The
-        same seed gives the same ones as in scikit-learn.
+        Source of initial weights, shuffles, dropout and the split of early stopping.
+        The same seed gives the same ones as in scikit-learn.
     tol : float, default=1e-4
         By how much an epoch's loss must fall below the best so far (or its
         validation score rise above it) to count as an improvement; for 'lbfgs' the
         size of the gradient's largest element at which it ends.
-    verbose : bool, default=False
-        Whether to print the loss of every epoch.
+    verbose : bool or int, default=False
+        True prints the loss of every epoch; 1, a number, shows one live line with
+        epoch, loss, validation score, rows per second and time left (extra
+        ``progress``).
     warm_start : bool, default=False
         Whether fit starts from the weights of the last fit, and goes on with its
         curves, instead of from new weights.
@@ -152,25 +177,64 @@ _TEXTS = {
     nesterovs_momentum : bool, default=True
         Whether that is Nesterov's momentum.
     early_stopping : bool, default=False
-        Whether to hold out a part of the data, stop when the score on it no longer
-        improves, and keep the weights of the best epoch. Not used by 'lbfgs'.
+        Whether to hold out a part of the data (or take X_val of fit), stop when the
+        score on it no longer improves, and keep the weights of the best epoch. Not
+        used by 'lbfgs'.
     validation_fraction : float, default=0.1
         The part that early_stopping holds out.
     beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of Adam's estimates of the gradient's first and second moment.
+        Decay rates of Adam's estimates of the gradient's first and second moment;
+        'rmsprop' uses beta_2 (others call it rho or alpha, often 0.9 or 0.99), 'lion'
+        both (its authors take 0.9 and 0.99).
     epsilon : float, default=1e-8
-        What Adam adds to the denominator.
+        What Adam and 'rmsprop' add to the denominator.
     n_iter_no_change : int or inf, default=10
         Epochs in a row without improvement after which training ends.
     max_fun : int, default=15000
         Evaluations of the loss at most; only used by 'lbfgs'.
     precision : {'auto', 'float32', 'float64'}, default='auto'
-        What is computed in; 'auto' is float32 for 'sgd' and 'adam' and float64 for
-        'lbfgs'. Arrays that come out have the dtype of X all the same.
+        What is computed in; 'auto' is float32, but float64 for 'lbfgs'. Arrays that
+        come out have the dtype of X all the same.
     n_jobs : int or None, default=None
         Threads of one fit or predict. None takes as many as pay, within the
         cores that the process may use; -1 takes all cores. Results are bitwise
         the same for any number.
+""",
+    "more": """\
+    scoring : str, callable or None, default=None
+        What early_stopping goes by: any scorer of scikit-learn or its name, 'loss' for
+        the loss on the samples that validate; None for accuracy or R^2.
+    restore_best_weights : bool, default=True
+        Whether early_stopping ends with the weights of the best epoch, not the last.
+    weight_init : str, default='auto'
+        Initial weights: 'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal',
+        'lecun_normal', 'orthogonal' (biases 0). 'auto' is scikit-learn's for its
+        activations, and for others what suits them.
+    dropout : float or list of float, default=0.0
+        Share of a hidden layer's units that a training step does not see; a list has
+        one for each hidden layer. Predictions see all.
+    input_dropout : float, default=0.0
+        The same of the features.
+    weight_decay : float, default=0.0
+        Share of every weight, times the learning rate, that a step takes away apart
+        from the gradient (decoupled), for any solver with steps.
+    l1 : float, default=0.0
+        Strength of the penalty l1 * sum of absolute weights, divided as alpha is.
+    clip_norm : float or None, default=None
+        If the gradient of all parameters together is longer, it is shortened to it.
+    ema_decay : float or None, default=None
+        The model is an average of the weights over the steps, of which each step keeps
+        this share, such as 0.999, and adds the rest of the new weights.
+    callbacks : list of callable or None, default=None
+        Functions that are called at the end of every epoch with its ``epoch``,
+        ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
+        predict); fit ends if one returns True.
+    time_limit : float or None, default=None
+        Seconds after which fit ends with the weights of the last step.
+    checkpoint : str, path or None, default=None
+        A file that is kept up to date while fit runs, and removed when it is done. If
+        it is there, fit with the same parameters and data goes on from it, to the same
+        weights as if it had never been stopped.
 """,
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)
@@ -185,10 +249,12 @@ _TEXTS = {
     loss_curve_ : list of float
         Loss of each epoch. Not set by 'lbfgs'.
     validation_scores_ : list of float or None
-        With early_stopping: accuracy or R^2 on the part that is held out, after each
-        epoch. Not set by 'lbfgs'.
+        With early_stopping or X_val: the score on the samples that validate, after
+        each epoch. Not set by 'lbfgs'.
+    validation_loss_curve_ : list of float or None
+        Their loss, penalties not included.
     best_validation_score_ : float or None
-        The highest of them.
+        The highest score, with early_stopping.
     n_iter_ : int
         Epochs (iterations) done by the last fit.
     t_ : int
@@ -210,6 +276,20 @@ _TEXTS = {
     classes_ : ndarray of shape (n_classes,)
         Class labels.
 """,
+    "notes": """\
+    Parameters by purpose, those of scikit-learn in brackets:
+
+    - network: (hidden_layer_sizes, activation), weight_init
+    - what is minimised: loss, (alpha), l1, class_weight, label_smoothing, focal_gamma,
+      huber_delta, quantile
+    - how: (solver, batch_size, shuffle, momentum, nesterovs_momentum, beta_1, beta_2,
+      epsilon, max_fun), clip_norm, ema_decay, precision
+    - learning rate: (learning_rate, learning_rate_init, power_t)
+    - against overfitting: dropout, input_dropout, weight_decay, (early_stopping,
+      validation_fraction), scoring, restore_best_weights
+    - when it ends: (max_iter, tol, n_iter_no_change), time_limit, callbacks
+    - running: (random_state, warm_start, verbose), n_jobs, checkpoint
+""",
     "references": """\
     Rumelhart, Hinton and Williams, "Learning representations by back-propagating
     errors", Nature 323 (1986).
@@ -218,6 +298,11 @@ _TEXTS = {
     neural networks", AISTATS (2010).
 
     Kingma and Ba, "Adam: a method for stochastic optimization", ICLR (2015).
+
+    Srivastava et al., "Dropout: a simple way to prevent neural networks from
+    overfitting", JMLR 15 (2014).
+
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR (2019).
 """,
 }
 

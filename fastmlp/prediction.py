@@ -31,7 +31,9 @@ class Outputs:
     ----------
     units : sequence of int
         Units of every layer.
-    activation, output_activation : str
+    activation : str or sequence of str
+        One for all hidden layers or one for each.
+    output_activation : str
         Names of rows in the kernels' tables.
     precision : {'float32', 'float64'}
         To compute in.
@@ -40,6 +42,8 @@ class Outputs:
     """
 
     def __init__(self, units, activation, output_activation, precision, n_jobs):
+        if not isinstance(activation, str):
+            activation = tuple(activation)
         self._key = units, activation, output_activation, precision, n_jobs
         self._settings = {
             "activation": activation,
@@ -130,9 +134,10 @@ class borrow:
 
     def __init__(self, estimator, precision):
         self._estimator = estimator
+        activation = estimator.activation
         self._key = (
             tuple(units_of(estimator.coefs_)),
-            estimator.activation,
+            activation if isinstance(activation, str) else tuple(activation),
             estimator.out_activation_,
             precision,
             estimator.n_jobs,

@@ -353,31 +353,33 @@ def test_scores_are_scikit_learns(weighted):
     weights = rng.uniform(0, 2, 40) if weighted else None
     w = None if weights is None else weights[samples]
 
-    def check(loss, y, outputs, expected):
-        targets = Targets(loss, y, outputs.shape[1])
-        assert targets.score(outputs, samples, weights) == pytest.approx(expected)
+    def check(kind, y, outputs, expected):
+        targets = Targets("any", y, outputs.shape[1], kind).of(samples)
+        assert targets.score(outputs, w) == pytest.approx(expected)
 
     y, outputs = rng.integers(0, 3, (40, 1)), rng.uniform(size=(20, 3))
     expected = accuracy_score(y[samples], outputs.argmax(axis=1), sample_weight=w)
-    check("log_loss", y, outputs, expected)
+    check("classes", y, outputs, expected)
     for n_outputs in (1, 2):
         y = rng.integers(0, 2, (40, n_outputs))
         outputs = rng.uniform(size=(20, n_outputs))
         expected = accuracy_score(y[samples], outputs > 0.5, sample_weight=w)
-        check("binary_log_loss", y, outputs, expected)
+        check("labels", y, outputs, expected)
         y = rng.standard_normal((40, n_outputs))
         outputs = rng.standard_normal((20, n_outputs))
         expected = r2_score(y[samples], outputs, sample_weight=w)
-        check("squared_error", y, outputs, expected)
-    assert Targets("binary_log_loss", y > 0, 2, True).score(outputs, samples) == 1
+        check("numbers", y, outputs, expected)
+    alone = Targets("binary_log_loss", y[samples] > 0, 2, "labels", True)
+    assert alone.score(outputs) == 1
     with pytest.raises(ValueError, match="have no weight"):
-        Targets("poisson", y, 2).score(outputs, samples, np.zeros(40))
+        Targets("poisson", y[samples], 2, "numbers").score(outputs, np.zeros(20))
     constant = np.column_stack([np.ones(40), np.ones(40), y[:, 0]])
     outputs = np.column_stack([np.ones(20), np.zeros(20), outputs[:, 0]])
     expected = r2_score(constant[samples], outputs, sample_weight=w)
-    check("squared_error", constant, outputs, expected)
+    check("numbers", constant, outputs, expected)
     outputs[0] = np.inf
-    assert np.isnan(Targets("poisson", constant, 3).score(outputs, samples, weights))
+    targets = Targets("poisson", constant[samples], 3, "numbers")
+    assert np.isnan(targets.score(outputs, w))
 
 
 def test_early_stopping_with_one_class():
@@ -450,7 +452,7 @@ class Interrupt(Events):
     def __init__(self, at):
         self._at = at
 
-    def end(self, epoch, loss):
+    def end(self, epoch, loss, score=None):
         if epoch == self._at:
             raise KeyboardInterrupt
         return False
@@ -463,7 +465,7 @@ def test_an_interrupt_keeps_the_last_iterate(solver):
     expected = MLPClassifier(**settings).fit(X, y)
     model = MLPClassifier(**{**settings, "max_iter": 50})
     with pytest.warns(UserWarning, match="Training interrupted by user"):
-        model._fit(X, y, events=Interrupt(at=3))
+        model._fit(X, y, events=[Interrupt(at=3)])
     assert model.n_iter_ == 3
     assert model.loss_ == expected.loss_
     np.testing.assert_array_equal(model.coefs_[0], expected.coefs_[0])
@@ -478,6 +480,6 @@ def test_an_interrupt_before_the_first_iteration_keeps_the_initial_weights():
     for solver in ("lbfgs", "sgd"):
         model = MLPClassifier(solver=solver, random_state=0)
         with pytest.warns(UserWarning, match="Training interrupted by user"):
-            model._fit(X, y, events=AtOnce())
+            model._fit(X, y, events=[AtOnce()])
         assert model.predict(X).shape == (150,)
         assert model.n_iter_ == 0

@@ -10,7 +10,14 @@ from sklearn.neural_network import MLPClassifier as TheirClassifier
 from fastmlp.events import Events
 from fastmlp.initialization import glorot_uniform
 from fastmlp.optimizer import Optimizer
-from fastmlp.schedules import SCHEDULES, Adaptive, Constant, InverseScaling
+from fastmlp.schedules import (
+    FACTORS,
+    SCHEDULES,
+    Adaptive,
+    Constant,
+    InverseScaling,
+    make_schedule,
+)
 from fastmlp.threads import Team
 from fastmlp.training import Stopping, train
 
@@ -56,7 +63,60 @@ def test_adaptive_schedule_divides_by_five_until_it_is_too_small():
 
 
 def test_schedules_are_named():
-    assert set(SCHEDULES) == {"constant", "invscaling", "adaptive"}
+    of_fraction = {"step", "exponential", "cosine", "cosine_warmup", "one_cycle"}
+    assert set(FACTORS) == of_fraction
+    assert set(SCHEDULES) == {
+        "constant", "invscaling", "adaptive", "plateau", *of_fraction
+    }  # fmt: skip
+    for name in SCHEDULES:
+        schedule = make_schedule(name, 0.5, 0.25)
+        assert schedule.name == name
+        assert schedule.changes_every_step == (name in of_fraction)
+
+
+CURVES = {
+    "step": lambda f: np.select([f < 1 / 3, f < 2 / 3], [1.0, 0.1], 0.01),
+    "exponential": lambda f: np.exp(f * np.log(0.01)),
+    "cosine": lambda f: np.cos(np.pi * f / 2) ** 2,
+    "cosine_warmup": lambda f: np.where(
+        f < 0.1, np.maximum(f / 0.1, 0.01), np.cos(np.pi * (f - 0.1) / 1.8) ** 2
+    ),
+    "one_cycle": lambda f: np.where(
+        f < 0.3,
+        0.04 + 0.96 * np.sin(np.pi * f / 0.6) ** 2,
+        4e-6 + (1 - 4e-6) * np.cos(np.pi * (f - 0.3) / 1.4) ** 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_rates_by_the_fraction_that_is_done(name):
+    schedule = make_schedule(name, 0.5, 0.25)
+    expected = 0.5 * CURVES[name](np.arange(24) / 24)
+    rates = np.concatenate([schedule.rates(i / 4, (i + 1) / 4, 6) for i in range(4)])
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)
+    assert schedule.rate == rates[-1]
+
+
+def test_rates_of_a_function():
+    seen = []
+    schedule = make_schedule(lambda f: seen.append(f) or 1 - f, 2.0, 0.5)
+    np.testing.assert_allclose(schedule.rates(0.5, 0.75, 2), [1.0, 0.75])
+    assert seen == [0.5, 0.625]
+    for bad in (lambda f: -1.0, lambda f: np.nan):
+        with pytest.raises(ValueError, match="finite factors"):
+            make_schedule(bad, 2.0, 0.5).rates(0, 1, 3)
+
+
+def test_plateau_divides_by_ten_after_half_of_the_patience():
+    schedule = make_schedule("plateau", 1.0, 0.5)
+    rates = []
+    for count in (0, 1, 2, 3, 4, 0, 1, 2):
+        schedule.waits(count, 4)
+        rates.append(schedule.rate)
+    np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
+    schedule.waits(3, np.inf)  # no end, but a pace all the same
+    assert schedule.stops_on_plateau()[0]
 
 
 def test_stopping_counts_epochs_without_improvement():
@@ -106,7 +166,7 @@ class Listener(Events):
     def begin(self):
         self.told.append("begin")
 
-    def end(self, epoch, loss):
+    def end(self, epoch, loss, score=None):
         self.told.append((epoch, loss))
         if epoch == self._interrupt_at:
             raise KeyboardInterrupt
@@ -127,7 +187,7 @@ def fit(max_iter=3, events=None, job=None, rate=0.01, optimizer=None, **settings
         "random_state": np.random.RandomState(0),
         **settings,
     }
-    optimizer = optimizer or Optimizer.sgd("constant", rate, 0.5, 0.0, True)
+    optimizer = optimizer or Optimizer("sgd", Constant(rate))
     stopping = Stopping(0, np.inf)
     history = train(
         job, optimizer, stopping, max_iter=max_iter, events=events, **settings
@@ -198,7 +258,9 @@ def test_chunks_do_not_change_adam(monkeypatch):
             (3, 4, 1), X, y, *network, optimizer="adam", batch_size=2, n_threads=1
         )
         job.steps_per_chunk = 1000 if seconds else 1
-        _, history = fit(job=job, optimizer=Optimizer.adam(0.01, 0.9, 0.999, 1e-8))
+        _, history = fit(
+            job=job, optimizer=Optimizer("adam", Constant(0.01), 0.9, 0.999, 1e-8)
+        )
         results.append(
             (history.loss_curve, job.network.arena.arrays["parameters"].tobytes())
         )
