@@ -426,6 +426,8 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     >>> X, y = load_diabetes(return_X_y=True)
     >>> MLPEstimator(max_iter=5000, tol=1, random_state=0).fit(X, y / 7).task_
     'regression'
+
+    %(examples)s
     """
 
     _parameter_constraints = {

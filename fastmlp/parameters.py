@@ -290,6 +290,74 @@ _TEXTS = {
     - when it ends: (max_iter, tol, n_iter_no_change), time_limit, callbacks
     - running: (random_state, warm_start, verbose), n_jobs, checkpoint
 """,
+    "examples": """\
+    Samples of one's own to validate on, and any score to stop by:
+
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.model_selection import train_test_split
+    >>> from fastmlp import MLPEstimator
+    >>> X, y = load_iris(return_X_y=True)
+    >>> X, X_val, y, y_val = train_test_split(X, y, stratify=y, random_state=0)
+    >>> model = MLPEstimator(
+    ...     early_stopping=True, scoring="neg_log_loss", max_iter=1000, random_state=0
+    ... ).fit(X, y, X_val=X_val, y_val=y_val)
+    >>> len(model.validation_loss_curve_) == len(model.validation_scores_)
+    True
+
+    Losses that outliers, rare classes or quantiles ask for:
+
+    >>> settings = {"max_iter": 5, "tol": 1, "n_iter_no_change": 1, "random_state": 0}
+    >>> MLPEstimator(loss="focal", class_weight="balanced", **settings).fit(X, y).loss
+    'focal'
+    >>> MLPEstimator(label_smoothing=0.1, **settings).fit(X, y).n_iter_ > 0
+    True
+    >>> robust = MLPEstimator(
+    ...     task="regression", loss="huber", huber_delta=2, **settings
+    ... )
+    >>> robust.fit(X[:, :3], X[:, 3]).n_outputs_
+    1
+    >>> interval = MLPEstimator(
+    ...     task="regression", loss="quantile", quantile=[0.1, 0.5, 0.9], **settings
+    ... ).fit(X[:, :3], X[:, 3])
+    >>> interval.predict(X[:5, :3]).shape
+    (5, 3)
+
+    An activation for each layer, and initial weights:
+
+    >>> deep = MLPEstimator(
+    ...     (20, 10), activation=["silu", "tanh"], weight_init="he_normal", **settings
+    ... ).fit(X, y)
+
+    Against overfitting, for stable steps, and weights that are averaged:
+
+    >>> calm = MLPEstimator(
+    ...     dropout=0.2, input_dropout=0.1, weight_decay=0.01, l1=1e-4, clip_norm=1.0,
+    ...     ema_decay=0.99, **settings
+    ... ).fit(X, y)
+
+    Other solvers, and rates that follow the training, or a function of it:
+
+    >>> cycle = MLPEstimator(solver="adamw", learning_rate="one_cycle", **settings)
+    >>> cycle.fit(X, y).n_iter_ > 0
+    True
+    >>> linear = MLPEstimator(
+    ...     solver="lion", learning_rate=lambda f: 1 - f, **settings
+    ... )
+    >>> linear.fit(X, y).n_iter_ > 0
+    True
+
+    Something to be done at the end of every epoch, a limit of time, and a file to go on
+    from:
+
+    >>> losses = []
+    >>> watched = MLPEstimator(
+    ...     callbacks=[lambda epoch: losses.append(epoch.loss)], time_limit=60,
+    ...     checkpoint="model.npz", **settings
+    ... ).fit(X, y)
+    >>> losses == watched.loss_curve_
+    True
+""",
     "references": """\
     Rumelhart, Hinton and Williams, "Learning representations by back-propagating
     errors", Nature 323 (1986).

@@ -1,15 +1,22 @@
 """Activations, losses, output activations and update rules against the reference."""
 
+import importlib.util
+from pathlib import Path
+
 import numba
 import numpy as np
 import pytest
 import reference
 from data import random_targets
 
+from fastmlp.initialization import INITIALIZATIONS
 from fastmlp.kernels import activations, losses, optimizers, simd
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.schedules import SCHEDULES
+from fastmlp.targets import Targets
+from fastmlp.validation import loss_of
 
 DTYPES = (np.float32, np.float64)
 COUNTS = (1, 7, 8, 33)
@@ -240,3 +247,31 @@ def test_gradient_row_only_stores():
     )  # fmt: skip
     np.testing.assert_array_equal(w, np.arange(5.0))
     np.testing.assert_array_equal(first, (1 + 2 * w) / 2)
+
+
+def test_the_page_of_the_tables_is_up_to_date():
+    """docs/tables.md is made of the tables; `python docs/tables.py` makes it anew."""
+    docs = Path(__file__).parents[1] / "docs"
+    specification = importlib.util.spec_from_file_location("page", docs / "tables.py")
+    page = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(page)
+    assert (docs / "tables.md").read_text(encoding="utf-8") == page.text()
+    for name in (*ACTIVATIONS, *INITIALIZATIONS, *SCHEDULES):
+        assert f"| `{name}` |" in page.text()
+
+
+def test_losses_that_validate_are_the_kernels():
+    """NumPy's, for the samples that validate, are those that are minimised."""
+    rng = np.random.default_rng(0)
+    for name, row in LOSSES.items():
+        z = rng.standard_normal((30, 3)) * 3
+        y = random_targets(name, 30, 3)
+        parameters = reference.parameters_of(name, 3)
+        kind = {"softmax": "classes", "logistic": "labels"}.get(row.output_activation)
+        targets = Targets(name, y, 3, kind or "numbers", parameters=parameters)
+        expected = reference.LOSSES[name][0](z, y, *parameters)
+        np.testing.assert_allclose(loss_of(z, targets), expected.mean(), rtol=1e-12)
+        weights = rng.uniform(0, 2, 30)
+        np.testing.assert_allclose(
+            loss_of(z, targets, weights), np.average(expected, weights=weights)
+        )
