@@ -233,3 +233,12 @@ def test_every_function_that_others_may_use_says_what_it_does(path):
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
             assert ast.get_docstring(node), f"{path}:{node.lineno} {node.name}"
+
+
+def test_the_page_on_reliability_names_tests_that_exist():
+    page = PACKAGE.parent / "docs" / "reliability.md"
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page.read_text("utf-8"))
+    assert len(named) > 50
+    for file, test in named:
+        source = (Path(__file__).parent / file).read_text("utf-8")
+        assert f"def {test}(" in source, (file, test)
