@@ -239,7 +239,7 @@ _TEXTS = {
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)
         Weights of each layer, in the dtype of X. May be written: predict,
-        partial_fit and a warm start take what they find here and in intercepts_.
+        partial_fit and a warm start take what they find here and in ``intercepts_``.
     intercepts_ : list of ndarray of shape (fan_out,)
         Biases of each layer, in the dtype of X.
     loss_ : float
@@ -269,7 +269,7 @@ _TEXTS = {
         What was computed in, 'float32' or 'float64'.
     n_features_in_ : int
         Features seen in fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X had names that are all strings.
 """,
     "classes": """\
