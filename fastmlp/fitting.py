@@ -142,7 +142,8 @@ class Fit:
 
     def model(self):
         """The fitted attributes that predict needs, for the network as it is now."""
-        coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
+        with np.errstate(over="ignore"):  # see `_finish`
+            coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
         return {**self._attributes, "coefs_": coefs, "intercepts_": intercepts}
 
     def _before(self, name, default):
@@ -166,8 +167,10 @@ class Fit:
         if self._averages:
             arrays = network.arena.arrays
             arrays["average"][:] = arrays["parameters"]
-            state = getattr(settings, "_optimizer_state", None)
-            if self.goes_on and state is not None and "parameters" in state:
+            state = getattr(settings, "_optimizer_state", None) or {}
+            # unless somebody has written what is shown: then that is what counts
+            shown = (settings.coefs_, settings.intercepts_) if self.goes_on else ()
+            if self.goes_on and state.get("average") == fingerprint(*shown):
                 network.write(*state["parameters"])
 
     def _initial_weights(self):
@@ -236,12 +239,15 @@ class Fit:
         return GeneralTrainingJob(*data, extras=extras, **arguments), n_threads
 
     def _finish(self, finite):
-        if not finite:
+        model = self.model()
+        # a model for float32 X may not hold what was computed in float64
+        arrays = *model["coefs_"], *model["intercepts_"]
+        if not (finite and all(np.isfinite(array).all() for array in arrays)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
-        return self.model()
+        return model
 
     def run(self, events=None, incremental=False):
         """Fit, and fit again in float64 if numbers became too large for float32.
@@ -384,12 +390,11 @@ class Fit:
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
         )
-        if self._can_change_precision and not (
-            history.interrupted or self._stayed_in_range()
-        ):
+        ended = not (history.interrupted or history.out_of_time)
+        in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
+        if self._can_change_precision and ended and not in_range:
             raise _TooLarge
         attributes = self._finish(history.finite)
-        ended = not (history.interrupted or history.out_of_time)
         if checkpoint is not None and ended:
             checkpoint.remove()
         if history.interrupted:
@@ -416,6 +421,10 @@ class Fit:
             scores = scores + history.validation_scores
             losses = losses + history.validation_losses
         n_iter = len(history.loss_curve)
+        state = optimizer.state(self.network)
+        if self._averages:
+            shown = attributes["coefs_"], attributes["intercepts_"]
+            state["average"] = fingerprint(*shown)
         return {
             **attributes,
             "loss_curve_": loss_curve,
@@ -427,7 +436,7 @@ class Fit:
             "n_iter_": n_iter,
             "t_": n_seen + n_iter * n_samples,
             "_no_improvement_count": stopping.count,
-            "_optimizer_state": optimizer.state(self.network),
+            "_optimizer_state": state,
         }
 
     def _checkpoint(self):

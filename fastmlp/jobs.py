@@ -278,7 +278,8 @@ class TrainingJob(_Job):
         self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
 
-        targets = np.ascontiguousarray(targets, dtype=dtype)
+        with np.errstate(over="ignore"):  # the loss will be infinite, and say so
+            targets = np.require(targets, dtype, ["C_CONTIGUOUS", "ALIGNED"])
         is_of_classes = LOSSES[loss].output_activation == "softmax"
         expected = (n_rows, 1 if is_of_classes else network.units[-1])
         if targets.shape != expected:

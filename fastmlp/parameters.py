@@ -133,8 +133,8 @@ _TEXTS = {
     "settings": """\
     solver : {'adam', 'sgd', 'lbfgs', 'adamw', 'rmsprop', 'lion'}, default='adam'
         How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
-        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless that
-        is given, 'rmsprop' and 'lion' are relatives; 'lbfgs' is a quasi-Newton method
+        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless another
+        is given (for none take 'adam'), 'rmsprop' and 'lion' are relatives; 'lbfgs' is a quasi-Newton method
         that looks at all samples for every step (SciPy's L-BFGS-B), often best for few
         samples.
     alpha : float, default=0.0001

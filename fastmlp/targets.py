@@ -70,6 +70,10 @@ class Targets(NamedTuple):
             If the samples weigh nothing.
         """
         y = self.values
+        if weights is not None:
+            # by a power of two, which changes no bit: then their sum is in range
+            exponent = np.frexp(np.abs(weights).max())[1]
+            weights = weights / np.ldexp(1.0, exponent - 1)
         if weights is not None and weights.sum() == 0:
             raise ValueError(
                 "The samples that early_stopping holds out have no weight: sample "
@@ -84,14 +88,18 @@ class Targets(NamedTuple):
             return float(np.average(hits, weights=weights))
         if not np.isfinite(outputs).all():
             return float("nan")
-        mean = np.average(y, axis=0, weights=weights)
-        errors = np.average((y - outputs) ** 2, axis=0, weights=weights)
-        variances = np.average((y - mean) ** 2, axis=0, weights=weights)
-        # of a constant target: 1 if it was met, else 0
-        constant = variances == 0
-        ratio = np.where(
-            constant, errors > 0, errors / np.where(constant, 1, variances)
-        )
+        # float32 cannot hold the squares of numbers that it holds; what is too far off
+        # even for float64 scores minus infinity or NaN
+        y, outputs = y.astype(np.float64), outputs.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.average(y, axis=0, weights=weights)
+            errors = np.average((y - outputs) ** 2, axis=0, weights=weights)
+            variances = np.average((y - mean) ** 2, axis=0, weights=weights)
+            # of a constant target: 1 if it was met, else 0
+            constant = variances == 0
+            ratio = np.where(
+                constant, errors > 0, errors / np.where(constant, 1, variances)
+            )
         return float(np.mean(1 - ratio))
 
 
