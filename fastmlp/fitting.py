@@ -16,6 +16,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp.checkpoint import Checkpoint, fingerprint
+from fastmlp.events import Several, TimeLimit
 from fastmlp.extras import Extras
 from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.initialization import glorot_uniform, initial_weights
@@ -32,12 +33,11 @@ from fastmlp.validation import Validation, scorer_of
 
 __all__ = ["Fit", "ValidationSet"]
 
-#: Parameters that only a solver with steps has a use for, and their values that ask for
-#: nothing.
-_OF_STEPS = {
-    "dropout": 0.0, "input_dropout": 0.0, "l1": 0.0, "weight_decay": 0.0,
-    "clip_norm": None, "ema_decay": None, "checkpoint": None,
-}  # fmt: skip
+#: Parameters that only a solver with steps has a use for; 0 and None ask for nothing.
+_OF_STEPS = (
+    "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
+    "checkpoint",
+)  # fmt: skip
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
@@ -79,6 +79,8 @@ class Fit:
         Whether to start from where the last fit ended.
     y : array-like
         The targets as `score` takes them.
+    scoring_weight : ndarray of shape (n_samples,) or None
+        Weights of samples that are held out: those of classes are for training.
     validation : ValidationSet, default=None
         The user's own.
 
@@ -100,11 +102,12 @@ class Fit:
         identity,
         goes_on,
         y=None,
+        scoring_weight=None,
         validation=None,
     ):
         self._started = time.perf_counter()
         self.settings = settings
-        self.y = y
+        self.y, self._scoring_weight = y, scoring_weight
         self._given_validation = validation
         X = compressed_rows(X) if issparse(X) else X
         self.X, self.targets, self.sample_weight = X, targets, sample_weight
@@ -295,10 +298,7 @@ class Fit:
 
     def _minimize(self, events):
         settings = self.settings
-        unused = [
-            name for name, none in _OF_STEPS.items()
-            if not np.array_equal(getattr(settings, name), none)
-        ]  # fmt: skip
+        unused = [name for name in _OF_STEPS if np.any(getattr(settings, name))]
         if self._given_validation is not None:
             unused.append("X_val")
         if unused:
@@ -306,6 +306,8 @@ class Fit:
         self._make_network("gradient")
         rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
         job, n_threads = self._make_job("gradient", rows)
+        limit = settings.time_limit
+        clock = TimeLimit(math.inf if limit is None else limit)
         result = minimize_loss(
             job,
             n_threads=n_threads,
@@ -313,11 +315,13 @@ class Fit:
             max_fun=settings.max_fun,
             tol=settings.tol,
             verbose=_prints(settings.verbose),
-            events=events,
+            events=Several([events, clock] if events else [clock]),
         )
         n_iter = result.nit
         if result.status == -1:
             _warn("Training interrupted by user.")
+        elif clock.is_over:
+            _warn_of_limit(limit)
         elif result.status != 99:  # a callback has asked for the end
             n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
         return {
@@ -346,6 +350,7 @@ class Fit:
             checkpoint = self._checkpoint()
             if checkpoint.needs_float64 and self._can_change_precision:
                 raise _TooLarge
+            checkpoint.begin(self.random_state)
         self._make_network(optimizer.name)
         if goes_on:
             optimizer.write_moments(state, self.network)
@@ -394,17 +399,13 @@ class Fit:
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
         if self._can_change_precision and ended and not in_range:
             raise _TooLarge
-        attributes = self._finish(history.finite)
         if checkpoint is not None and ended:
             checkpoint.remove()
+        attributes = self._finish(history.finite)
         if history.interrupted:
             _warn("Training interrupted by user.")
         elif history.out_of_time:
-            _warn(
-                f"Stochastic Optimizer: the time_limit of {limit} seconds is over and "
-                "the optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
+            _warn_of_limit(limit)
         elif not (history.finished or incremental):
             _warn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
@@ -445,6 +446,9 @@ class Fit:
         parameters = settings.get_params(deep=False)
         for name in _WITHOUT_EFFECT:
             del parameters[name]
+        if isinstance(settings.random_state, np.random.RandomState):
+            # it has been drawn from since; the file has what it was
+            parameters["random_state"] = "RandomState"
         identity = fingerprint(
             type(settings).__name__,
             parameters,
@@ -480,7 +484,7 @@ class Fit:
         """What validates: the user's samples, or those that are held out."""
         settings, own = self.settings, self._given_validation
         if own is None:
-            weights = self.sample_weight
+            weights = self._scoring_weight
             own = ValidationSet(
                 self.X,
                 self.targets.of(held_out),
@@ -533,6 +537,14 @@ def _warn(message, category=UserWarning):
     # attributed to this module, as scikit-learn's are to its own: whoever wants to
     # filter them needs one pattern, wherever fit is called
     warnings.warn(message, category, stacklevel=2)
+
+
+def _warn_of_limit(seconds):
+    _warn(
+        f"the time_limit of {seconds} seconds is over and the optimization hasn't "
+        "converged yet.",
+        ConvergenceWarning,
+    )
 
 
 def _prints(verbose):

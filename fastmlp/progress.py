@@ -3,6 +3,8 @@
 import time
 from types import SimpleNamespace
 
+import numpy as np
+
 from fastmlp.events import Events
 
 __all__ = ["EpochState", "FunctionEvents", "Progress"]
@@ -57,8 +59,8 @@ class FunctionEvents(Events):
             seconds=time.perf_counter() - self._started,
             _make_estimator=self._make_estimator,
         )
-        stops = [function(state) is True for function in self._functions]
-        return any(stops)
+        answers = [function(state) for function in self._functions]
+        return any(isinstance(a, bool | np.bool_) and a for a in answers)
 
 
 class Progress(Events):

@@ -387,8 +387,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("names", [["silu", "tanh"], ("relu", "softplus")])
 def test_each_layer_has_its_activation_wherever_it_predicts(names):
     X, y = problem("regression")[1:]
-    model = numbers(activation=names, precision="float64")
-    a = X
+    a, model = X, numbers(activation=names, precision="float64")
     for coef, bias, name in zip(model.coefs_, model.intercepts_, names, strict=False):
         a = FUNCTIONS[name](a @ coef + bias)
     expected = (a @ model.coefs_[-1] + model.intercepts_[-1]).ravel()
@@ -458,8 +457,7 @@ def test_initial_weights(name):
             identity = np.eye(coef.shape[1])
             np.testing.assert_allclose(coef.T @ coef, identity, atol=1e-12)
     assert max(abs(bias).max() for bias in biases) < 1e-20
-    again = initial(weight_init=name, random_state=3)[0]
-    np.testing.assert_array_equal(again[0], coefs[0])
+    assert np.all(initial(weight_init=name, random_state=3)[0][0] == coefs[0])
     assert np.any(initial(weight_init=name, random_state=4)[0][0] != coefs[0])
 
 
@@ -502,10 +500,8 @@ def test_decay_and_clipping_in_one_step_of_descent():
 
 
 def test_the_l1_penalty_leaves_fewer_weights():
-    norms = [
-        np.mean(abs(numbers(l1=l1, max_iter=100).coefs_[0]) < 0.02) for l1 in (0, 3)
-    ]
-    assert norms[1] > 2 * norms[0]
+    few, many = (abs(numbers(l1=l1, max_iter=99).coefs_[0]) < 0.02 for l1 in (0, 3))
+    assert many.mean() > 2 * few.mean()
 
 
 def test_the_model_is_an_average_of_the_weights_over_the_steps():
@@ -599,5 +595,5 @@ def test_what_scikit_learn_has_not_is_not_turned_into_its_estimators(extra, name
         MLPClassifier(**extra).to_sklearn()
     X, y = problem("binary")[1:]
     theirs = neural_network.MLPClassifier(max_iter=2).fit(X, y)
-    ours = fastmlp.from_sklearn(theirs)
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+    found = fastmlp.from_sklearn(theirs).predict_proba(X)
+    np.testing.assert_allclose(found, theirs.predict_proba(X))

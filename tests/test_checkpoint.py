@@ -230,6 +230,16 @@ def test_a_random_state_that_has_been_drawn_from(path):
     assert_same(model_of(path, **settings).fit(X, y), whole)
 
 
+def test_functions_that_differ_by_a_number_are_other_parameters(path):
+    def slower(share):
+        return lambda fraction: 1 - share * fraction
+
+    stop(path, X, y, learning_rate=slower(0.5))
+    with pytest.raises(ValueError, match="other parameters"):
+        model_of(path, learning_rate=slower(0.6)).fit(X, y)
+    model_of(path, learning_rate=slower(0.5)).fit(X, y)
+
+
 # --- whose file it is ----------------------------------------------------------------
 
 OTHERS = {

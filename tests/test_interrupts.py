@@ -5,7 +5,10 @@ import sys
 import pytest
 from processes import run
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="sends signals"),
+]
 
 LARGE = """
 import os, signal, sys, threading, time, warnings

@@ -1,5 +1,6 @@
 """scikit-learn's own tests of its multi-layer perceptron, run on ours.
 
+
 The test module of the installed scikit-learn is loaded a second time, with
 `MLPClassifier` and `MLPRegressor` exchanged while it is imported.
 """
@@ -11,6 +12,8 @@ import pytest
 import sklearn.neural_network
 
 import fastmlp
+
+pytestmark = pytest.mark.slow
 
 #: It calls a private method of scikit-learn's; tests/test_passes.py has our own.
 LEFT_OUT = {"test_gradient"}
