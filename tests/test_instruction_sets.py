@@ -1,6 +1,5 @@
 """The kernels as other processors would get them, each in a process of its own.
 
-
 LLVM's generic vectors are right on every target; these runs show that the tile
 shapes of AVX2 and of plain SSE2 are, too.
 """

@@ -1,6 +1,5 @@
 """scikit-learn's own tests of its multi-layer perceptron, run on ours.
 
-
 The test module of the installed scikit-learn is loaded a second time, with
 `MLPClassifier` and `MLPRegressor` exchanged while it is imported.
 """
