@@ -21,6 +21,7 @@ from fastmlp.extras import Extras
 from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
+from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, PLAIN_LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
@@ -177,17 +178,18 @@ class Fit:
                 network.write(*state["parameters"])
 
     def _initial_weights(self):
-        rows, name = self._activations, self.settings.weight_init
-        arguments = self._units, self.random_state, self.dtype
-        if name != "auto":
-            return initial_weights(
-                arguments[0], [name] * (len(rows) + 1), *arguments[1:]
-            )
+        settings, rows, units = self.settings, self._activations, self._units
+        draws = self.random_state, self.dtype
+        if settings.weight_init != "auto":
+            names = [settings.weight_init] * (len(units) - 1)
+            return initial_weights(units, names, *draws)
         if any(row != rows[0] or row.value is None for row in rows):
             names = [*(row.initialization for row in rows), "glorot_uniform"]
-            return initial_weights(arguments[0], names, *arguments[1:])
-        gain = rows[0].gain if rows else 6.0  # scikit-learn's
-        return glorot_uniform(arguments[0], gain, *arguments[1:])
+            return initial_weights(units, names, *draws)
+        # scikit-learn's; it looks at the name even if there are no hidden layers
+        name = settings.activation
+        name = name if isinstance(name, str) else (rows[0].name if rows else "relu")
+        return glorot_uniform(units, ACTIVATIONS[name].gain, *draws)
 
     def _extras(self):
         """What the steps do beyond scikit-learn's."""
