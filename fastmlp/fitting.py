@@ -27,6 +27,7 @@ from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
+from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Stopping, train
@@ -550,5 +551,5 @@ def _warn_of_limit(seconds):
 
 
 def _prints(verbose):
-    """Whether to print lines, as scikit-learn does; a number asks for a live line."""
-    return isinstance(verbose, bool | np.bool_) and bool(verbose)
+    """Whether to print lines as scikit-learn does; 1 asks for a live one."""
+    return bool(verbose) and not shows_progress(verbose)

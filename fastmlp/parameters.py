@@ -167,9 +167,9 @@ _TEXTS = {
         validation score rise above it) to count as an improvement; for 'lbfgs' the
         size of the gradient's largest element at which it ends.
     verbose : bool or int, default=False
-        True prints the loss of every epoch; 1, a number, shows one live line with
-        epoch, loss, validation score, rows per second and time left (extra
-        ``progress``).
+        True (or a number above 1) prints the loss of every epoch; the number 1 shows
+        one live line with epoch, loss, validation score, rows per second and time left
+        (extra ``progress``).
     warm_start : bool, default=False
         Whether fit starts from the weights of the last fit, and goes on with its
         curves, instead of from new weights.

@@ -27,7 +27,7 @@ from fastmlp.conversion import to_sklearn
 from fastmlp.events import Several
 from fastmlp.optimizer import OptimizerView
 from fastmlp.parameters import CONSTRAINTS, check_lists
-from fastmlp.progress import FunctionEvents, Progress
+from fastmlp.progress import FunctionEvents, Progress, shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.saving import attributes_of, bare_copy, state_of
 from fastmlp.targets import (
@@ -330,11 +330,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _progress(self, fit, incremental):
         """The live line that ``verbose=1`` asks for."""
-        verbose = self.verbose
-        shows = not isinstance(verbose, bool | np.bool_) and verbose >= 1
-        return Progress(
-            self.max_iter, fit.X.shape[0] if shows and not incremental else 0
-        )
+        shows = shows_progress(self.verbose) and not incremental
+        return Progress(self.max_iter, fit.X.shape[0] if shows else 0)
 
     @property
     def _optimizer(self):

@@ -7,7 +7,12 @@ import numpy as np
 
 from fastmlp.events import Events
 
-__all__ = ["EpochState", "FunctionEvents", "Progress"]
+__all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
+
+
+def shows_progress(verbose):
+    """Whether the parameter asks for a live line: 1, but not True, which equals it."""
+    return not isinstance(verbose, bool | np.bool_) and verbose == 1
 
 
 class EpochState(SimpleNamespace):

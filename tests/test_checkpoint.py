@@ -574,7 +574,7 @@ def test_a_number_as_verbose_shows_a_live_line(capfd, early_stopping):
 
 def test_without_tqdm_an_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    model = model_of(verbose=2)
+    model = model_of(verbose=1)
     with pytest.raises(ImportError, match=r'pip install "fastmlp\[progress\]"'):
         model.fit(X, y)
     assert learnt(model) == {}
