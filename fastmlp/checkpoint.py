@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -29,22 +30,40 @@ _LEAST_PAUSE = 10.0
 
 def _feed(digest, value):
     """Make a digest depend on a value: arrays, or what has a repr of its own."""
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int | float):  # 1, 1.0, True and numpy's are the same number
+        is_whole = value == value // 1
+        digest.update(repr(int(value) if is_whole else float(value)).encode())
+    elif value is None or isinstance(value, str):
         digest.update(repr(value).encode())
     elif issparse(value):
+        digest.update(f"{value.format} {value.shape}".encode())
         for part in (value.indptr, value.indices, value.data):
             _feed(digest, part)
     elif isinstance(value, np.random.RandomState):
         _feed(digest, [*value.get_state()])
     elif isinstance(value, list | tuple):
+        digest.update(f"{len(value)} values".encode())
         for part in value:
             _feed(digest, part)
     elif isinstance(value, dict):
         for name in sorted(value, key=str):
             _feed(digest, [name, value[name]])
     elif callable(value):
-        name = getattr(value, "__qualname__", type(value).__qualname__)
-        digest.update(name.encode())
+        # code and what it has closed over; else what it says of itself
+        code = getattr(value, "__code__", None)
+        text = [re.sub(r" at 0x\w+", "", repr(value))]
+        if code is not None:
+            cells = [
+                cell.cell_contents
+                if isinstance(cell.cell_contents, str | int | float)
+                else type(cell.cell_contents).__name__
+                for cell in value.__closure__ or ()
+            ]
+            constants = [re.sub(r" at 0x\w+", "", repr(code.co_consts)), code.co_names]
+            text = [value.__qualname__, code.co_code.hex(), *constants, repr(cells)]
+        digest.update(repr(text).encode())
     else:
         array = np.asarray(value)
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -63,8 +82,8 @@ def fingerprint(*values):
     Parameters
     ----------
     *values : object
-        Arrays, sparse matrices, plain values, random states, callables (by name), and
-        lists and dicts of these.
+        Arrays, sparse matrices, plain values, random states, callables, and lists and
+        dicts of these.
     """
     digest = hashlib.sha256()
     _feed(digest, [*values])
@@ -90,6 +109,14 @@ class Checkpoint:
         self._precision = precision
         self._next = 0.0  # when the next file may be written
         self._content = self._read()
+        self._start = None  # state of the random numbers before the first was drawn
+        try:
+            with tempfile.TemporaryFile(dir=self._path.parent):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint={str(path)!r} cannot be written: {error}"
+            ) from error
 
     @property
     def needs_float64(self):
@@ -108,15 +135,16 @@ class Checkpoint:
         if not self._path.exists():
             return None
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            # np.load leaves a file open that it cannot read
+            with (
+                open(self._path, "rb") as stream,
+                np.load(stream, allow_pickle=False) as file,
+            ):
                 arrays = dict(file)
             values = json.loads(str(arrays.pop("values")))
             found, identity = values["format"], values["identity"]
         except Exception as error:
-            raise ValueError(
-                f"checkpoint={str(self._path)!r} is no checkpoint, or a damaged one "
-                f"({error}); it is left as it is: choose another file, or remove it"
-            ) from error
+            raise self._damaged(error) from error
         if found != _FORMAT or identity != self._identity:
             raise ValueError(
                 f"checkpoint={str(self._path)!r} is of a fit with other parameters or "
@@ -124,6 +152,26 @@ class Checkpoint:
                 "to go on with it, choose another file, or remove it"
             )
         return values, arrays
+
+    def _damaged(self, error):
+        return ValueError(
+            f"checkpoint={str(self._path)!r} is no checkpoint, or a damaged one "
+            f"({error}); it is left as it is: choose another file, or remove it"
+        )
+
+    def begin(self, random_state):
+        """Have the same be drawn (weights, split, masks) as in the earlier try.
+
+        random_state : numpy.random.RandomState, of which nothing was drawn yet.
+        """
+        if self._content is not None:
+            values, arrays = self._content
+            try:
+                words, rest = arrays["first words"], values["first random state"]
+                random_state.set_state(("MT19937", words, *rest))
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._damaged(error) from error
+        self._start = random_state.get_state()[1:]
 
     def restore(self, state):
         """Bring the state of a fit to what it was at the end of the last epoch kept.
@@ -134,6 +182,12 @@ class Checkpoint:
         """
         if self._content is None or self._content[0]["precision"] != self._precision:
             return
+        try:
+            self._restore(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+
+    def _restore(self, state):
         values, arrays = self._content
         network, validation = state.job.network, state.validation
 
@@ -189,11 +243,13 @@ class Checkpoint:
                 arrays[f"{name} biases {i}"] = biases
         _, words, *rest = state.random_state.get_state()
         arrays["random words"] = words
+        arrays["first words"], *first = self._start
         values = {
             "format": _FORMAT,
             "identity": self._identity,
             "precision": self._precision,
             "random state": rest,
+            "first random state": first,
             "n_updates": int(state.optimizer.n_updates),
             "rate": float(state.optimizer.schedule.rate),
             "best": float(state.stopping.best),

@@ -210,7 +210,7 @@ class _Show(Events):
         self._task = task
         self._shown = 0.0
 
-    def end(self, epoch, loss):
+    def end(self, epoch, loss, score=None):
         if time.perf_counter() - self._shown > 0.05:  # drawing takes time as well
             self._shown = time.perf_counter()
             self._progress.update(self._task, completed=epoch, loss=loss)

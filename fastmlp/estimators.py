@@ -357,6 +357,25 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
+    def score(self, X, y, sample_weight=None):
+        """R^2; of a list of quantiles the mean of their D^2.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Test samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            At most 1.
+        """
+        return self._score_numbers(X, y, sample_weight)
+
     def predict(self, X):
         """Predicted target of each sample.
 
@@ -538,7 +557,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         return self._predict_numbers(X)
 
     def score(self, X, y, sample_weight=None):
-        """Accuracy of a classification, R^2 of a regression.
+        """Accuracy of a classification, R^2 of a regression (see `MLPRegressor`).
 
         Parameters
         ----------
@@ -554,8 +573,9 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         score : float
             At most 1.
         """
-        mixin = ClassifierMixin if self._classifies() else RegressorMixin
-        return mixin.score(self, X, y, sample_weight)
+        if self._classifies():
+            return ClassifierMixin.score(self, X, y, sample_weight)
+        return self._score_numbers(X, y, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

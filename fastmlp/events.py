@@ -48,6 +48,8 @@ class TimeLimit(Events):
 
     def __init__(self, seconds):
         self._end = time.perf_counter() + seconds
+        self.is_over = False
 
     def end(self, epoch, loss, score=None):
-        return time.perf_counter() > self._end
+        self.is_over = time.perf_counter() > self._end
+        return self.is_over

@@ -16,15 +16,18 @@ from sklearn.utils import check_random_state
 from sklearn.utils.optimize import _check_optimize_result
 
 from fastmlp.checkpoint import Checkpoint, fingerprint
+from fastmlp.events import Several, TimeLimit
 from fastmlp.extras import Extras
 from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
+from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES, PLAIN_LOSSES
 from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
+from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Stopping, train
@@ -32,12 +35,11 @@ from fastmlp.validation import Validation, scorer_of
 
 __all__ = ["Fit", "ValidationSet"]
 
-#: Parameters that only a solver with steps has a use for, and their values that ask for
-#: nothing.
-_OF_STEPS = {
-    "dropout": 0.0, "input_dropout": 0.0, "l1": 0.0, "weight_decay": 0.0,
-    "clip_norm": None, "ema_decay": None, "checkpoint": None,
-}  # fmt: skip
+#: Parameters that only a solver with steps has a use for; 0 and None ask for nothing.
+_OF_STEPS = (
+    "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
+    "checkpoint",
+)  # fmt: skip
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
@@ -79,6 +81,8 @@ class Fit:
         Whether to start from where the last fit ended.
     y : array-like
         The targets as `score` takes them.
+    scoring_weight : ndarray of shape (n_samples,) or None
+        Weights of samples that are held out: those of classes are for training.
     validation : ValidationSet, default=None
         The user's own.
 
@@ -100,11 +104,12 @@ class Fit:
         identity,
         goes_on,
         y=None,
+        scoring_weight=None,
         validation=None,
     ):
         self._started = time.perf_counter()
         self.settings = settings
-        self.y = y
+        self.y, self._scoring_weight = y, scoring_weight
         self._given_validation = validation
         X = compressed_rows(X) if issparse(X) else X
         self.X, self.targets, self.sample_weight = X, targets, sample_weight
@@ -142,7 +147,8 @@ class Fit:
 
     def model(self):
         """The fitted attributes that predict needs, for the network as it is now."""
-        coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
+        with np.errstate(over="ignore"):  # see `_finish`
+            coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
         return {**self._attributes, "coefs_": coefs, "intercepts_": intercepts}
 
     def _before(self, name, default):
@@ -166,22 +172,25 @@ class Fit:
         if self._averages:
             arrays = network.arena.arrays
             arrays["average"][:] = arrays["parameters"]
-            state = getattr(settings, "_optimizer_state", None)
-            if self.goes_on and state is not None and "parameters" in state:
+            state = getattr(settings, "_optimizer_state", None) or {}
+            # unless somebody has written what is shown: then that is what counts
+            shown = (settings.coefs_, settings.intercepts_) if self.goes_on else ()
+            if self.goes_on and state.get("average") == fingerprint(*shown):
                 network.write(*state["parameters"])
 
     def _initial_weights(self):
-        rows, name = self._activations, self.settings.weight_init
-        arguments = self._units, self.random_state, self.dtype
-        if name != "auto":
-            return initial_weights(
-                arguments[0], [name] * (len(rows) + 1), *arguments[1:]
-            )
+        settings, rows, units = self.settings, self._activations, self._units
+        draws = self.random_state, self.dtype
+        if settings.weight_init != "auto":
+            names = [settings.weight_init] * (len(units) - 1)
+            return initial_weights(units, names, *draws)
         if any(row != rows[0] or row.value is None for row in rows):
             names = [*(row.initialization for row in rows), "glorot_uniform"]
-            return initial_weights(arguments[0], names, *arguments[1:])
-        gain = rows[0].gain if rows else 6.0  # scikit-learn's
-        return glorot_uniform(arguments[0], gain, *arguments[1:])
+            return initial_weights(units, names, *draws)
+        # scikit-learn's; it looks at the name even if there are no hidden layers
+        name = settings.activation
+        name = name if isinstance(name, str) else (rows[0].name if rows else "relu")
+        return glorot_uniform(units, ACTIVATIONS[name].gain, *draws)
 
     def _extras(self):
         """What the steps do beyond scikit-learn's."""
@@ -236,12 +245,15 @@ class Fit:
         return GeneralTrainingJob(*data, extras=extras, **arguments), n_threads
 
     def _finish(self, finite):
-        if not finite:
+        model = self.model()
+        # a model for float32 X may not hold what was computed in float64
+        arrays = *model["coefs_"], *model["intercepts_"]
+        if not (finite and all(np.isfinite(array).all() for array in arrays)):
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
             )
-        return self.model()
+        return model
 
     def run(self, events=None, incremental=False):
         """Fit, and fit again in float64 if numbers became too large for float32.
@@ -289,10 +301,7 @@ class Fit:
 
     def _minimize(self, events):
         settings = self.settings
-        unused = [
-            name for name, none in _OF_STEPS.items()
-            if not np.array_equal(getattr(settings, name), none)
-        ]  # fmt: skip
+        unused = [name for name in _OF_STEPS if np.any(getattr(settings, name))]
         if self._given_validation is not None:
             unused.append("X_val")
         if unused:
@@ -300,6 +309,8 @@ class Fit:
         self._make_network("gradient")
         rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
         job, n_threads = self._make_job("gradient", rows)
+        limit = settings.time_limit
+        clock = TimeLimit(math.inf if limit is None else limit)
         result = minimize_loss(
             job,
             n_threads=n_threads,
@@ -307,11 +318,13 @@ class Fit:
             max_fun=settings.max_fun,
             tol=settings.tol,
             verbose=_prints(settings.verbose),
-            events=events,
+            events=Several([events, clock] if events else [clock]),
         )
         n_iter = result.nit
         if result.status == -1:
             _warn("Training interrupted by user.")
+        elif clock.is_over:
+            _warn_of_limit(limit)
         elif result.status != 99:  # a callback has asked for the end
             n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
         return {
@@ -340,6 +353,7 @@ class Fit:
             checkpoint = self._checkpoint()
             if checkpoint.needs_float64 and self._can_change_precision:
                 raise _TooLarge
+            checkpoint.begin(self.random_state)
         self._make_network(optimizer.name)
         if goes_on:
             optimizer.write_moments(state, self.network)
@@ -384,22 +398,17 @@ class Fit:
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
         )
-        if self._can_change_precision and not (
-            history.interrupted or self._stayed_in_range()
-        ):
-            raise _TooLarge
-        attributes = self._finish(history.finite)
         ended = not (history.interrupted or history.out_of_time)
+        in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
+        if self._can_change_precision and ended and not in_range:
+            raise _TooLarge
         if checkpoint is not None and ended:
             checkpoint.remove()
+        attributes = self._finish(history.finite)
         if history.interrupted:
             _warn("Training interrupted by user.")
         elif history.out_of_time:
-            _warn(
-                f"Stochastic Optimizer: the time_limit of {limit} seconds is over and "
-                "the optimization hasn't converged yet.",
-                ConvergenceWarning,
-            )
+            _warn_of_limit(limit)
         elif not (history.finished or incremental):
             _warn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
@@ -416,6 +425,10 @@ class Fit:
             scores = scores + history.validation_scores
             losses = losses + history.validation_losses
         n_iter = len(history.loss_curve)
+        state = optimizer.state(self.network)
+        if self._averages:
+            shown = attributes["coefs_"], attributes["intercepts_"]
+            state["average"] = fingerprint(*shown)
         return {
             **attributes,
             "loss_curve_": loss_curve,
@@ -427,7 +440,7 @@ class Fit:
             "n_iter_": n_iter,
             "t_": n_seen + n_iter * n_samples,
             "_no_improvement_count": stopping.count,
-            "_optimizer_state": optimizer.state(self.network),
+            "_optimizer_state": state,
         }
 
     def _checkpoint(self):
@@ -436,6 +449,9 @@ class Fit:
         parameters = settings.get_params(deep=False)
         for name in _WITHOUT_EFFECT:
             del parameters[name]
+        if isinstance(settings.random_state, np.random.RandomState):
+            # it has been drawn from since; the file has what it was
+            parameters["random_state"] = "RandomState"
         identity = fingerprint(
             type(settings).__name__,
             parameters,
@@ -471,7 +487,7 @@ class Fit:
         """What validates: the user's samples, or those that are held out."""
         settings, own = self.settings, self._given_validation
         if own is None:
-            weights = self.sample_weight
+            weights = self._scoring_weight
             own = ValidationSet(
                 self.X,
                 self.targets.of(held_out),
@@ -526,6 +542,14 @@ def _warn(message, category=UserWarning):
     warnings.warn(message, category, stacklevel=2)
 
 
+def _warn_of_limit(seconds):
+    _warn(
+        f"the time_limit of {seconds} seconds is over and the optimization hasn't "
+        "converged yet.",
+        ConvergenceWarning,
+    )
+
+
 def _prints(verbose):
-    """Whether to print lines, as scikit-learn does; a number asks for a live line."""
-    return isinstance(verbose, bool | np.bool_) and bool(verbose)
+    """Whether to print lines as scikit-learn does; 1 asks for a live one."""
+    return bool(verbose) and not shows_progress(verbose)

@@ -33,6 +33,8 @@ class GeneralTrainingJob(TrainingJob):
         Learning rates of the steps of the epoch.
     """
 
+    _is_plain_only = False
+
     def __init__(
         self, network, X, targets, sample_weight=None, *, extras=None, **settings
     ):

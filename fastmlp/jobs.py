@@ -10,8 +10,8 @@ from scipy.sparse import issparse
 from fastmlp.kernels import general, passes, strips
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.job import JOB
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS, PLAIN_LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, address_of, round_up
 from fastmlp.samples import (
@@ -22,11 +22,7 @@ from fastmlp.samples import (
 )
 from fastmlp.threads import threads_that_pay
 
-__all__ = [
-    "PredictionJob",
-    "TrainingJob",
-    "panels_at_once",
-]
+__all__ = ["PredictionJob", "TrainingJob", "activation_rows", "panels_at_once"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's second-level cache.
@@ -246,6 +242,8 @@ class TrainingJob(_Job):
         The samples in the order of the next epoch; to be shuffled in place.
     """
 
+    _is_plain_only = True  # its kernels know what scikit-learn knows
+
     def __init__(
         self,
         network,
@@ -263,6 +261,9 @@ class TrainingJob(_Job):
     ):
         super().__init__(network, X, activation, n_threads)
         row = OPTIMIZERS[optimizer]
+        self.general |= loss not in PLAIN_LOSSES or optimizer not in PLAIN_OPTIMIZERS
+        if self.general and self._is_plain_only:
+            raise ValueError("this needs fastmlp.general_jobs.GeneralTrainingJob")
         if not network.trainable or network.n_moments < row.n_moments:
             raise ValueError(
                 f"the network must be trainable and have the {row.n_moments} moments "
@@ -278,7 +279,8 @@ class TrainingJob(_Job):
         self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
 
-        targets = np.ascontiguousarray(targets, dtype=dtype)
+        with np.errstate(over="ignore"):  # the loss will be infinite, and say so
+            targets = np.require(targets, dtype, ["C_CONTIGUOUS", "ALIGNED"])
         is_of_classes = LOSSES[loss].output_activation == "softmax"
         expected = (n_rows, 1 if is_of_classes else network.units[-1])
         if targets.shape != expected:
@@ -321,8 +323,6 @@ class TrainingJob(_Job):
             self._set(**self._entries_of_a_batch())
 
     def _count_strips(self):
-        if self.general:
-            raise ValueError("GeneralTrainingJob is for what scikit-learn has not")
         return 0 if self.sparse else strips_of(self.network, self.batch_size)
 
     def _lay_out_batch(self, n_targets):

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from os import PathLike
 
 import numpy as np
+from sklearn.metrics import get_scorer
 
 # Not public in scikit-learn, but the only way to its own error messages.
 from sklearn.utils._param_validation import Interval, Options, StrOptions
@@ -133,10 +134,10 @@ _TEXTS = {
     "settings": """\
     solver : {'adam', 'sgd', 'lbfgs', 'adamw', 'rmsprop', 'lion'}, default='adam'
         How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
-        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless that
-        is given, 'rmsprop' and 'lion' are relatives; 'lbfgs' is a quasi-Newton method
-        that looks at all samples for every step (SciPy's L-BFGS-B), often best for few
-        samples.
+        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless
+        another is given (for none take 'adam'), 'rmsprop' and 'lion' are relatives;
+        'lbfgs' is a quasi-Newton method that looks at all samples for every step
+        (SciPy's L-BFGS-B), often best for few samples.
     alpha : float, default=0.0001
         Strength of the L2 penalty alpha/2 * sum of squared weights, which is
         divided by the size of the mini-batch when added to its loss.
@@ -166,9 +167,9 @@ _TEXTS = {
         validation score rise above it) to count as an improvement; for 'lbfgs' the
         size of the gradient's largest element at which it ends.
     verbose : bool or int, default=False
-        True prints the loss of every epoch; 1, a number, shows one live line with
-        epoch, loss, validation score, rows per second and time left (extra
-        ``progress``).
+        True (or a number above 1) prints the loss of every epoch; the number 1 shows
+        one live line with epoch, loss, validation score, rows per second and time left
+        (extra ``progress``).
     warm_start : bool, default=False
         Whether fit starts from the weights of the last fit, and goes on with its
         curves, instead of from new weights.
@@ -223,8 +224,9 @@ _TEXTS = {
     clip_norm : float or None, default=None
         If the gradient of all parameters together is longer, it is shortened to it.
     ema_decay : float or None, default=None
-        The model is an average of the weights over the steps, of which each step keeps
-        this share, such as 0.999, and adds the rest of the new weights.
+        The model is an average of the weights over the steps, from the initial ones
+        on: each step keeps this share of it, such as 0.999, and adds the rest of the
+        new weights. Take it so that many steps count, and far fewer than all.
     callbacks : list of callable or None, default=None
         Functions that are called at the end of every epoch with its ``epoch``,
         ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
@@ -233,8 +235,8 @@ _TEXTS = {
         Seconds after which fit ends with the weights of the last step.
     checkpoint : str, path or None, default=None
         A file that is kept up to date while fit runs, and removed when it is done. If
-        it is there, fit with the same parameters and data goes on from it, to the same
-        weights as if it had never been stopped.
+        it is there, fit with the same parameters and data goes on from it, from the
+        end of an epoch, to the same weights as if it had never been stopped.
 """,
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)
@@ -394,7 +396,8 @@ def check_lists(estimator, n_hidden):
             )
     dropout = estimator.dropout
     if np.ndim(dropout) > 0 and (
-        len(dropout) != n_hidden or not all(0 <= rate < 1 for rate in dropout)
+        len(dropout) != n_hidden
+        or not all(isinstance(rate, Real) and 0 <= rate < 1 for rate in dropout)
     ):
         raise ValueError(
             "dropout must be a number from 0 to below 1 or a list with one for each of "
@@ -402,11 +405,13 @@ def check_lists(estimator, n_hidden):
         )
     quantile = getattr(estimator, "quantile", 0.5)
     if np.ndim(quantile) > 0 and not (
-        len(quantile) > 0 and all(0 < q < 1 for q in quantile)
+        len(quantile) > 0 and all(isinstance(q, Real) and 0 < q < 1 for q in quantile)
     ):
         raise ValueError(
             f"quantile must be between 0 and 1, or a list of such; got {quantile!r}"
         )
+    if isinstance(estimator.scoring, str) and estimator.scoring != "loss":
+        get_scorer(estimator.scoring)  # its own error, even if nothing validates
     for function in estimator.callbacks or ():
         if not callable(function):
             raise ValueError(f"callbacks must be functions; got {function!r}")

@@ -4,14 +4,13 @@ What needs numba is imported when it is first used, so that ``import fastmlp`` i
 quick.
 """
 
-import copy
 import inspect
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils.class_weight import compute_sample_weight
@@ -25,13 +24,18 @@ from sklearn.utils.validation import (
 
 from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
-from fastmlp.events import Several, TimeLimit
+from fastmlp.events import Several
 from fastmlp.optimizer import OptimizerView
 from fastmlp.parameters import CONSTRAINTS, check_lists
-from fastmlp.progress import FunctionEvents, Progress
+from fastmlp.progress import FunctionEvents, Progress, shows_progress
 from fastmlp.samples import compressed_rows
-from fastmlp.saving import attributes_of, state_of
-from fastmlp.targets import class_targets, labels_of, number_targets
+from fastmlp.saving import attributes_of, bare_copy, state_of
+from fastmlp.targets import (
+    class_targets,
+    labels_of,
+    number_targets,
+    quantile_score,
+)
 
 __all__ = ["MultiLayerPerceptron"]
 
@@ -162,7 +166,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 binarizer = labels_of(y, known, old, exactly=self.warm_start)
             targets = self._targets(y, binarizer)
             validation = self._validation_set(*validation, targets, binarizer)
-            sample_weight = self._weigh_classes(sample_weight, y, incremental)
+            given_weight = sample_weight  # by which samples are scored
+            sample_weight = self._weigh_classes(
+                sample_weight, y, binarizer, incremental
+            )
 
             from fastmlp.fitting import Fit
 
@@ -176,6 +183,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 identity=self._identity(task, binarizer, old),
                 goes_on=goes_on,
                 y=y,
+                scoring_weight=given_weight,
                 validation=validation,
             )
             if events is None:
@@ -254,8 +262,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
         X = validate_data(self, X, **_INPUT, reset=False)
         y = check_array(
-            y, ensure_2d=False, dtype=None if binarizer is not None else "numeric",
-            input_name="y_val",
+            y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
+            dtype=None if binarizer is not None else "numeric",
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -274,17 +282,30 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         X = compressed_rows(X) if issparse(X) else X
         return ValidationSet(X, own, sample_weight, y)
 
-    def _weigh_classes(self, sample_weight, y, incremental):
+    def _weigh_classes(self, sample_weight, y, binarizer, incremental):
         """Weights of the samples times those of their classes."""
         class_weight = getattr(self, "class_weight", None)
         if class_weight is None:
             return sample_weight
+        if binarizer is None:
+            raise ValueError(
+                "class_weight needs a classification, this is a regression"
+            )
         if incremental and class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' is not supported for partial_fit, which does "
                 "not see all classes: give it a dict of weights"
             )
-        weights = compute_sample_weight(class_weight, y)
+        if isinstance(class_weight, dict) and incremental and y.ndim == 1:
+            # those that are missing in this batch may have a weight all the same
+            here = set(np.unique(y).tolist())
+            known = set(binarizer.classes_.tolist())
+            class_weight = {
+                label: weight
+                for label, weight in class_weight.items()
+                if label in here or label not in known
+            }
+        weights = compute_sample_weight(class_weight or None, y)
         return weights if sample_weight is None else sample_weight * weights
 
     def _events(self, given, fit, incremental):
@@ -297,23 +318,20 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             listeners.append(CallbackEvents(self, *given, fit.model, task))
         if self.callbacks:
             listeners.append(FunctionEvents(self.callbacks, lambda: self._as_now(fit)))
-        if self.time_limit is not None and self.solver == "lbfgs":
-            listeners.append(TimeLimit(self.time_limit))
         return listeners
 
     def _as_now(self, fit):
         """A copy that predicts with the weights of a fit that goes on."""
-        model = copy.copy(self)
+        model = bare_copy(self)
+        for name in _FITTED:
+            vars(model).pop(name, None)
         vars(model).update(fit.model())
         return model
 
     def _progress(self, fit, incremental):
         """The live line that ``verbose=1`` asks for."""
-        verbose = self.verbose
-        shows = not isinstance(verbose, bool | np.bool_) and verbose >= 1
-        return Progress(
-            self.max_iter, fit.X.shape[0] if shows and not incremental else 0
-        )
+        shows = shows_progress(self.verbose) and not incremental
+        return Progress(self.max_iter, fit.X.shape[0] if shows else 0)
 
     @property
     def _optimizer(self):
@@ -393,6 +411,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _predict_numbers(self, X):
         return _as_numbers(self._outputs(X))
+
+    def _score_numbers(self, X, y, sample_weight):
+        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
+            predictions = self.predict(X).reshape(-1, len(self.quantile))
+            return quantile_score(y, predictions, self.quantile, sample_weight)
+        return RegressorMixin.score(self, X, y, sample_weight)
 
     def _predict_probabilities(self, X):
         return _as_probabilities(self._outputs(X))

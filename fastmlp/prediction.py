@@ -17,8 +17,10 @@ _FEW_NUMBERS = 10_000
 #: Parameters of a network whose buffers are kept for the next prediction.
 _KEPT_PARAMETERS = 1_000_000
 
-#: Rows that the buffers of `Outputs` hold at a time.
+#: Rows that the buffers of `Outputs` hold at a time; fewer if a row is so long that
+#: these are more numbers than that.
 _ROWS = 64
+_NUMBERS = 2**22
 
 
 class Outputs:
@@ -75,7 +77,9 @@ class Outputs:
 
     def _job_for(self, dtype):
         if dtype not in self._jobs:
-            some_rows = np.zeros((_ROWS, self._network.units[0]), np.float32)
+            units = self._network.units
+            rows = max(1, min(_ROWS, _NUMBERS // max(units)))
+            some_rows = np.zeros((rows, units[0]), np.float32)
             self._jobs[dtype] = PredictionJob(
                 self._network, some_rows, dtype=dtype, **self._settings
             )
@@ -191,10 +195,6 @@ class Predictor:
     def __call__(self, X):
         """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
         X = np.asarray(X)
-        dtype = self._dtypes.get(X.dtype)
-        if dtype is None:
-            X = X.astype(np.float64)
-            dtype = self._dtypes[X.dtype]
         is_row = X.ndim == 1
         if is_row:
             X = X[np.newaxis]
@@ -203,6 +203,10 @@ class Predictor:
                 f"X has shape {X.shape}; expected (n_samples, {self.n_features_in_}) "
                 f"or ({self.n_features_in_},)"
             )
+        dtype = self._dtypes.get(X.dtype)
+        if dtype is None:
+            X = X.astype(np.float64)
+            dtype = self._dtypes[X.dtype]
         try:
             outputs = self._idle.pop()
         except IndexError:  # other threads have them all

@@ -3,9 +3,16 @@
 import time
 from types import SimpleNamespace
 
+import numpy as np
+
 from fastmlp.events import Events
 
-__all__ = ["EpochState", "FunctionEvents", "Progress"]
+__all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
+
+
+def shows_progress(verbose):
+    """Whether the parameter asks for a live line: 1, but not True, which equals it."""
+    return not isinstance(verbose, bool | np.bool_) and verbose == 1
 
 
 class EpochState(SimpleNamespace):
@@ -57,8 +64,8 @@ class FunctionEvents(Events):
             seconds=time.perf_counter() - self._started,
             _make_estimator=self._make_estimator,
         )
-        stops = [function(state) is True for function in self._functions]
-        return any(stops)
+        answers = [function(state) for function in self._functions]
+        return any(isinstance(a, bool | np.bool_) and a for a in answers)
 
 
 class Progress(Events):

@@ -10,6 +10,8 @@ _KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 #: Data that fit a second-level cache, or nearly so, need not be asked for ahead.
 _NEAR_BYTES = 256 * 1024
 
+_NOT_VALID = "X is not a valid matrix in compressed sparse rows"
+
 
 def _as_kernel_numbers(numbers):
     """The array itself, or a copy, in native float32 or float64, aligned."""
@@ -53,32 +55,41 @@ def compressed_rows(X):
     """
     if X.format in ("csr", "csc"):
         n_major, n_minor = X.shape if X.format == "csr" else X.shape[::-1]
-        starts, used = X.indptr, X.indices[: X.indptr[-1]]
-        if (
-            len(starts) != n_major + 1
-            or starts[0] != 0
-            or np.any(np.diff(starts) < 0)
-            or starts[-1] > min(len(X.indices), len(X.data))
-            or (len(used) and not 0 <= used.min() <= used.max() < n_minor)
-        ):
-            raise ValueError("X is not a valid matrix in compressed sparse rows")
+        _check_starts(X.indptr, n_major, min(len(X.indices), len(X.data)))
+        used = X.indices[: X.indptr[-1]]
+        if len(used) and not 0 <= used.min() <= used.max() < n_minor:
+            raise ValueError(_NOT_VALID)
     X = X.tocsr()
     # numbers are summed in this order: as those of a dense X are
     return X if X.has_sorted_indices else X.sorted_indices()
 
 
+def _check_starts(starts, n_rows, n_entries):
+    """Raise ValueError unless each row starts where the one before ends."""
+    if (
+        len(starts) != n_rows + 1
+        or starts[0] != 0
+        or np.any(starts[1:] < starts[:-1])  # their difference might overflow
+        or starts[-1] > n_entries
+    ):
+        raise ValueError(_NOT_VALID)
+
+
 def sparse_fields(X):
     """The fields that stand for a sparse X, in valid compressed rows.
 
-    The row starts are a copy, so that they stay valid; indices are looked at again by
-    the kernels.
+    The row starts are a copy, so that they stay valid, and checked again, in case that
+    somebody has changed them since; indices are looked at again by the kernels.
     """
     if X.shape[1] > np.iinfo(np.int32).max:
         raise ValueError(f"sparse X may have 2**31 - 1 features, got {X.shape[1]}")
     numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
+    indices = np.require(X.indices, np.int32, ["C_CONTIGUOUS", "ALIGNED"])
+    starts = np.array(X.indptr, dtype=np.int64)
+    _check_starts(starts, X.shape[0], min(len(indices), len(numbers)))
     return {
         "X": numbers,
         "X_is_double": numbers.dtype == np.float64,
-        "row_starts": np.array(X.indptr, dtype=np.int64),
-        "column_indices": np.ascontiguousarray(X.indices, dtype=np.int32),
+        "row_starts": starts,
+        "column_indices": indices,
     }

@@ -14,7 +14,7 @@ from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp.schedules import SCHEDULES
 
-__all__ = ["FORMAT_VERSION", "attributes_of", "state_of"]
+__all__ = ["FORMAT_VERSION", "attributes_of", "bare_copy", "state_of"]
 
 #: Of what `state_of` returns; 0 had no version and scikit-learn's LabelBinarizer.
 FORMAT_VERSION = 1
@@ -72,6 +72,13 @@ def state_of(attributes):
             name: getattr(binarizer, name) for name in _BINARIZER
         }
     return state
+
+
+def bare_copy(estimator):
+    """A shallow copy without a look at what the last fit has left behind."""
+    model = object.__new__(type(estimator))
+    vars(model).update(vars(estimator))
+    return model
 
 
 def attributes_of(state, defaults):
@@ -176,7 +183,8 @@ def _check_fitted(attributes):
         _expect(np.shape(names) == (n_features,), f"{np.shape(names)} feature names")
 
     activation = attributes["activation"]
-    if isinstance(activation, list | tuple):
+    if not isinstance(activation, str):
+        activation = list(activation)
         _expect(len(activation) == len(shapes) - 1, f"{len(activation)} activations")
     else:
         activation = [activation]

@@ -4,10 +4,17 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.metrics import d2_pinball_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
-__all__ = ["Targets", "class_targets", "labels_of", "number_targets"]
+__all__ = [
+    "Targets",
+    "class_targets",
+    "labels_of",
+    "number_targets",
+    "quantile_score",
+]
 
 
 class Targets(NamedTuple):
@@ -50,7 +57,7 @@ class Targets(NamedTuple):
         return self._replace(values=self.values[samples])
 
     def score(self, outputs, weights=None):
-        """Accuracy or R^2 of the network's predictions.
+        """Accuracy or R^2 (of several quantiles: D^2) of the network's predictions.
 
         Parameters
         ----------
@@ -70,6 +77,10 @@ class Targets(NamedTuple):
             If the samples weigh nothing.
         """
         y = self.values
+        if weights is not None:
+            # by a power of two, which changes no bit: then their sum is in range
+            exponent = np.frexp(np.abs(weights).max())[1]
+            weights = weights / np.ldexp(1.0, exponent - 1)
         if weights is not None and weights.sum() == 0:
             raise ValueError(
                 "The samples that early_stopping holds out have no weight: sample "
@@ -84,15 +95,39 @@ class Targets(NamedTuple):
             return float(np.average(hits, weights=weights))
         if not np.isfinite(outputs).all():
             return float("nan")
-        mean = np.average(y, axis=0, weights=weights)
-        errors = np.average((y - outputs) ** 2, axis=0, weights=weights)
-        variances = np.average((y - mean) ** 2, axis=0, weights=weights)
-        # of a constant target: 1 if it was met, else 0
-        constant = variances == 0
-        ratio = np.where(
-            constant, errors > 0, errors / np.where(constant, 1, variances)
-        )
+        if self.loss == "quantile" and len(set(self.parameters)) > 1:
+            return quantile_score(y[:, 0], outputs, self.parameters, weights)
+        # float32 cannot hold the squares of numbers that it holds; what is too far off
+        # even for float64 scores minus infinity or NaN
+        y, outputs = y.astype(np.float64), outputs.astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.average(y, axis=0, weights=weights)
+            errors = np.average((y - outputs) ** 2, axis=0, weights=weights)
+            variances = np.average((y - mean) ** 2, axis=0, weights=weights)
+            # of a constant target: 1 if it was met, else 0
+            constant = variances == 0
+            ratio = np.where(
+                constant, errors > 0, errors / np.where(constant, 1, variances)
+            )
         return float(np.mean(1 - ratio))
+
+
+def quantile_score(y, predictions, quantiles, sample_weight=None):
+    """The mean of D^2 over quantiles: 1 less the ratio of losses to those of constants.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+    predictions : ndarray of shape (n_samples, n_quantiles)
+    quantiles : sequence of float
+    sample_weight : array-like of shape (n_samples,), default=None
+    """
+    return float(
+        np.mean([
+            d2_pinball_score(y, column, alpha=q, sample_weight=sample_weight)
+            for q, column in zip(quantiles, predictions.T, strict=True)
+        ])
+    )  # fmt: skip
 
 
 #: Losses that a number must be in range of, and what is said if one is not.

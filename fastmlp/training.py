@@ -271,7 +271,7 @@ def train(
         history.interrupted = True
     except TimeIsUp:
         history.out_of_time = True
-    if stopping.by_score:
+    if stopping.by_score and (history.loss_curve or not history.out_of_time):
         validation.restore()
     history.finite = job.network.is_finite()
     return history

@@ -4,11 +4,11 @@ Losses here are plain NumPy, from raw outputs in float64: once an epoch, for few
 samples, that is quick enough, and nothing more has to be compiled.
 """
 
-import copy
-
 import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
+
+from fastmlp.saving import bare_copy
 
 __all__ = ["LOSSES", "Validation", "loss_of", "scorer_of"]
 
@@ -102,7 +102,8 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
         return None
     scorer = get_scorer(scoring)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    model = copy.copy(estimator)
+    model = bare_copy(estimator)
+    vars(model).pop("feature_names_in_", None)  # X is an array here
 
     def score(attributes):
         vars(model).update(attributes)

@@ -49,8 +49,8 @@ ACTIVATION_TWINS = {
     "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU,
     "silu": nn.SiLU, "mish": nn.Mish, "softsign": nn.Softsign,
     "hard_swish": nn.Hardswish,
-    # PyTorch's is the identity from 20 on
-    "softplus": partial(nn.Softplus, threshold=1000),
+    # PyTorch's is the identity from 20 on, and would else overflow from 710 on
+    "softplus": partial(nn.Softplus, threshold=100),
 }  # fmt: skip
 
 

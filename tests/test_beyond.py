@@ -74,10 +74,6 @@ def pinball(y, p, w, alpha=0.5):
     return metrics.mean_pinball_loss(y, p, sample_weight=w, alpha=alpha)
 
 
-def huber(y, p, w, delta=1.0):
-    return np.average(special.huber(delta, y - p), weights=w)
-
-
 LOSSES = {
     "multiclass": ("multiclass", {}, lambda y, p, w: log_loss(y, p, sample_weight=w)),
     "binary": ("binary", {}, lambda y, p, w: log_loss(y, p, sample_weight=w)),
@@ -90,7 +86,7 @@ LOSSES = {
     "absolute": ("regression", {"loss": "absolute_error"},
                  lambda *a: 2 * pinball(*a)),
     "huber": ("regression", {"loss": "huber", "huber_delta": 0.3},
-              partial(huber, delta=0.3)),
+              lambda y, p, w: np.average(special.huber(0.3, y - p), weights=w)),
     "quantile": ("regression", {"loss": "quantile", "quantile": 0.8},
                  partial(pinball, alpha=0.8)),
 }  # fmt: skip
@@ -261,19 +257,6 @@ def test_the_scorer_gets_rows_that_are_held_out_with_their_weights():
     assert model.best_validation_score_ == 5
 
 
-@pytest.mark.parametrize("restores", [False, True])
-def test_the_weights_of_the_best_epoch_or_of_the_last(restores):
-    name, data, own = halves("binary")
-    scores = iter([1, 2, 5, 3, 4])
-    model = model_of(
-        name, early_stopping=True, restore_best_weights=restores,
-        scoring=lambda *args: next(scores),
-    ).fit(*data, X_val=own[0], y_val=own[1])  # fmt: skip
-    plain = model_of(name, max_iter=3 if restores else 5).fit(*data)
-    np.testing.assert_array_equal(weights_of(model), weights_of(plain))
-    assert (model.best_validation_score_, model.n_iter_) == (5, 5)
-
-
 def test_the_loss_can_be_the_score():
     model = classes(early_stopping=True, scoring="loss", max_iter=40)
     losses = model.validation_loss_curve_
@@ -281,10 +264,9 @@ def test_the_loss_can_be_the_score():
     assert model.best_validation_score_ == -min(losses)
 
 
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_a_scorer_that_is_none_is_refused(early_stopping):
+def test_a_scorer_that_is_none_is_refused():
     with pytest.raises(ValueError, match="scoring"):
-        classes(scoring="accuracies", early_stopping=early_stopping)
+        classes(scoring="accuracies")
 
 
 # --- losses --------------------------------------------------------------------------
@@ -298,7 +280,7 @@ def noisy(n=600):
 
 def quantiles(q):
     X, y = noisy()
-    settings = {"batch_size": 50, "max_iter": 60, "learning_rate": "cosine"}
+    settings = {"max_iter": 150, "n_iter_no_change": 150, "learning_rate": "cosine"}
     model = model_of("MLPRegressor", loss="quantile", quantile=q, **settings)
     return y, model.fit(X, y).predict(X)
 
@@ -340,10 +322,6 @@ def test_gamma_needs_positive_targets_and_quantiles_need_one_target():
             model.set_params(quantile=q).fit(X, y)
 
 
-def focal(p, shares, gamma):
-    return -(shares * (1 - p) ** gamma * np.log(p)).sum(axis=1).mean()
-
-
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("gamma", [None, 0.0, 1.5])
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel"])
@@ -361,10 +339,9 @@ def test_focal_and_smoothed_losses_by_hand(task, gamma, smoothing):
         shares = np.stack([y, 1 - y], axis=2)
     else:
         shares = np.eye(p.shape[1])[y]
-    n = shares.shape[-1]
-    shares = (1 - smoothing) * shares + smoothing / n
-    expected = focal(p.reshape(-1, n), shares.reshape(-1, n), gamma or 0)
-    assert last == pytest.approx(expected * (4 if task == "multilabel" else 1))
+    shares = (1 - smoothing) * shares + smoothing / shares.shape[-1]
+    losses = -shares * (1 - p) ** (gamma or 0) * np.log(p)
+    assert last == pytest.approx(losses.sum() / len(y))
 
 
 @pytest.mark.parametrize("weight", ["balanced", {0: 2.0, 3: 0.5}])
@@ -410,8 +387,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("names", [["silu", "tanh"], ("relu", "softplus")])
 def test_each_layer_has_its_activation_wherever_it_predicts(names):
     X, y = problem("regression")[1:]
-    model = numbers(activation=names, precision="float64")
-    a = X
+    a, model = X, numbers(activation=names, precision="float64")
     for coef, bias, name in zip(model.coefs_, model.intercepts_, names, strict=False):
         a = FUNCTIONS[name](a @ coef + bias)
     expected = (a @ model.coefs_[-1] + model.intercepts_[-1]).ravel()
@@ -461,8 +437,12 @@ def initial(**settings):
     return model.coefs_[:2], model.intercepts_
 
 
-VARIANCES = {"glorot": lambda m, n: 2 / (m + n), "he": lambda m, n: 2 / m,
-             "lecun": lambda m, n: 1 / m, "orthogonal": lambda m, n: 1 / max(m, n)}  # fmt: skip
+VARIANCES = {
+    "glorot": lambda m, n: 2 / (m + n),
+    "he": lambda m, n: 2 / m,
+    "lecun": lambda m, n: 1 / m,
+    "orthogonal": lambda m, n: 1 / max(m, n),
+}
 
 
 @pytest.mark.parametrize("name", INITIALIZATIONS)
@@ -477,8 +457,7 @@ def test_initial_weights(name):
             identity = np.eye(coef.shape[1])
             np.testing.assert_allclose(coef.T @ coef, identity, atol=1e-12)
     assert max(abs(bias).max() for bias in biases) < 1e-20
-    again = initial(weight_init=name, random_state=3)[0]
-    np.testing.assert_array_equal(again[0], coefs[0])
+    assert np.all(initial(weight_init=name, random_state=3)[0][0] == coefs[0])
     assert np.any(initial(weight_init=name, random_state=4)[0][0] != coefs[0])
 
 
@@ -521,10 +500,8 @@ def test_decay_and_clipping_in_one_step_of_descent():
 
 
 def test_the_l1_penalty_leaves_fewer_weights():
-    norms = [
-        np.mean(abs(numbers(l1=l1, max_iter=100).coefs_[0]) < 0.02) for l1 in (0, 3)
-    ]
-    assert norms[1] > 2 * norms[0]
+    few, many = (abs(numbers(l1=l1, max_iter=99).coefs_[0]) < 0.02 for l1 in (0, 3))
+    assert many.mean() > 2 * few.mean()
 
 
 def test_the_model_is_an_average_of_the_weights_over_the_steps():
@@ -600,17 +577,16 @@ def test_all_of_it_at_once_is_cloned_saved_and_shown(solver):
 
 
 def test_a_grid_over_new_parameters():
-    _, X, y = problem("binary")
     grid = {"dropout": [0.0, [0.1, 0.2]], "activation": ["relu", ["elu", "tanh"]]}
-    search = GridSearchCV(model_of(max_iter=2), grid, cv=2).fit(X, y)
+    search = GridSearchCV(model_of(max_iter=2), grid, cv=2)
+    search.fit(*problem("binary")[1:])
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
 @pytest.mark.parametrize(
     ("extra", "name"),
     [
-        ({"activation": "gelu"}, "activation"), ({"activation": ["relu"]}, "activation"),
-        ({"solver": "adamw"}, "solver"), ({"learning_rate": "cosine"}, "learning_rate"),
+        ({"activation": ["relu"]}, "activation"), ({"solver": "adamw"}, "solver"),
         ({"learning_rate": half_cosine}, "learning_rate"), ({"loss": "focal"}, "loss"),
     ],
 )  # fmt: skip
@@ -619,5 +595,5 @@ def test_what_scikit_learn_has_not_is_not_turned_into_its_estimators(extra, name
         MLPClassifier(**extra).to_sklearn()
     X, y = problem("binary")[1:]
     theirs = neural_network.MLPClassifier(max_iter=2).fit(X, y)
-    ours = fastmlp.from_sklearn(theirs)
-    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X))
+    found = fastmlp.from_sklearn(theirs).predict_proba(X)
+    np.testing.assert_allclose(found, theirs.predict_proba(X))

@@ -14,6 +14,8 @@ import pytest
 import fastmlp
 from fastmlp.compilation import ALLOWED_FLAGS, jit
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(fastmlp.__file__).parent
 
 #: How every script begins; one that hangs says where.

@@ -6,6 +6,8 @@ import sys
 import pytest
 from processes import run
 
+pytestmark = pytest.mark.slow
+
 #: How all scripts begin.
 START = """
 import os, sys, threading, time, warnings

@@ -12,6 +12,8 @@ from fastmlp.__main__ import main
 from fastmlp.demo import DataError, load_csv, load_named, run_demo
 from fastmlp.info import describe
 
+pytestmark = pytest.mark.slow
+
 
 def quiet_console():
     return Console(file=io.StringIO(), width=100)

@@ -28,6 +28,8 @@ matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
 plt = pytest.importorskip("matplotlib.pyplot")
 
+pytestmark = pytest.mark.slow
+
 X, y = load_iris(return_X_y=True)
 DIGITS, DIGIT = (array[:400] for array in load_digits(return_X_y=True))
 

@@ -33,6 +33,7 @@ ALL = [MLPClassifier, MLPRegressor, MLPEstimator]
     "settings",
     [
         {"hidden_layer_sizes": ()},
+        {"hidden_layer_sizes": (), "activation": "logistic"},
         {"hidden_layer_sizes": 5},
         {"hidden_layer_sizes": (9, 8, 7, 6)},
         {"shuffle": False},

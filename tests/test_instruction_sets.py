@@ -14,6 +14,8 @@ import pytest
 
 from fastmlp.kernels.simd import INSTRUCTION_SET
 
+pytestmark = pytest.mark.slow
+
 AVX2 = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2"
 
 PROCESSORS = {
@@ -26,7 +28,7 @@ PROCESSORS = {
 SELECTION = (
     "test_product or test_transpose or sum_of_rows or against_the_reference "
     "or bitwise_equal or padding or worked_by_hand or special_values or weighted_sum "
-    "or same_bits_as_dense"
+    "or same_bits_as_dense or guard_pages"
 )
 
 
@@ -36,6 +38,7 @@ HERE = Path(__file__).parent
 def run_selection(environment, *options):
     """The selected tests in a process of their own, all kernels compiled anew."""
     files = ["test_simd", "test_passes", "test_elementwise", "test_sparse"]
+    files += ["test_general", "test_bounds"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", SELECTION, "-p",
          "no:cacheprovider", *options, *(str(HERE / f"{name}.py") for name in files)],

@@ -5,12 +5,16 @@ import sys
 import pytest
 from processes import run
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="sends signals"),
+]
 
 LARGE = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
 from fastmlp import MLPClassifier
+from fastmlp.jobs import TrainingJob
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((20_000, 784)).astype(np.float32)
@@ -26,6 +30,18 @@ def interrupt():
     global sent
     sent = time.monotonic()
     os.kill(os.getpid(), signal.SIGINT)
+
+def interrupt_after(seconds):
+    # of training, however long it takes to get there
+    def run(job, team, first_step, last_step, **rates):
+        if first_step == 0:
+            threading.Timer(seconds, interrupt).start()
+            TrainingJob.run = run_steps
+        return run_steps(job, team, first_step, last_step, **rates)
+
+    TrainingJob.run = run
+
+run_steps = TrainingJob.run
 """
 
 
@@ -34,7 +50,7 @@ def test_an_epoch_of_a_large_network_ends_within_half_a_second(n_jobs, tmp_path)
     """An epoch takes more than a second; the soonest of three, for a busy machine."""
     script = """
 for delay in (0.3, 0.41, 0.57):
-    threading.Timer(delay, interrupt).start()
+    interrupt_after(delay)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         model.fit(X, y)
@@ -51,12 +67,11 @@ for delay in (0.3, 0.41, 0.57):
 def test_the_weights_are_those_of_a_whole_number_of_steps(tmp_path):
     """Of the first epoch, as it goes without an interrupt."""
     script = """
-from fastmlp.training import run_steps
 import fastmlp.training
 
 weights = []
 
-def note(job, team, rates):
+def note(job, team, rates, deadline):
     # one step at a time: the interrupt comes between two of them
     total = 0.0
     for step in range(job.n_steps):
@@ -66,12 +81,13 @@ def note(job, team, rates):
 
 settings = {"hidden_layer_sizes": (1024, 1024), "batch_size": 512, "random_state": 0,
             "max_iter": 1, "n_jobs": 2, "shuffle": True}
+of_an_epoch = fastmlp.training.run_steps
 fastmlp.training.run_steps = note
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     MLPClassifier(**settings).fit(X, y)
-fastmlp.training.run_steps = run_steps
-threading.Timer(0.5, interrupt).start()
+fastmlp.training.run_steps = of_an_epoch
+interrupt_after(0.4)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     model = MLPClassifier(**settings).fit(X, y)
@@ -95,7 +111,7 @@ def again(*args, **kwargs):
     time.sleep(0.1)
 
 warnings.showwarning = again
-threading.Timer(0.4, interrupt).start()
+interrupt_after(0.4)
 try:
     model.fit(X, y)
 except KeyboardInterrupt:

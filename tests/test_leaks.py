@@ -1,6 +1,9 @@
 """Nothing is left behind: memory, threads and file descriptors stay what they were."""
 
+import pytest
 from processes import run
+
+pytestmark = pytest.mark.slow
 
 
 def test_many_small_fits_leave_nothing_behind(tmp_path):

@@ -12,6 +12,8 @@ import sklearn.neural_network
 
 import fastmlp
 
+pytestmark = pytest.mark.slow
+
 #: It calls a private method of scikit-learn's; tests/test_passes.py has our own.
 LEFT_OUT = {"test_gradient"}
 

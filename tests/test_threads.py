@@ -17,6 +17,8 @@ from fastmlp.kernels import team
 from fastmlp.kernels.job import JOB, job_at
 from fastmlp.threads import Team, available_threads, resolve_threads
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_thread_runs_once_with_its_number():
     with Team(4) as team:

@@ -141,7 +141,7 @@ def _key(job, step, layer):
 def _first_layer(job, workspace, parameters, scratch, first, tiles, start, rows, step,
                  sparse):  # fmt: skip
     """The raw outputs of the first layer."""
-    like = workspace[0]
+    like = scratch[0]
     layer = layer_of(job, 0)
     weights, c = _weights_of(parameters, layer), _outputs_of(job, workspace, layer)
     biases = advance(parameters, layer.biases)

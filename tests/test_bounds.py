@@ -1,0 +1,334 @@
+"""Kernels stay inside of the arrays that they are given."""
+
+import sys
+from functools import partial
+from itertools import product
+
+import guards
+import numba
+import numpy as np
+import pytest
+import test_simd
+from data import random_network, random_targets, training_job
+from processes import run
+
+from fastmlp.general_jobs import GeneralTrainingJob
+from fastmlp.jobs import PredictionJob
+from fastmlp.kernels import products, simd
+from fastmlp.kernels.optimizers import OPTIMIZERS
+from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
+from fastmlp.kernels.shuffling import shuffle
+from fastmlp.kernels.simd import tile_shape
+from fastmlp.network import Network, address_of, round_up
+from fastmlp.threads import Team
+
+pytestmark = pytest.mark.slow
+
+#: Small steps, so that no loss overflows: one that is not a number equals nothing.
+RATES = {"rate": 0.001, "decay_1": 0.9, "decay_2": 0.99, "epsilon": 1e-8}
+
+EVERY_KERNEL = """
+    import gc
+    import numpy as np
+    import warnings
+    from numba.core import types
+    from numba.core.dispatcher import Dispatcher
+    from scipy.sparse import csr_array
+    from fastmlp import MLPRegressor
+    from fastmlp.compilation import jit
+    from fastmlp.warming import compile_kernels
+
+    warnings.simplefilter("ignore")
+
+    @jit
+    def number_of(array, i):
+        return array[i]
+
+    @jit(entry=True)
+    def number_at(array, i):
+        return number_of(array, i)
+
+    for i in (3, -4):
+        try:
+            number_at(np.zeros(3), i)
+        except IndexError:
+            print("checked")
+    compile_kernels(["float32"])
+    compile_kernels(["float32"], sparse=True)
+    for X in (np.eye(4, dtype="f"), csr_array(np.eye(4, dtype="f"))):
+        model = MLPRegressor(activation="gelu", max_iter=1, clip_norm=1.0)
+        model.fit(X, np.arange(4.0)).predict(X)
+    for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
+        if str(kernel.__module__).startswith("numba."):
+            continue
+        assert kernel.overloads, f"{kernel} has not been compiled"
+        for overload in kernel.overloads.values():
+            kinds = overload.type_annotation.typemap.values()
+            if any(isinstance(kind, (types.Buffer, types.List)) for kind in kinds):
+                print("an array in", kernel.__name__)
+"""
+
+
+def test_no_kernel_indexes_an_array(tmp_path):
+    """One that did would have to run here, with numba's bounds checks, which work.
+
+    All kernels are compiled, from a cold cache, and none has a variable that is an
+    array: they get addresses, which the sweeps below are for.  (float64 makes other
+    machine code of the same functions; less optimised, it is sooner there.)
+    """
+    environment = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "0", "FASTMLP_NO_CACHE": None,
+                   "FASTMLP_CACHE_DIR": str(tmp_path)}  # fmt: skip
+    output = run(EVERY_KERNEL, tmp_path, seconds=300, environment=environment)
+    *checked, found, found_too = output.splitlines()
+    assert checked == ["checked", "checked"]
+    assert {found, found_too} == {"an array in number_of", "an array in number_at"}
+
+
+# --- Addresses: pages without access around all that they lead to ---------------------
+
+
+@numba.njit(error_model="numpy")
+def call_product(vectors, tiles, c, full, segments, jump, tail, length, b, extra, mode,
+                 like):  # fmt: skip
+    """`products.product`; c, full, tail, b and extra are addresses."""
+    lanes = simd.vector_lanes(like)
+    products.product(
+        vectors, tiles, simd.pointer(c, like), simd.pointer(full, like), segments, jump,
+        simd.pointer(tail, like), (length + lanes - 1) // lanes * lanes, length,
+        simd.pointer(b, like), simd.pointer(extra, like), mode,
+    )  # fmt: skip
+
+
+@numba.njit(error_model="numpy")
+def call_copy_row(target, source, count, like, other):
+    simd.copy_row(simd.pointer(target, like), simd.pointer(source, other), count)
+
+
+def sweep_products():
+    """Tiles of all heights and widths, with all that they start and end with."""
+    for dtype, at_end in product(guards.DTYPES, guards.ENDS):
+        shape, like = tile_shape(dtype), dtype(0)
+        # a narrow panel has tiles as tall as all the vectors of a wide one allow
+        counts = {1, 2, 3, shape.vectors, shape.vectors + 1, 2 * shape.vectors + 1}
+        for vectors, tiles, length in product(
+            range(1, shape.vectors + 1), counts, (0, *guards.edges(dtype))
+        ):
+            guards.note((vectors, tiles, length, dtype, at_end))
+            memory = guards.Memory(at_end)
+
+            def held(n, memory=memory, dtype=dtype):
+                return address_of(memory.held(np.ones(n, dtype)))
+
+            rows, width = tiles * shape.rows, vectors * shape.lanes
+            segments, rest = divmod(length, shape.width)
+            full, (start,), jump = memory.buffers([rows * shape.width], dtype, segments)
+            a = address_of(full) + int(start) * full.itemsize
+            tail = held(rows * round_up(rest, shape.lanes))
+            b, c, mask, bias = (held(n * width) for n in (length, rows, rows, 1))
+            for mode in [*test_simd.MODES.values(), FROM_OUTPUT | MASK]:
+                extra = mask if mode & MASK else bias
+                call_product(
+                    vectors, tiles, c, a, segments, jump, tail, rest, b, extra, mode,
+                    like,
+                )  # fmt: skip
+            biases = held(rows)
+            for a_width in (rows, rows + 3):
+                a = held(max(0, length * a_width - a_width + rows))
+                for mode in (0, ADD, FROM_BIAS, FROM_BIAS | RELU):
+                    test_simd.multiply_transposed(
+                        rows, length, width, a, a_width, b, c, biases, mode, like
+                    )
+            for mode in (0, ADD):
+                test_simd.call_sum_of_rows(vectors, bias, b, length, mode, like)
+
+
+def sweep_rows():
+    """Rows that are copied, turned, and summed."""
+    for dtype, other, at_end in product(guards.DTYPES, guards.DTYPES, guards.ENDS):
+        shape, memory, like = tile_shape(dtype), guards.Memory(at_end), dtype(0)
+        mr, lanes = shape.rows, shape.lanes
+
+        def held(n, kind=dtype, value=1, memory=memory):
+            return address_of(memory.held(np.full(n, value, kind)))
+
+        for n in range(1, 2 * lanes + 2):
+            target, source = held(round_up(n, lanes)), held(n, other)
+            call_copy_row(target, source, n, like, other(0))
+        for vectors, gap in product(range(1, shape.vectors + 1), (0, 3)):
+            width = vectors * lanes
+            target = held((width - 1) * (mr + gap) + mr)
+            test_simd.call_transpose(target, mr + gap, held(mr * width), width, like)
+            target = held((width - 1) * (lanes + gap) + lanes)
+            source = held((lanes - 1) * (width + gap) + width)
+            test_simd.call_transpose_blocks(
+                vectors, target, lanes + gap, source, width + gap, like
+            )
+            table, output, start = held(3 * width), held(width), held(width)
+            for n, index in product((0, 1, 5), (0, 2, 3, -1, 2**31 - 1)):
+                values, indices = held(n, other), held(n, np.int32, index)
+                test_simd.call_weighted_sum(
+                    vectors, output, start, values, indices, n, table, 3, like, other(0)
+                )
+
+
+def elsewhere(units, X, y, *weights, dtype, optimizer, extras, **settings):
+    """A general job in ordinary memory."""
+    network = Network(
+        units, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
+        averaged=True,
+    )  # fmt: skip
+    network.write(*weights)
+    job = GeneralTrainingJob(
+        network, X, y, optimizer=optimizer, extras=extras, **settings
+    )
+    job.refresh()
+    return job
+
+
+def sweep_training():
+    """Steps of every form, with all that they can be told: the bits of other memory."""
+    rng = np.random.default_rng(0)
+    for case, memory, X in guards.cases(guards.WAYS, lambda rows: 2 * rows + 1):
+        n, strips = X.shape[0], guards.WAYS[case.way]
+        names = "dtype", "activation", "loss", "optimizer", "l2", "n_threads"
+        settings = {name: vars(case)[name] for name in names}
+        settings["batch_size"] = case.rows
+        settings["samples"] = rng.permutation(n)[: n - case.left_out]
+        if case.left_out:
+            settings["sample_weight"] = rng.uniform(size=n)
+        y = random_targets(case.loss, n, case.units[-1])
+        data = case.units, X, y, *random_network(case.units)
+        extras = guards.extras_for(case)
+        settings["extras"] = extras
+        with guards.tight(strips, case.depth), Team(case.n_threads) as team:
+            if extras is None:
+                del settings["extras"]
+                plain = training_job(*data, **settings)
+            else:
+                plain = elsewhere(*data, **settings)
+            expected = plain.run(team, 0, plain.n_steps, **RATES)
+            assert np.isfinite(expected)
+            with memory.in_use(team):
+                job = memory.training_job(*data, strips=strips, **settings)
+                assert job.run(team, 0, job.n_steps, **RATES) == expected
+        for a, b in zip(plain.network.read(), job.network.read(), strict=True):
+            assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
+
+
+def sweep_prediction():
+    """Samples of every form, chosen ones, and plain ones by themselves."""
+    ways = "dense", "sparse", "general", "general sparse"
+    for case, memory, X in guards.cases(ways):
+        settings = {
+            "activation": case.activation, "output_activation": case.output_activation,
+            "n_threads": case.n_threads, "dtype": np.result_type(case.other),
+        }  # fmt: skip
+        if case.left_out:
+            settings["samples"] = np.arange(X.shape[0])[::-1]
+        weights = random_network(case.units)
+        network = Network(case.units, case.dtype)
+        network.write(*weights)
+        with guards.tight(depth=case.depth), Team(case.n_threads) as team:
+            expected = PredictionJob(network, X, **settings).run(team).tobytes()
+            with memory.in_use(team):
+                network = memory.network(case.units, case.dtype, weights)
+                job = memory.prediction_job(network, X, **settings)
+                assert memory.copy_of(job.run(team)).tobytes() == expected
+                if case.layout == "C" and not case.left_out:
+                    alone = memory.copy_of(job.outputs_for(X))
+                    assert alone.tobytes() == expected
+
+
+def sweep_writing():
+    """Weights of every layout into panels."""
+    for dtype, kind, at_end in product(guards.DTYPES, guards.DTYPES, guards.ENDS):
+        edges = guards.edges(dtype)
+        for *units, layout in product(edges, edges, guards.LAYOUTS):
+            guards.note((units, dtype, kind, layout, at_end))
+            memory, coef = (
+                guards.Memory(at_end),
+                random_network(units)[0][0].astype(kind),
+            )
+            weights = memory.of_layout(layout, coef)
+            biases = memory.of_layout(layout, coef[:1])[0]
+            with memory.in_use():
+                network = memory.network(units, dtype, ([weights], [biases]))
+            for written, (read,) in zip((coef, coef[0]), network.read(), strict=True):
+                np.testing.assert_array_equal(read, written.astype(dtype))
+
+
+def sweep_shuffling():
+    """Some numbers, and more than the generator has words."""
+    for at_end, size in product(guards.ENDS, (0, 1, 2, 3, 255, 256, 623, 625, 5000)):
+        guards.note((at_end, size))
+        memory, theirs = guards.Memory(at_end), np.random.RandomState(0)
+        _, key, position, *_ = theirs.get_state()
+        state = memory.held(np.array([*key, position], np.uint32))
+        numbers, room = memory.held(np.arange(size)), memory.held(state)
+        shuffle(address_of(state), address_of(numbers), size, address_of(room))
+        expected = np.arange(size)
+        theirs.shuffle(expected)
+        np.testing.assert_array_equal(numbers, expected)
+
+
+def sweep_one_number_further():
+    """A buffer that begins one number further kills: none has any to spare."""
+    dtype = np.float32
+    shape = tile_shape(dtype)
+    # strips have room for two more units of each layer, rounded up to whole vectors
+    units, n = [2 * shape.lanes - 2] * 3, 2 * shape.rows * shape.lanes
+    weights = random_network(units)
+    for at_end, way in product(guards.ENDS, guards.USED):
+        memory = guards.Memory(at_end)
+        X = memory.of_layout(way, np.ones((n, units[0]), dtype))
+        common = {"activation": "tanh", "samples": np.arange(n), "n_threads": 1}
+        strips = guards.WAYS.get(way, 0)
+        with guards.tight(strips), Team(1) as team, memory.in_use(team):
+            if way == "prediction":
+                network = memory.network(units, dtype, weights)
+                job = memory.prediction_job(
+                    network, X, dtype=dtype, output_activation="softmax", **common
+                )
+                job.run(team)
+                again = partial(team.run, job._predict)
+            else:
+                job = memory.training_job(
+                    units, X, np.zeros((n, 1)), *weights, strips=strips, dtype=dtype,
+                    loss="log_loss", optimizer="adam", l2=0.1, batch_size=n,
+                    sample_weight=np.ones(n), **common,
+                )  # fmt: skip
+                again = partial(job.run, team, 0, 1, **RATES)
+            assert not guards.dies(again)
+            record = job._records[0]
+            for name in guards.USED[way]:
+                guards.note((way, at_end, name))
+                step = 8 if name in ("order", "row_starts", "feature_starts") else 4
+                step = step if at_end else -step
+                record[name] += step
+                assert guards.dies(again), f"this buffer has numbers to spare: {name}"
+                record[name] -= step
+
+
+SWEEPS = """
+    import faulthandler, os, sys
+    faulthandler.enable()
+    if "FASTMLP_TEST_SHAPES" in os.environ:
+        import other_shapes
+    import test_bounds
+    for name in sys.argv[1:]:
+        vars(test_bounds)["sweep_" + name]()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+@pytest.mark.parametrize(
+    "names",
+    ["training", "prediction products rows writing shuffling one_number_further"],
+)
+def test_kernels_stay_between_guard_pages(names, tmp_path):
+    """Else they are killed; and they give the numbers that they give elsewhere."""
+    try:
+        run(SWEEPS, tmp_path, seconds=300, arguments=names.split())
+    except pytest.fail.Exception as failure:
+        failure.add_note(f"tried last: {(tmp_path / 'case').read_text()}")
+        raise
