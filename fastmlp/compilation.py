@@ -30,6 +30,7 @@ from pathlib import Path
 
 import llvmlite
 import numba
+from llvmlite.binding import Linkage
 from numba.core import serialize
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.codegen import JITCodeLibrary
@@ -98,6 +99,12 @@ class _EntryLibrary(JITCodeLibrary):
     def _optimize_final_module(self):
         manager, builder = self._codegen._module_pass_manager()
         manager.run(self._final_module, builder)
+        # numba tells functions of one name apart by a number, which counts what this
+        # process compiles. Another process may have given it to another function of
+        # that name, and the linker would take the one for the other: keep them private
+        for function in self._final_module.functions:
+            if function.linkage is Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
 
 
 class _InnerLibrary(_EntryLibrary):

@@ -144,6 +144,41 @@ def test_second_process_loads_all(filled):
         assert filled.stat().st_mode & 0o077 == 0
 
 
+def test_functions_of_one_name_from_several_processes_stay_apart(environment):
+    """What numba calls alike, since it counts from the start in each process."""
+    kernels = ["ones", "thousands"]
+    script = """
+from fastmlp.compilation import cache_directory, jit
+
+def summing(unit):
+    @jit
+    def fibonacci(n):  # no compiler puts all of its calls into the caller
+        if n < 2:
+            return unit
+        return fibonacci(n - 1) + fibonacci(n - 2)
+    return fibonacci
+
+one, many = summing(1), summing(1000)
+
+@jit(entry=True)
+def ones(n):
+    return one(n)
+
+@jit(entry=True)
+def thousands(n):
+    return many(n)
+
+kernels = {"ones": ones, "thousands": thousands}
+for name in sys.argv[1:]:
+    assert kernels[name](20) == {"ones": 10946, "thousands": 10946000}[name]
+print("hits", sum(sum(k.stats.cache_hits.values()) for k in kernels.values()))
+print("directory", cache_directory())
+"""
+    for kinds, expected in ((["ones"], 0), (["thousands"], 0), (kernels, 2)):
+        hits, _, errors = run(environment, script=script, kinds=kinds)
+        assert (hits, errors) == (expected, "")
+
+
 def test_an_edited_callee_of_a_kernel_is_compiled_anew(environment, package):
     script = """
 from fastmlp.compilation import cache_directory

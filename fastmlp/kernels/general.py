@@ -32,7 +32,7 @@ from fastmlp.kernels.gathering import gather
 from fastmlp.kernels.job import begin_step, job_at, layer_of, model_of, sum_of
 from fastmlp.kernels.losses import output_activation
 from fastmlp.kernels.masks import mask_key, mask_of, multiply_by_mask, row_key
-from fastmlp.kernels.optimizers import any_update
+from fastmlp.kernels.optimizers import GRADIENT_CODE, any_update
 from fastmlp.kernels.passes import (
     losses_and_deltas,
     pieces_of,
@@ -349,6 +349,12 @@ def _apply(job, model, rule, place, count, decay, gradient, factor):
 
 
 @jit
+def _is_penalised(job, step):
+    """Whether penalties count in a step: once, if only the gradient is wanted."""
+    return job.optimizer != GRADIENT_CODE or step.start == 0
+
+
+@jit
 def _tiles_phase(job, workspace, model, step, rate, scratch, thread, sparse):
     """Phase 2: gradients of pieces of the weights, applied or kept."""
     like = scratch[0]
@@ -356,7 +362,7 @@ def _tiles_phase(job, workspace, model, step, rate, scratch, thread, sparse):
         forget_pieces(job, UPDATES if job.clip_norm > 0 else ROWS)
     full_width, mr = panel_width(like), tile_rows(like)
     squares = pointer(job.squares, like)
-    l1, rule = cast(job.l1 if step.penalised else 0.0, like), step.rule
+    l1, rule = cast(job.l1 if _is_penalised(job, step) else 0.0, like), step.rule
     all_pieces = _all_pieces(job, like)
     piece = next_piece(job, TILES, thread, all_pieces)
     while piece >= 0:
@@ -457,7 +463,8 @@ def train_general(job_address, precision, thread, first_step, last_step, sparse)
             _updates_phase(job, model, step.rule, rate, thread, like)
             if not wait_for_team(job):
                 break
-        if thread == 0 and step.penalised and (job.l2 > 0 or job.l1 > 0):
+        with_penalties = _is_penalised(job, step) and (job.l2 > 0 or job.l1 > 0)
+        if thread == 0 and with_penalties:
             loss_sum += sum_of(model.penalties, job.n_penalties) * step.loss_scale
     if thread == 0:
         job.loss_sum = loss_sum

@@ -157,7 +157,6 @@ class Step(NamedTuple):
     start: int  # position of its first sample
     rows: int
     rule: object  # dense.Rule
-    penalised: bool  # whether penalties count in this step
     l2: float
     loss_scale: float  # from the sum of its losses to its part of `loss_sum`
     power_1: float  # beta_1**t and beta_2**t after the update
@@ -172,12 +171,11 @@ def begin_step(job, step, rate, power_1, power_2, like):
     """
     start = step * job.batch_size
     rows = min(job.batch_size, job.n_samples - start)
-    l2, penalised = job.l2, True
+    l2 = job.l2
     if job.optimizer == GRADIENT_CODE:
         weight = job.total_weight
         share = job.n_samples
-        penalised = step == 0
-        l2 = l2 if penalised else 0.0
+        l2 = l2 if step == 0 else 0.0
     else:
         weight = _total_weight(job, start, rows, like)
         share = rows
@@ -196,7 +194,7 @@ def begin_step(job, step, rate, power_1, power_2, like):
         cast(1.0 - job.decay_2, like),
     )
     rule = Rule(job.optimizer, cast(l2, like), cast(scale, like), rates)
-    return Step(start, rows, rule, penalised, l2, share * scale, power_1, power_2)
+    return Step(start, rows, rule, l2, share * scale, power_1, power_2)
 
 
 @jit
