@@ -163,6 +163,9 @@ class LossCurveDisplay:
         for name in ("loss_curve", "validation_loss_curve", "validation_scores"):
             curves[name] = getattr(estimator, f"{name}_", None) or None
         score_name = "accuracy" if is_classifier(estimator) else "R²"
+        if (scoring := getattr(estimator, "scoring", None)) is not None:
+            has_name = isinstance(scoring, str) and scoring != "loss"
+            score_name = scoring if has_name else "score"
         display = cls(**curves, score_name=score_name)
         return display.plot(ax, log_scale=log_scale, **kwargs)
 

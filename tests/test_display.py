@@ -9,8 +9,9 @@ from processes import run
 from scipy.sparse import csc_array, csr_matrix
 from scipy.special import erf, softmax
 from sklearn import neural_network
-from sklearn.datasets import load_digits, load_iris
+from sklearn.datasets import load_digits, load_iris, make_classification
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import get_scorer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -182,6 +183,17 @@ def test_scores_are_the_models(estimator, name):
     assert display.best_epoch_ == 1 + best
     marked = display.best_line_.get_xydata()
     np.testing.assert_array_equal(marked, [[1 + best, model.best_validation_score_]])
+
+
+@pytest.mark.parametrize(
+    ("scoring", "name"),
+    [("roc_auc", "roc_auc"), ("loss", "score"), (get_scorer("roc_auc"), "score")],
+)
+def test_scores_of_ones_own_have_their_name(scoring, name):
+    X, y = make_classification(40, random_state=0)
+    model = MLPClassifier((3,), early_stopping=True, scoring=scoring, max_iter=2)
+    display = loss_curve(model.fit(X, y, X_val=X, y_val=y))
+    assert display.score_ax_.get_ylabel() == f"Validation {name}"
 
 
 def test_validation_losses():
