@@ -4,10 +4,13 @@ python docs/tables.py
 """
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
+from fastmlp import MLPRegressor, validation
 from fastmlp.initialization import INITIALIZATIONS
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.losses import LOSSES
@@ -92,7 +95,10 @@ sums up. The initial weights are those of `weight_init="auto"`.
 ## Losses
 
 `loss=`. z are the raw outputs, y the targets, p the probabilities; predictions are what
-the output activation makes of z.
+the output activation makes of z. Left: of numbers (targets of the last two: 1);
+right: of two classes, y = 1.
+
+![losses](images/losses.png)
 
 {table(["loss", "of a sample", "output", "reference"], losses)}
 
@@ -102,7 +108,10 @@ the output activation makes of z.
 
 {table(["solver", "step", "reference"], optimizers)}
 
-`lbfgs` is SciPy's L-BFGS-B.
+`lbfgs` is SciPy's L-BFGS-B. Twenty steps of the others down a valley (a straight line
+is fitted; the loss as a function of its two numbers), at rates that suit them:
+
+![optimizers](images/optimizers.png)
 
 ## Schedules
 
@@ -135,13 +144,10 @@ def values_of(name, z):
         return job.run(team)[:, 0]
 
 
-def draw():
-    """The plots."""
-    import matplotlib as mpl
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
 
+def draw_activations():
     z = np.linspace(-4, 4, 401)
     figure, axes = plt.subplots(3, 5, figsize=(9, 5), sharex=True, layout="constrained")
     for ax, name in zip(axes.flat, ACTIVATIONS, strict=False):
@@ -153,10 +159,93 @@ def draw():
         ax.set_visible(False)
     figure.savefig(HERE / "images" / "activation-functions.png", dpi=110)
 
+
+def losses_of(name, z, y, *parameters):
+    """Losses of raw outputs z and one target, as samples that validate have them."""
+    return validation.LOSSES[name](z[:, None], np.full((len(z), 1), y), *parameters)
+
+
+def draw_losses():
+    numbers = {"squared_error": (0,), "absolute_error": (0,), "huber": (0, 1.0),
+               "quantile": (0, 0.9), "poisson": (1,), "gamma": (1,)}  # fmt: skip
+    z = np.linspace(-4, 4, 401)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for (name, arguments), colour in zip(numbers.items(), COLOURS, strict=True):
+        label = f"{name}, 0.9" if name == "quantile" else name
+        left.plot(z, losses_of(name, z, *arguments), color=colour, label=label)
+    left.set(xlabel="z - y; of poisson and gamma: z", ylabel="loss", ylim=(0, 6))
+    classes = {"log_loss": ("binary_log_loss", 1),
+               "log_loss, smoothed by 0.2": ("binary_log_loss", 0.9),
+               "focal, gamma 2": ("binary_focal", 1, 2.0)}  # fmt: skip
+    for (label, arguments), colour in zip(classes.items(), COLOURS, strict=False):
+        name, *arguments = arguments
+        right.plot(z, losses_of(name, z, *arguments), color=colour, label=label)
+    right.set(xlabel="z", ylim=(0, 6))
+    for ax in (left, right):
+        ax.legend(frameon=False)
+    figure.savefig(HERE / "images" / "losses.png", dpi=110)
+
+
+#: Settings of the estimator for each panel.
+DESCENTS = {
+    "sgd, momentum=0": {"solver": "sgd", "momentum": 0, "learning_rate_init": 0.45},
+    "sgd, momentum": {"solver": "sgd", "nesterovs_momentum": False,
+                      "momentum": 0.8, "learning_rate_init": 0.15},
+    "sgd (Nesterov)": {"solver": "sgd", "momentum": 0.8, "learning_rate_init": 0.15},
+    "adam": {"solver": "adam", "learning_rate_init": 0.25},
+    "rmsprop": {"solver": "rmsprop", "beta_2": 0.9, "learning_rate_init": 0.1},
+    "lion": {"solver": "lion", "learning_rate_init": 0.12},
+}  # fmt: skip
+
+
+#: Numbers near a straight line; its two parameters depend on each other.
+LINE_X = np.linspace(-0.5, 1.5, 50)[:, None]
+LINE_Y = 3 * LINE_X[:, 0] - 1
+
+
+def descent(**settings):
+    """Weight and bias of a fit from its start on, after each of 20 steps."""
+    path = []
+
+    def record(state):
+        model = state.estimator
+        path.append((model.coefs_[0][0, 0], model.intercepts_[0][0]))
+
+    # the first step of the first fit goes nowhere: it shows the start
+    for steps, rate in ((1, 1e-30), (20, settings.pop("learning_rate_init"))):
+        MLPRegressor(
+            hidden_layer_sizes=(), batch_size=len(LINE_X), alpha=0, max_iter=steps,
+            n_iter_no_change=np.inf, learning_rate_init=rate, random_state=0,
+            callbacks=[record], **settings,
+        ).fit(LINE_X, LINE_Y)  # fmt: skip
+    return np.array(path)
+
+
+def draw_optimizers():
+    figure, axes = plt.subplots(
+        2, 3, figsize=(9, 5), sharex=True, sharey=True, layout="constrained"
+    )
+    for ax, (label, settings), colour in zip(
+        axes.flat, DESCENTS.items(), COLOURS, strict=True
+    ):
+        path = descent(**settings)
+        w, b = np.meshgrid(np.linspace(-3, 6, 80), np.linspace(-4, 3, 80))
+        errors = w[..., None] * LINE_X[:, 0] + b[..., None] - LINE_Y
+        ax.contour(w, b, np.sqrt((errors**2).mean(axis=-1)), 9, colors="0.8")
+        ax.plot(*path.T, ".-", color=colour)
+        ax.plot(*path[0], "o", color=colour)
+        ax.set(title=label, xlim=(-3, 6), ylim=(-4, 3))
+    for ax in axes[1]:
+        ax.set_xlabel("weight")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("bias")
+    figure.savefig(HERE / "images" / "optimizers.png", dpi=110)
+
+
+def draw_schedules():
     fractions = np.linspace(0, 1, 401)[:-1]
     figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
-    colours = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00"]
-    for row, colour in zip(FACTORS.values(), colours, strict=True):
+    for row, colour in zip(FACTORS.values(), COLOURS, strict=False):
         factors = [row.function(fraction) for fraction in fractions]
         ax.plot(fractions, factors, color=colour, label=row.name)
     ax.set(xlabel="fraction of the training", ylabel="learning rate / initial")
@@ -167,4 +256,11 @@ def draw():
 if __name__ == "__main__":
     (HERE / "tables.md").write_text(text(), encoding="utf-8")
     if "--text" not in sys.argv:
-        draw()
+        import matplotlib.pyplot as plt
+
+        plt.switch_backend("Agg")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        draw_activations()
+        draw_losses()
+        draw_optimizers()
+        draw_schedules()
