@@ -268,7 +268,12 @@ def cases(ways, n_samples=lambda rows: rows):
     n_samples : function of the rows of a batch.
     """
     random, rng = Random(0), np.random.default_rng(0)
-    for way, dtype in product(ways, DTYPES):
+    if asked := os.environ.get("FASTMLP_TEST_DTYPES"):  # see test_instruction_sets
+        dtypes = [np.dtype(name).type for name in asked.split()]
+        ways = [way for way in ways if "general" not in way]
+    else:
+        dtypes = DTYPES
+    for way, dtype in product(ways, dtypes):
         outer = edges(dtype)
         for hidden, rows in product(edges(dtype), batches(dtype)):
             if "general" in way and random.random() < 0.6:

@@ -326,7 +326,7 @@ SWEEPS = """
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 @pytest.mark.parametrize(
     "names",
-    ["training", "prediction products rows writing shuffling one_number_further"],
+    ["training", "prediction products rows writing shuffling"],
 )
 def test_kernels_stay_between_guard_pages(names, tmp_path):
     """Else they are killed; and they give the numbers that they give elsewhere."""
@@ -335,3 +335,8 @@ def test_kernels_stay_between_guard_pages(names, tmp_path):
     except pytest.fail.Exception as failure:
         failure.add_note(f"tried last: {(tmp_path / 'case').read_text()}")
         raise
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
+def test_a_buffer_one_number_further_is_noticed(tmp_path):
+    run(SWEEPS, tmp_path, seconds=300, arguments=["one_number_further"])

@@ -1,4 +1,4 @@
-"""The kernels as other processors would get them, each in a process of its own.
+"""The plain kernels as other processors would get them, each in a process of its own.
 
 LLVM's generic vectors are right on every target; these runs show that the tile
 shapes of AVX2 and of plain SSE2 are, too.
@@ -35,14 +35,23 @@ SELECTION = (
 HERE = Path(__file__).parent
 
 
-def run_selection(environment, *options, selection=SELECTION):
-    """The selected tests in a process of their own, all kernels compiled anew."""
-    files = ["test_simd", "test_passes", "test_elementwise", "test_sparse"]
-    files += ["test_general", "test_bounds"]
+def run_selection(environment, dtypes, *options, selection=SELECTION):
+    """The selected tests in a process of their own, all kernels compiled anew.
+
+    The general kernels are left out: they are made of the same layers and products.
+    """
+    files = [
+        "test_simd",
+        "test_passes",
+        "test_elementwise",
+        "test_sparse",
+        "test_bounds",
+    ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", selection, "-p",
          "no:cacheprovider", *options, *(str(HERE / f"{name}.py") for name in files)],
-        capture_output=True, text=True, env=environment, cwd=HERE.parent, timeout=900,
+        capture_output=True, text=True, cwd=HERE.parent, timeout=900,
+        env={**environment, "FASTMLP_TEST_DTYPES": dtypes},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert " passed" in done.stdout
@@ -66,11 +75,15 @@ def test_other_processors(expected, tmp_path):
     assert shown.stdout.strip() == expected
     if expected == INSTRUCTION_SET:
         pytest.skip("what all other tests run on")
-    run_selection(environment)
+    run_selection(environment, "float32 float64")
 
 
-@pytest.mark.parametrize("shapes", ["avx512", "neon"])
-def test_tile_shapes_of_other_processors(shapes, tmp_path):
+@pytest.mark.parametrize(
+    ("shapes", "dtype", "other"),
+    [("avx512", "float32", "float64"), ("neon", "float64", "float32")],
+)
+def test_tile_shapes_of_other_processors(shapes, dtype, other, tmp_path):
+    """Products of both precisions, steps and predictions of one: it takes minutes."""
     environment = {
         **os.environ,
         "FASTMLP_TEST_SHAPES": shapes,
@@ -78,6 +91,5 @@ def test_tile_shapes_of_other_processors(shapes, tmp_path):
         "FASTMLP_CACHE_DIR": str(tmp_path),
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
-    # what predictions are converted to does not depend on shapes
-    selection = f"({SELECTION}) and not float32-float64 and not float64-float32"
-    run_selection(environment, "-p", "other_shapes", selection=selection)
+    selection = f"({SELECTION}) and (test_simd or not {other})"
+    run_selection(environment, dtype, "-p", "other_shapes", selection=selection)
