@@ -40,13 +40,8 @@ def run_selection(environment, dtypes, *options, selection=SELECTION):
 
     The general kernels are left out: they are made of the same layers and products.
     """
-    files = [
-        "test_simd",
-        "test_passes",
-        "test_elementwise",
-        "test_sparse",
-        "test_bounds",
-    ]
+    files = ["test_simd", "test_passes", "test_elementwise", "test_sparse"]
+    files += ["test_bounds"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-x", "-k", selection, "-p",
          "no:cacheprovider", *options, *(str(HERE / f"{name}.py") for name in files)],
