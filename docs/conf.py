@@ -75,13 +75,6 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "copyfile_regex": "",
 }
-#: A part of the site can be built without the examples or the tutorial.
-suppress_warnings = []
-if not any(HERE.glob("examples/plot_*.py")):
-    extensions.remove("sphinx_gallery.gen_gallery")
-    suppress_warnings = ["toc.not_readable"]
-if not (HERE / "learn" / "index.md").is_file():
-    suppress_warnings = ["toc.not_readable"]
 
 # --- how it looks ------------------------------------------------------------------
 

@@ -148,6 +148,7 @@ COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
 
 
 def draw_activations():
+    """Each activation by itself."""
     z = np.linspace(-4, 4, 401)
     figure, axes = plt.subplots(3, 5, figsize=(9, 5), sharex=True, layout="constrained")
     for ax, name in zip(axes.flat, ACTIVATIONS, strict=False):
@@ -166,6 +167,7 @@ def losses_of(name, z, y, *parameters):
 
 
 def draw_losses():
+    """Losses of one output and one target."""
     numbers = {"squared_error": (0,), "absolute_error": (0,), "huber": (0, 1.0),
                "quantile": (0, 0.9), "poisson": (1,), "gamma": (1,)}  # fmt: skip
     z = np.linspace(-4, 4, 401)
@@ -198,7 +200,7 @@ DESCENTS = {
 }  # fmt: skip
 
 
-#: Numbers near a straight line; its two parameters depend on each other.
+#: Numbers on a straight line; how well its weight fits depends on its bias.
 LINE_X = np.linspace(-0.5, 1.5, 50)[:, None]
 LINE_Y = 3 * LINE_X[:, 0] - 1
 
@@ -222,6 +224,7 @@ def descent(**settings):
 
 
 def draw_optimizers():
+    """Their paths from one start down one valley."""
     figure, axes = plt.subplots(
         2, 3, figsize=(9, 5), sharex=True, sharey=True, layout="constrained"
     )
@@ -243,6 +246,7 @@ def draw_optimizers():
 
 
 def draw_schedules():
+    """Factors over the whole training."""
     fractions = np.linspace(0, 1, 401)[:-1]
     figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
     for row, colour in zip(FACTORS.values(), COLOURS, strict=False):
@@ -256,7 +260,7 @@ def draw_schedules():
 if __name__ == "__main__":
     (HERE / "tables.md").write_text(text(), encoding="utf-8")
     if "--text" not in sys.argv:
-        import matplotlib.pyplot as plt
+        import matplotlib.pyplot as plt  # the text needs none
 
         plt.switch_backend("Agg")
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -268,7 +268,8 @@ def cases(ways, n_samples=lambda rows: rows):
     n_samples : function of the rows of a batch.
     """
     random, rng = Random(0), np.random.default_rng(0)
-    if asked := os.environ.get("FASTMLP_TEST_DTYPES"):  # see test_instruction_sets
+    # test_instruction_sets asks for less: plain kernels, in some of the precisions
+    if asked := os.environ.get("FASTMLP_TEST_DTYPES"):
         dtypes = [np.dtype(name).type for name in asked.split()]
         ways = [way for way in ways if "general" not in way]
     else:

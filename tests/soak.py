@@ -151,12 +151,11 @@ def held(most_threads=1):
     A thread that was joined has left Python, and soon leaves the system's list, too.
     """
     gc.collect()
-    patience = time.monotonic() + 5
-    while psutil.Process().num_threads() > most_threads and time.monotonic() < patience:
+    me, patience = psutil.Process(), time.monotonic() + 5
+    while me.num_threads() > most_threads and time.monotonic() < patience:
         time.sleep(0.01)
     if sys.platform == "linux":  # give back what is free, so that it can be told apart
         ctypes.CDLL(None).malloc_trim(0)
-    me = psutil.Process()
     files = me.num_handles() if sys.platform == "win32" else me.num_fds()
     return me.memory_info().rss, me.num_threads(), files
 
