@@ -148,8 +148,11 @@ JOBS = (
 def held(most_threads=1):
     """(bytes of memory, threads, file descriptors) of this process.
 
-    A thread that was joined has left Python, and soon leaves the system's list, too.
+    BLAS starts threads of its own when L-BFGS first needs them and ends them at a fork:
+    after a fork only ours are counted. A thread that was joined has left Python, and
+    soon leaves the system's list, too.
     """
+    fit_in_a_child(0)
     gc.collect()
     me, patience = psutil.Process(), time.monotonic() + 5
     while me.num_threads() > most_threads and time.monotonic() < patience:
