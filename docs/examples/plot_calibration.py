@@ -3,8 +3,8 @@ Probabilities that mean what they say
 =====================================
 
 A network that is trained to the end on few samples is too sure of itself: of what it
-predicts with 99 %, less than 99 % is true. Label smoothing, weight decay and early
-stopping make it more modest in different ways. A calibration curve shows it.
+predicts with 99 %, less than 99 % is true. Label smoothing, an L2 penalty (`alpha`)
+and early stopping make it more modest in different ways. A calibration curve shows it.
 """
 
 # %%
