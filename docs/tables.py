@@ -35,9 +35,11 @@ SOLVER_NAMES = {
 }
 OTHER_SCHEDULES = {
     "constant": "1",
-    "invscaling": "1 / (t + 1)^power_t from the second epoch on, t samples seen",
-    "adaptive": "a fifth each time the loss stops improving",
-    "plateau": "a tenth after half the patience without improvement",
+    "invscaling": "1 / (t + 1)^power_t from the second epoch on (`adam`: 1), t samples "
+    "seen",
+    "adaptive": "a fifth each time the loss stops improving (`adam`: 1)",
+    "plateau": "a tenth each time that half of `n_iter_no_change` epochs (10 at most) "
+    "have not improved",
 }
 
 
@@ -104,7 +106,10 @@ right: of two classes, y = 1.
 
 ## Optimizers
 
-`solver=`. g is the gradient, m and v are its averages.
+`solver=`. g is the gradient, m and v are running averages of g and of its squares, b1
+and b2 `beta_1` and `beta_2`, mu the momentum, t the number of the step.
+`solver="adamw"` (Loshchilov and Hutter, ICLR 2019) is `adam` behind `w *= 1 - rate
+weight_decay`, which any solver does that is given a `weight_decay`.
 
 {table(["solver", "step", "reference"], optimizers)}
 

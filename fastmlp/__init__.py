@@ -15,12 +15,12 @@ from fastmlp.conversion import convert_from_sklearn
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 
 
-def warmup(precisions=("float32", "float64"), *, sparse=False):
-    """Compile all kernels now, or load them from the disk cache.
+def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
+    """Compile kernels now, or load them from the disk cache.
 
-    Without it, the first fit and the first predict do that: a few seconds, once
-    per machine and version.  Useful when a container image is built, or before
-    time is measured.
+    Without it, the first fit and the first predict compile what they need: some ten
+    seconds, once per machine and version.  Useful when a container image is built, or
+    before time is measured.
 
     Parameters
     ----------
@@ -29,6 +29,10 @@ def warmup(precisions=("float32", "float64"), *, sparse=False):
         ``solver="lbfgs"`` or ``precision="float64"``.
     sparse : bool, default=False
         Whether for sparse X, which has kernels of its own, instead of dense X.
+    general : bool, default=False
+        Whether for fits with what scikit-learn has not (dropout, ``solver='adamw'``,
+        ``activation='gelu'`` and so on), which have kernels of their own, instead of
+        plain ones.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def warmup(precisions=("float32", "float64"), *, sparse=False):
         )
     from fastmlp.warming import compile_kernels
 
-    compile_kernels(precisions, sparse=sparse)
+    compile_kernels(precisions, sparse=sparse, general=general)
 
 
 def from_sklearn(model, *, precision=None, n_jobs=None):

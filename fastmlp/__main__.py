@@ -57,7 +57,7 @@ def main(arguments=None):
     try:
         import rich  # noqa: F401
     except ImportError:
-        print("The command line needs rich: pip install 'fastmlp[demo]'")
+        print("The command line needs rich: pip install rich")
         return 1
     if options.command == "info":
         from fastmlp.info import show_info

@@ -9,10 +9,11 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from types import BuiltinFunctionType, CodeType, ModuleType
 
 import numpy as np
 from scipy.sparse import issparse
@@ -51,19 +52,7 @@ def _feed(digest, value):
         for name in sorted(value, key=str):
             _feed(digest, [name, value[name]])
     elif callable(value):
-        # code and what it has closed over; else what it says of itself
-        code = getattr(value, "__code__", None)
-        text = [re.sub(r" at 0x\w+", "", repr(value))]
-        if code is not None:
-            cells = [
-                cell.cell_contents
-                if isinstance(cell.cell_contents, str | int | float)
-                else type(cell.cell_contents).__name__
-                for cell in value.__closure__ or ()
-            ]
-            constants = [re.sub(r" at 0x\w+", "", repr(code.co_consts)), code.co_names]
-            text = [value.__qualname__, code.co_code.hex(), *constants, repr(cells)]
-        digest.update(repr(text).encode())
+        _feed(digest, _told_apart(value))
     else:
         array = np.asarray(value)
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -74,6 +63,52 @@ def _feed(digest, value):
                 rows = np.ascontiguousarray(array[start : start + 4096])
                 digest.update(rows.view(np.uint8) if rows.size else b"")
     digest.update(b"\n")
+
+
+def _told_apart(value, depth=4):
+    """Plain values by which a callable differs from others.
+
+    Its code, and the numbers and texts that it was given: as defaults, by what it
+    closes over, as globals, as attributes of an object. Of anything else, or deeper
+    down, the type: lists and dicts may be there to take notes.
+    """
+    if value is None or isinstance(value, str | int | float | np.generic):
+        return value
+    if depth == 0:
+        return type(value).__qualname__
+
+    def parts(values):
+        return [_told_apart(each, depth - 1) for each in values]
+
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return value
+    if isinstance(value, tuple):
+        return parts(value)
+    code = getattr(value, "__code__", None)
+    if isinstance(code, CodeType):
+        cells = []
+        for cell in value.__closure__ or ():
+            with contextlib.suppress(ValueError):  # it is empty yet
+                cells.append(cell.cell_contents)
+        used = [value.__globals__.get(name) for name in code.co_names]
+        keywords = tuple((value.__kwdefaults__ or {}).items())
+        own = getattr(value, "__self__", None)
+        given = value.__defaults__, keywords, tuple(cells), tuple(used), own
+        return [value.__qualname__, *_code_of(code), *parts(given)]
+    if isinstance(value, partial):
+        return parts([value.func, value.args, tuple(value.keywords.items())])
+    if isinstance(value, type | BuiltinFunctionType | ModuleType | np.ufunc):
+        return value.__name__
+    calls = (vars(cls).get("__call__") for cls in type(value).__mro__)
+    own = tuple(getattr(value, "__dict__", {}).items())
+    return [type(value).__qualname__, *parts([next(filter(None, calls), None), own])]
+
+
+def _code_of(code):
+    """Instructions and constants, those of functions within too."""
+    inner = [_code_of(each) for each in code.co_consts if isinstance(each, CodeType)]
+    plain = [each for each in code.co_consts if not isinstance(each, CodeType)]
+    return [code.co_code.hex(), repr(plain), repr(code.co_names), inner]
 
 
 def fingerprint(*values):
@@ -115,7 +150,8 @@ class Checkpoint:
                 pass
         except OSError as error:
             raise ValueError(
-                f"checkpoint={str(path)!r} cannot be written: {error}"
+                f"checkpoint={str(path)!r} cannot be written: no file can be made in "
+                f"{str(self._path.parent)!r} ({error.strerror})"
             ) from error
 
     @property
@@ -148,8 +184,9 @@ class Checkpoint:
         if found != _FORMAT or identity != self._identity:
             raise ValueError(
                 f"checkpoint={str(self._path)!r} is of a fit with other parameters or "
-                "data, or of another version; it is left as it is: give the same ones "
-                "to go on with it, choose another file, or remove it"
+                "data (or of one that runs now: each needs a file of its own), or of "
+                "another version; it is left as it is: give the same ones to go on "
+                "with it, choose another file, or remove it"
             )
         return values, arrays
 
@@ -164,6 +201,12 @@ class Checkpoint:
 
         random_state : numpy.random.RandomState, of which nothing was drawn yet.
         """
+        kind = random_state.get_state(legacy=False)["bit_generator"]
+        if kind != "MT19937":
+            raise ValueError(
+                "checkpoint needs a random_state of NumPy's usual kind, MT19937, got "
+                f"{kind}: give a number"
+            )
         if self._content is not None:
             values, arrays = self._content
             try:

@@ -5,6 +5,7 @@ What knows scikit-learn's own classes and their private state stands here only.
 
 import copy
 import inspect
+import warnings
 
 import numpy as np
 from sklearn import neural_network
@@ -23,13 +24,16 @@ _SAME = (
 )  # fmt: skip
 
 
-#: What parameters may be there: of others nothing but fits depends.
+#: What some parameters may be there. Predictions only depend on the first.
 _THEIRS = {
     "activation": ("identity", "logistic", "relu", "tanh"),
     "solver": ("adam", "lbfgs", "sgd"),
     "learning_rate": ("constant", "invscaling", "adaptive"),
     "loss": ("log_loss", "squared_error", "poisson"),
 }
+
+#: Parameters of ours that it needs not.
+_OF_NO_MODEL = {"loss", "n_jobs", "precision", "task"}
 
 
 def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
@@ -78,6 +82,11 @@ def to_sklearn(model):
     ------
     ValueError
         If scikit-learn has no such model.
+
+    Warns
+    -----
+    UserWarning
+        If parameters that only a fit depends on are left out.
     """
     task = getattr(model, "task_", model._declared_task())
     if task == "auto":
@@ -91,26 +100,49 @@ def to_sklearn(model):
     parameters = model.get_params()
     if parameters.get("loss") == "auto":
         del parameters["loss"]
-    if "loss" not in known and parameters.get("loss") == "poisson":
-        raise ValueError("this version of scikit-learn has no loss='poisson'")
-    unknown = [
-        f"{name}={parameters[name]!r}"
+    if "loss" not in known and parameters.get("loss") in ("poisson", "gamma"):
+        loss = parameters["loss"]
+        raise ValueError(f"this version of scikit-learn has no loss={loss!r}")
+    activation = parameters["activation"]
+    if not isinstance(activation, str) and len(set(activation)) == 1:
+        parameters["activation"] = activation[0]
+    unknown = {
+        name
         for name, theirs in _THEIRS.items()
-        if not isinstance(parameters.get(name, theirs[0]), str)
-        or parameters.get(name, theirs[0]) not in theirs
-    ]
-    if unknown:
-        raise ValueError(f"scikit-learn has no {', '.join(unknown)}")
-    theirs = cls(**{k: v for k, v in parameters.items() if k in known})
+        if name in parameters
+        and not (isinstance(parameters[name], str) and parameters[name] in theirs)
+    }
+    fitted = hasattr(model, "coefs_")
+    if unknown and ("activation" in unknown or not fitted):
+        raise ValueError(f"scikit-learn has no {_listed(parameters, unknown)}")
+    defaults = type(model)().get_params()
+    left_out = unknown | {
+        name
+        for name, value in parameters.items()
+        if name not in {*known, *_OF_NO_MODEL} and repr(value) != repr(defaults[name])
+    }
+    if left_out:
+        warnings.warn(
+            f"scikit-learn has no {_listed(parameters, left_out)}: left out. "
+            "Predictions do not change, further training does.",
+            stacklevel=3,
+        )
+    theirs = cls(
+        **{k: v for k, v in parameters.items() if k in known and k not in unknown}
+    )
     _copy_requests(model, theirs)
-    if hasattr(model, "coefs_"):
+    if fitted:
         _copy_fitted(model, theirs)
         # the same lists, as after early stopping: a warm start must not undo itself
         theirs._best_coefs, theirs._best_intercepts = theirs.coefs_, theirs.intercepts_
         state = getattr(model, "_optimizer_state", None)
-        if state is not None:
+        if state is not None and state["name"] not in ("rmsprop", "lion"):
             theirs._optimizer = _optimizer_from(state, theirs)
     return theirs
+
+
+def _listed(parameters, names):
+    return ", ".join(f"{k}={v!r}" for k, v in parameters.items() if k in names)
 
 
 def _copy_requests(source, target):
@@ -191,7 +223,7 @@ def _optimizer_from(state, model):
     optimizer = SGDOptimizer(
         parameters,
         state["learning_rate_init"],
-        state["schedule"],
+        model.learning_rate,
         state["decay_1"],
         model.nesterovs_momentum,
         state["power_t"],

@@ -59,8 +59,7 @@ def _axes(ax, width, height):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        hint = 'Displays need matplotlib: pip install "fastmlp[plot]"'
-        raise ImportError(hint) from error
+        raise ImportError("Displays need matplotlib: pip install it") from error
     if ax is None:
         ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
     return ax
@@ -153,16 +152,18 @@ class LossCurveDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there are no losses of epochs, since it was fitted with 'lbfgs'.
+            If there are no losses of epochs, as after a fit by 'lbfgs'.
         """
         _check_is_network(estimator)
         if not getattr(estimator, "loss_curve_", None):
-            given = f"solver={estimator.solver!r}"
-            raise ValueError(f"No loss_curve_: 'lbfgs' does not keep one, got {given}")
+            why = "'lbfgs' does not keep one, nor a fit that ends in its first epoch"
+            raise ValueError(f"No loss_curve_: {why}; got {estimator.solver!r}")
         curves = {}
         for name in ("loss_curve", "validation_loss_curve", "validation_scores"):
             curves[name] = getattr(estimator, f"{name}_", None) or None
         score_name = "accuracy" if is_classifier(estimator) else "R²"
+        if np.ndim(getattr(estimator, "quantile", 0)) and estimator.loss == "quantile":
+            score_name = "D²"
         if (scoring := getattr(estimator, "scoring", None)) is not None:
             has_name = isinstance(scoring, str) and scoring != "loss"
             score_name = scoring if has_name else "score"
@@ -527,7 +528,7 @@ class ActivationDisplay:
         names = _hidden_activations(estimator)
         n_hidden = len(names)
         if n_hidden == 0 or not -n_hidden <= (layer or 0) < n_hidden:
-            raise ValueError(f"{n_hidden} hidden layers, got layer={layer}")
+            raise ValueError(f"{n_hidden or 'no'} hidden layers, got layer={layer}")
         kept = range(n_hidden) if layer is None else [layer % n_hidden]
         activations = _forward(estimator, X, names)
         return cls(

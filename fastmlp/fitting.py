@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from contextlib import suppress
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
 from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
+from fastmlp.saving import bare_copy
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Stopping, train
 from fastmlp.validation import Validation, scorer_of
@@ -278,7 +280,7 @@ class Fit:
             return self._minimize(events)
         if not self._can_change_precision:
             return self._descend(events, incremental)
-        drawn = self.random_state.get_state()
+        drawn = self.random_state.get_state(legacy=False)
         with suppress(_TooLarge):
             return self._descend(events, incremental)
         self.random_state.set_state(drawn)
@@ -381,7 +383,7 @@ class Fit:
             count=self._before("_no_improvement_count", 0),
         )
         n_seen = self._before("t_", 0)
-        limit = settings.time_limit
+        limit = None if incremental else settings.time_limit
         history = train(
             job,
             optimizer,
@@ -397,6 +399,7 @@ class Fit:
             say=print if _prints(settings.verbose) else None,
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
+            gives_up=self._can_change_precision,
         )
         ended = not (history.interrupted or history.out_of_time)
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
@@ -445,6 +448,12 @@ class Fit:
 
     def _checkpoint(self):
         """What keeps the state of the fit, and may have that of an earlier try."""
+        precision = self._attributes["precision_"]
+        return Checkpoint(self.settings.checkpoint, self._fingerprint, precision)
+
+    @cached_property
+    def _fingerprint(self):
+        """What tells this fit from others; functions may change while it runs."""
         settings, own = self.settings, self._given_validation
         parameters = settings.get_params(deep=False)
         for name in _WITHOUT_EFFECT:
@@ -452,7 +461,7 @@ class Fit:
         if isinstance(settings.random_state, np.random.RandomState):
             # it has been drawn from since; the file has what it was
             parameters["random_state"] = "RandomState"
-        identity = fingerprint(
+        return fingerprint(
             type(settings).__name__,
             parameters,
             self.X,
@@ -461,8 +470,6 @@ class Fit:
             own and [own.X, own.targets.values, own.sample_weight],
             [*settings.coefs_, *settings.intercepts_] if self.goes_on else None,
         )
-        precision = self._attributes["precision_"]
-        return Checkpoint(settings.checkpoint, identity, precision)
 
     def _split(self):
         """(samples to train on, samples that are held out), as scikit-learn's.
@@ -499,6 +506,13 @@ class Fit:
             X = own.X if held_out is None else self.X[held_out]
             y = own.y if held_out is None else self.y[held_out]
             scoring = scorer_of(scoring, settings, X, y, own.sample_weight)
+
+        def in_float64(rows):
+            model = bare_copy(settings)
+            vars(model).update(self.model(), out_activation_="identity")
+            rows = np.flatnonzero(rows) if held_out is None else held_out[rows]
+            return model._compute_outputs(own.X[rows], "float64")
+
         job = PredictionJob(
             self.network,
             own.X,
@@ -516,6 +530,7 @@ class Fit:
             self._attributes["out_activation_"],
             scoring=scoring,
             model=self._model_to_score,
+            in_float64=in_float64 if self.network.dtype == np.float32 else None,
             array=self._what_predicts,
             keeps_best=settings.early_stopping and settings.restore_best_weights,
             goes_on=self.goes_on,

@@ -69,6 +69,8 @@ def activation_rows(activation, n_hidden):
     names = [activation] * n_hidden if isinstance(activation, str) else activation
     if len(names) != n_hidden:
         raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
+    if unknown := [name for name in names if name not in ACTIVATIONS]:
+        raise ValueError(f"no activation {unknown[0]!r}, but {sorted(ACTIVATIONS)}")
     return [ACTIVATIONS[name] for name in names]
 
 

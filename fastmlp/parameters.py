@@ -118,8 +118,8 @@ _TEXTS = {
     focal_gamma : float, default=2.0
         Exponent of the loss 'focal'; 0 makes it the log loss.
     label_smoothing : float, default=0.0
-        Share of a sample's label that is spread over all classes (for labels: given to
-        its opposite), so that outputs need not grow without end.
+        Share of a sample's label that is spread over all classes (each of several
+        labels: over it and its opposite), so that outputs need not grow without end.
     class_weight : dict, 'balanced' or None, default=None
         Weights of the classes, which multiply those of the samples; 'balanced' is
         n_samples / (n_classes * samples of the class).
@@ -147,7 +147,8 @@ _TEXTS = {
         'constant' keeps learning_rate_init; 'invscaling' divides it by
         (t + 1)**power_t, t the samples seen so far; 'adaptive' divides the rate by 5
         each time the loss stops improving (these two not for 'adam', as in
-        scikit-learn); 'plateau' by 10, twice as soon, for every solver; 'step',
+        scikit-learn); 'plateau' by 10, twice as soon (after 10 epochs at most), for
+        every solver; 'step',
         'exponential', 'cosine', 'cosine_warmup' and 'one_cycle' follow, step by step,
         the fraction of max_iter that is done; so does a function of that fraction,
         from 0 to 1, whose result multiplies learning_rate_init.
@@ -172,7 +173,7 @@ _TEXTS = {
         (extra ``progress``).
     warm_start : bool, default=False
         Whether fit starts from the weights of the last fit, and goes on with its
-        curves, instead of from new weights.
+        curves and its best score (so keep `scoring`), instead of from new weights.
     momentum : float, default=0.9
         Momentum of 'sgd', between 0 and 1.
     nesterovs_momentum : bool, default=True
@@ -190,7 +191,7 @@ _TEXTS = {
     epsilon : float, default=1e-8
         What Adam and 'rmsprop' add to the denominator.
     n_iter_no_change : int or inf, default=10
-        Epochs in a row without improvement after which training ends.
+        Epochs in a row without improvement that are let pass; one more ends training.
     max_fun : int, default=15000
         Evaluations of the loss at most; only used by 'lbfgs'.
     precision : {'auto', 'float32', 'float64'}, default='auto'
@@ -203,8 +204,9 @@ _TEXTS = {
 """,
     "more": """\
     scoring : str, callable or None, default=None
-        What early_stopping goes by: any scorer of scikit-learn or its name, 'loss' for
-        the loss on the samples that validate; None for accuracy or R^2.
+        What early_stopping goes by: any scorer of scikit-learn or its name (with sample
+        weights: one that takes them), 'loss' for the loss on the samples that validate;
+        None for accuracy or R^2.
     restore_best_weights : bool, default=True
         Whether early_stopping ends with the weights of the best epoch, not the last.
     weight_init : str, default='auto'
@@ -232,7 +234,8 @@ _TEXTS = {
         ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
         predict); fit ends if one returns True.
     time_limit : float or None, default=None
-        Seconds after which fit ends with the weights of the last step.
+        Seconds after which fit ends, with the weights of the last step (early_stopping:
+        of the best epoch).
     checkpoint : str, path or None, default=None
         A file that is kept up to date while fit runs, and removed when it is done. If
         it is there, fit with the same parameters and data goes on from it, from the
@@ -395,8 +398,8 @@ def check_lists(estimator, n_hidden):
                 f"{activation!r}"
             )
     dropout = estimator.dropout
-    if np.ndim(dropout) > 0 and (
-        len(dropout) != n_hidden
+    if not isinstance(dropout, Real) and (
+        np.shape(dropout) != (n_hidden,)
         or not all(isinstance(rate, Real) and 0 <= rate < 1 for rate in dropout)
     ):
         raise ValueError(
@@ -404,8 +407,10 @@ def check_lists(estimator, n_hidden):
             f"the {n_hidden} hidden layers; got {dropout!r}"
         )
     quantile = getattr(estimator, "quantile", 0.5)
-    if np.ndim(quantile) > 0 and not (
-        len(quantile) > 0 and all(isinstance(q, Real) and 0 < q < 1 for q in quantile)
+    if not isinstance(quantile, Real) and not (
+        np.ndim(quantile) == 1
+        and len(quantile) > 0
+        and all(isinstance(q, Real) and 0 < q < 1 for q in quantile)
     ):
         raise ValueError(
             f"quantile must be between 0 and 1, or a list of such; got {quantile!r}"

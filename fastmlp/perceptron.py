@@ -237,13 +237,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         classes = binarizer.classes_ if classes is None else classes
         return {"_label_binarizer": binarizer, "classes_": classes}
 
-    def _targets(self, y, binarizer):
+    def _targets(self, y, binarizer, name="y"):
         """Targets of checked y, by the loss that is asked for."""
         loss = self.loss
         if binarizer is None:
             loss = "squared_error" if loss == "auto" else loss
             return number_targets(
-                y, loss, huber_delta=self.huber_delta, quantile=self.quantile
+                y, loss, huber_delta=self.huber_delta, quantile=self.quantile, name=name
             )
         loss = "log_loss" if loss == "auto" else loss
         return class_targets(
@@ -274,7 +274,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             unknown = np.setdiff1d(y, binarizer.classes_)
             if len(unknown):
                 raise ValueError(f"y_val has classes that y has not: {unknown}")
-        own = self._targets(y, binarizer)
+        own = self._targets(y, binarizer, "y_val")
         if own.n_outputs != targets.n_outputs:
             raise ValueError(
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
@@ -325,7 +325,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         model = bare_copy(self)
         for name in _FITTED:
             vars(model).pop(name, None)
-        vars(model).update(fit.model())
+        vars(model).update(fit.model(), callbacks=None)  # these need not be pickled
         return model
 
     def _progress(self, fit, incremental):
@@ -343,9 +343,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
     def to_sklearn(self):
         """The same model, fitted or not, as an estimator of scikit-learn.
 
-        Its parameters are the same (scikit-learn has no `precision` and `n_jobs`), and
-        so are the fitted attributes and the state of the optimizer; no array is
-        shared. See `fastmlp.from_sklearn` for the way back.
+        Its fitted attributes, the state of the optimizer and all parameters that
+        scikit-learn has are the same; no array is shared. See `fastmlp.from_sklearn`
+        for the way back.
 
         Returns
         -------
@@ -355,7 +355,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         Raises
         ------
         ValueError
-            If scikit-learn has no such model: ``task='auto'`` before fit.
+            If scikit-learn has no such model: an activation that it has not, before
+            fit also a solver or loss, or ``task='auto'``.
+
+        Warns
+        -----
+        UserWarning
+            If parameters are left out that only a fit depends on, such as `dropout`.
         """
         return to_sklearn(self)
 
@@ -414,7 +420,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _score_numbers(self, X, y, sample_weight):
         if self.loss == "quantile" and np.ndim(self.quantile) > 0:
-            predictions = self.predict(X).reshape(-1, len(self.quantile))
+            predictions = self.predict(X).reshape(-1, self.n_outputs_)
+            if self.n_outputs_ != len(self.quantile):
+                raise ValueError(
+                    f"fitted with {self.n_outputs_} quantiles, quantile is now "
+                    f"{self.quantile!r}: fit it again"
+                )
             return quantile_score(y, predictions, self.quantile, sample_weight)
         return RegressorMixin.score(self, X, y, sample_weight)
 

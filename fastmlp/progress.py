@@ -1,6 +1,7 @@
 """What is told of a fit at the ends of its epochs: functions of the user, and a bar."""
 
 import time
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,8 +12,12 @@ __all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
 
 
 def shows_progress(verbose):
-    """Whether the parameter asks for a live line: 1, but not True, which equals it."""
-    return not isinstance(verbose, bool | np.bool_) and verbose == 1
+    """Whether the parameter asks for a live line: 1, but not True, which equals it.
+
+    It is drawn by tqdm; without that 1 is what it is to scikit-learn, True.
+    """
+    is_one = not isinstance(verbose, bool | np.bool_) and verbose == 1
+    return is_one and find_spec("tqdm") is not None
 
 
 class EpochState(SimpleNamespace):
@@ -29,13 +34,25 @@ class EpochState(SimpleNamespace):
     seconds : float
         Since the fit began.
     estimator : object
-        A copy with the weights as they are now, to predict with; made when it is asked
-        for.
+        A copy with the weights of this epoch, to predict with, to keep, or to pickle;
+        made when it is first asked for.
+
+    Raises
+    ------
+    RuntimeError
+        If `estimator` is first asked for when the epoch is over.
     """
 
     @property
     def estimator(self):
-        return self._make_estimator()
+        if self._estimator is None:
+            if self._make_estimator is None:
+                raise RuntimeError(
+                    f"the weights of epoch {self.epoch} are gone: ask for "
+                    "state.estimator within the callback, and keep that"
+                )
+            self._estimator = self._make_estimator()
+        return self._estimator
 
 
 class FunctionEvents(Events):
@@ -62,9 +79,13 @@ class FunctionEvents(Events):
             loss=float(loss),
             validation_score=None if score is None else float(score),
             seconds=time.perf_counter() - self._started,
+            _estimator=None,
             _make_estimator=self._make_estimator,
         )
-        answers = [function(state) for function in self._functions]
+        try:
+            answers = [function(state) for function in self._functions]
+        finally:
+            state._make_estimator = None
         return any(isinstance(a, bool | np.bool_) and a for a in answers)
 
 
@@ -82,24 +103,14 @@ class Progress(Events):
     ----------
     listeners : list of Events
         Itself, or nobody.
-
-    Raises
-    ------
-    ImportError
-        If tqdm is missing.
     """
 
     def __init__(self, n_epochs, n_samples):
         self.listeners = [self] if n_samples else []
         if not n_samples:
             return
-        try:
-            from tqdm.auto import tqdm
-        except ImportError as error:
-            raise ImportError(
-                'verbose=1 shows progress by tqdm: pip install "fastmlp[progress]", or '
-                "take verbose=True, which prints a line for each epoch"
-            ) from error
+        from tqdm.auto import tqdm
+
         self._n_samples = n_samples
         self._line = tqdm(total=n_epochs, unit="epoch", leave=True)
 

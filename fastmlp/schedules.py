@@ -88,14 +88,14 @@ class Adaptive(Constant):
 class Plateau(Constant):
     """rate = initial, a tenth of it when the loss stops improving, ...
 
-    After half as many epochs without improvement as would end the fit.
+    After half as many epochs without improvement as would end the fit, 10 at most.
     """
 
     name = "plateau"
     factor = 0.1
 
     def waits(self, count, patience):
-        half = max(1, int(min(patience, 20)) // 2)
+        half = max(1, int(min(patience, 20)) // 2)  # patience may be infinite
         if count > 0 and count % half == 0:
             self.rate *= self.factor
 

@@ -29,13 +29,14 @@ class Targets(NamedTuple):
     n_outputs : int
         Output units.
     kind : str
-        What outputs stand for: "numbers", "classes" or "labels".
+        What outputs stand for: "numbers", "quantiles" of one number, "classes" or
+        "labels".
     only_class : bool, default=False
         Whether there is but one class, which every prediction therefore is.
     parameters : tuple of float, default=()
         Of the loss.
     smoothing : float, default=0.0
-        Share of a label that is given to its opposite.
+        Share of a label that is spread over it and its opposite.
     """
 
     loss: str
@@ -57,7 +58,7 @@ class Targets(NamedTuple):
         return self._replace(values=self.values[samples])
 
     def score(self, outputs, weights=None):
-        """Accuracy or R^2 (of several quantiles: D^2) of the network's predictions.
+        """Accuracy or R^2 (of a list of quantiles: D^2) of the network's predictions.
 
         Parameters
         ----------
@@ -95,7 +96,7 @@ class Targets(NamedTuple):
             return float(np.average(hits, weights=weights))
         if not np.isfinite(outputs).all():
             return float("nan")
-        if self.loss == "quantile" and len(set(self.parameters)) > 1:
+        if self.kind == "quantiles":
             return quantile_score(y[:, 0], outputs, self.parameters, weights)
         # float32 cannot hold the squares of numbers that it holds; what is too far off
         # even for float64 scores minus infinity or NaN
@@ -137,7 +138,7 @@ _RANGES = {
 }
 
 
-def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5):
+def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5, name="y"):
     """Targets of a regression.
 
     Parameters
@@ -148,6 +149,8 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5):
     huber_delta : float, default=1.0
     quantile : float or sequence of float, default=0.5
         A sequence makes an output of each.
+    name : str, default="y"
+        Of the argument, for messages.
 
     Raises
     ------
@@ -163,11 +166,11 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5):
         is_in_range, otherwise = _RANGES[loss]
         if not np.all(is_in_range(y)):
             raise ValueError(
-                "Some value(s) of y are out of the valid range of the loss "
+                f"Some value(s) of {name} are out of the valid range of the loss "
                 f"{loss!r}: {otherwise}"
             )
     values = y.reshape(-1, 1) if y.ndim == 1 else y
-    parameters = ()
+    kind, parameters = "numbers", ()
     if loss == "huber":
         parameters = (float(huber_delta),)
     elif loss == "quantile" and np.ndim(quantile) == 0:
@@ -178,9 +181,9 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5):
                 "a list of quantiles needs one target, got "
                 f"{values.shape[1]}; give one quantile for all of them"
             )
-        parameters = tuple(map(float, quantile))
+        kind, parameters = "quantiles", tuple(map(float, quantile))
         values = np.repeat(values, len(parameters), axis=1)
-    return Targets(loss, values, values.shape[1], "numbers", parameters=parameters)
+    return Targets(loss, values, values.shape[1], kind, parameters=parameters)
 
 
 def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):

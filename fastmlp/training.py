@@ -175,6 +175,7 @@ def train(
     say=None,
     deadline=math.inf,
     checkpoint=None,
+    gives_up=False,
 ):
     """Train a network until it stops improving.
 
@@ -208,6 +209,9 @@ def train(
         When to end, by ``time.perf_counter``.
     checkpoint : fastmlp.checkpoint.Checkpoint, default=None
         Keeps what is needed to go on, and may have it from an earlier try.
+    gives_up : bool, default=False
+        Whether to end, and tell nobody of the epoch, if weights are no longer finite:
+        since all will be done again in float64.
 
     Returns
     -------
@@ -239,6 +243,9 @@ def train(
                 loss = np.float64(_run_epoch(job, team, optimizer, fractions, deadline))
                 history.loss_curve.append(loss)
                 say(f"Iteration {epoch}, loss = {loss:.8f}")
+                lost = not np.isfinite(loss) and not job.network.is_finite()
+                if lost and gives_up:
+                    break
                 score = None
                 if validation is not None:
                     score, validation_loss = validation.evaluate(team)
@@ -264,7 +271,6 @@ def train(
                     break
                 if time.perf_counter() > deadline:
                     raise TimeIsUp
-                lost = not np.isfinite(loss) and not job.network.is_finite()
                 if lost and not stopping.by_score:
                     break  # nothing can mend the weights: do not waste the time
     except KeyboardInterrupt:

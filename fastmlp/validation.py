@@ -107,7 +107,8 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
 
     def score(attributes):
         vars(model).update(attributes)
-        return float(scorer(model, X, y, **weights))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(scorer(model, X, y, **weights))
 
     return score
 
@@ -126,9 +127,13 @@ class Validation:
         Name of what makes predictions of raw outputs.
     scoring : None, "loss" or callable, default=None
         None for accuracy or R^2, "loss" for the loss, negative; else a function from
-        the fitted attributes to a score.
+        the fitted attributes to a score, which is NaN without asking it if there are
+        predictions that are not finite.
     model : callable, default=None
         Gives the fitted attributes as they are now.
+    in_float64 : callable, default=None
+        Gives the raw outputs of some of these samples (a mask), which float32 cannot
+        hold.
     array : str, default="parameters"
         What predicts, in the network's arena.
     keeps_best : bool, default=True
@@ -141,7 +146,8 @@ class Validation:
 
     def __init__(
         self, job, targets, sample_weight, output_activation, *, scoring=None,
-        model=None, array="parameters", keeps_best=True, goes_on=False,
+        model=None, in_float64=None, array="parameters", keeps_best=True,
+        goes_on=False,
     ):  # fmt: skip
         self.job = job
         self._targets = targets
@@ -149,6 +155,7 @@ class Validation:
         self._predictions_of = _OUTPUTS[output_activation]
         self._scoring = scoring
         self._model = model
+        self._in_float64 = in_float64
         self._parameters = job.network.arena.arrays[array]
         self._keeps_best = keeps_best
         starts = keeps_best and not goes_on
@@ -157,15 +164,24 @@ class Validation:
     def evaluate(self, team):
         """(score, loss) of the network as it is now."""
         outputs = self.job.run(team)
-        with np.errstate(over="ignore"):
-            predictions = self._predictions_of(outputs)
-        score = self._targets.score(predictions, self._sample_weight)
+        predictions, beyond = self._predict(outputs)
+        if beyond.any() and self._in_float64 and np.isfinite(self._parameters).all():
+            outputs[beyond] = self._in_float64(beyond)
+            predictions, beyond = self._predict(outputs)
         loss = loss_of(outputs, self._targets, self._sample_weight)
         if self._scoring == "loss":
             score = -loss
-        elif self._scoring is not None:
-            score = self._scoring(self._model())
+        elif self._scoring is None:
+            score = self._targets.score(predictions, self._sample_weight)
+        else:
+            score = float("nan") if beyond.any() else self._scoring(self._model())
         return score, loss
+
+    def _predict(self, outputs):
+        """(predictions of raw outputs, which samples have one that is not finite)."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            predictions = self._predictions_of(outputs)
+        return predictions, ~np.isfinite(predictions).all(axis=1)
 
     def keep(self):
         """Remember these weights."""

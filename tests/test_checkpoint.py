@@ -1,20 +1,17 @@
-"""Fits that are watched, end early, or were stopped and go on to the same weights."""
+"""Fits that were stopped and go on to the same weights."""
 
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
-import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from data import problem
 from scipy import sparse
-from sklearn import neural_network
-from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier, MLPRegressor
 
@@ -231,13 +228,52 @@ def test_a_random_state_that_has_been_drawn_from(path):
 
 
 def test_functions_that_differ_by_a_number_are_other_parameters(path):
-    def slower(share):
+    def by_closure(share):
         return lambda fraction: 1 - share * fraction
 
-    stop(path, X, y, learning_rate=slower(0.5))
-    with pytest.raises(ValueError, match="other parameters"):
-        model_of(path, learning_rate=slower(0.6)).fit(X, y)
-    model_of(path, learning_rate=slower(0.5)).fit(X, y)
+    def by_default(share):
+        return lambda fraction, share=share: 1 - share * fraction
+
+    def by_function(share):
+        inner = by_closure(share)
+        return lambda fraction: inner(fraction)
+
+    def by_global(share):
+        return eval("lambda fraction: 1 - share * fraction", {"share": share})
+
+    def by_constant(share):
+        return eval(f"lambda fraction: (lambda: 1 - {share} * fraction)()")
+
+    def by_part(share):
+        return partial(Slower.slow, share)
+
+    kinds = (by_closure, by_default, by_function, by_global, by_constant, by_part)
+    for slower in (*kinds, Slower, lambda share: Slower(share).method):
+        stop(path, X, y, learning_rate=slower(0.5))
+        with pytest.raises(ValueError, match="other parameters"):
+            model_of(path, learning_rate=slower(0.6)).fit(X, y)
+        model_of(path, learning_rate=slower(0.5)).fit(X, y)
+
+
+class Slower:
+    def __init__(self, share):
+        self.share = share
+
+    @staticmethod
+    def slow(share, fraction):
+        return 1 - share * fraction
+
+    def method(self, fraction):
+        return 1 - self.share * fraction
+
+    __call__ = method
+
+
+def test_random_numbers_of_another_kind_are_refused(path):
+    random_state = np.random.RandomState(np.random.PCG64(0))
+    with pytest.raises(ValueError, match="checkpoint needs a random_state of NumPy"):
+        model_of(path, random_state=random_state).fit(X, y)
+    model_of(random_state=random_state).fit(X, y)
 
 
 # --- whose file it is ----------------------------------------------------------------
@@ -462,146 +498,3 @@ def test_files_are_written_seldom_if_that_takes_long(tmp_path, monkeypatch):
     )
     model_of(tmp_path / "fit.npz", max_iter=20).fit(X, y)
     assert 1 <= len(written) < 20
-
-
-# --- who watches ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-@pytest.mark.parametrize("ema_decay", [None, 0.9])
-def test_callbacks_are_told_of_each_epoch(solver, ema_decay):
-    if solver == "lbfgs" and ema_decay:
-        return
-    states, outputs = [], []
-
-    def look(state):
-        states.append(state)
-        outputs.append(state.estimator.predict_proba(X))
-
-    model = model_of(solver=solver, ema_decay=ema_decay, callbacks=[look])
-    own = {} if solver == "lbfgs" else {"X_val": X, "y_val": y}
-    model.fit(X, y, **own)
-    assert [state.epoch for state in states] == list(range(1, 10))
-    assert states[-1].loss == model.loss_
-    seconds = [0, *(state.seconds for state in states)]
-    assert np.all(np.diff(seconds) > 0)
-    scores = model.validation_scores_ if own else [None] * 9
-    assert [state.validation_score for state in states] == scores
-    one = model_of(solver=solver, ema_decay=ema_decay, max_iter=4).fit(X, y)
-    np.testing.assert_array_equal(outputs[3], one.predict_proba(X))
-    np.testing.assert_array_equal(outputs[-1], model.predict_proba(X))
-
-
-@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
-def test_only_true_ends_a_fit(solver):
-    for answer in (1, "stop", None, False):
-        model = model_of(solver=solver, callbacks=[lambda state, a=answer: a])
-        assert model.fit(X, y).n_iter_ == 9
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        told = []
-        model = model_of(
-            solver=solver, callbacks=[lambda s: s.epoch == 3, told.append]
-        ).fit(X, y)
-    assert model.n_iter_ == len(told) == 3
-
-
-@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
-def test_an_error_of_a_callback_leaves_the_estimator_as_it_was(solver):
-    model = model_of(solver=solver, callbacks=[crash_at(3)])
-    for was_fitted in (False, True):
-        if was_fitted:
-            model.set_params(callbacks=None).fit(X, y)
-            model.set_params(callbacks=[crash_at(2)])
-        before = learnt(model)
-        with pytest.raises(Crash):
-            model.fit(X[:, :4], y)
-        np.testing.assert_equal(learnt(model), before)
-
-
-def test_scorers_and_callbacks_see_the_network_of_this_fit_not_of_the_last():
-    sizes = []
-    model = model_of().fit(X, y).set_params(
-        early_stopping=True, scoring="f1", hidden_layer_sizes=(3,), activation=["elu"],
-        callbacks=[lambda state: sizes.append(state.estimator.coefs_[0].shape)],
-    ).fit(X[:, :5], y)  # fmt: skip
-    assert sizes == [(5, 3)] * model.n_iter_
-
-
-@pytest.mark.parametrize("restores", [False, True])
-def test_the_weights_of_the_best_epoch_or_of_the_last(restores):
-    scores = iter([1, 2, 5, 3, 4, 1, 2, 3, 4])
-    model = model_of(
-        early_stopping=True, restore_best_weights=restores,
-        scoring=lambda *args: next(scores),
-    ).fit(X[:150], y[:150], X_val=X[150:], y_val=y[150:])  # fmt: skip
-    plain = model_of(max_iter=3 if restores else 9).fit(X[:150], y[:150])
-    np.testing.assert_equal(model.coefs_, plain.coefs_)
-    assert (model.best_validation_score_, model.n_iter_) == (5, 9)
-
-
-@pytest.mark.parametrize(
-    ("settings", "n_rows"),
-    [({}, 203), ({"batch_size": 1}, 60_000), ({"solver": "lbfgs"}, 20_000)],
-    ids=["epochs", "middle of an epoch", "lbfgs"],
-)
-def test_a_limit_of_time_ends_a_fit_soon(settings, n_rows):
-    rng = np.random.default_rng(0)
-    data = rng.standard_normal((n_rows, 5)), rng.integers(0, 2, n_rows)
-    settings = {
-        "max_iter": 10**6, "max_fun": 10**6, "tol": 0.0, "n_iter_no_change": np.inf,
-        **settings,
-    }  # fmt: skip
-    model_of(**{**settings, "max_iter": 1}).fit(data[0][:99], data[1][:99])
-    started = time.perf_counter()
-    with pytest.warns(ConvergenceWarning, match="time_limit of 0.2 seconds"):
-        model = model_of(**settings, time_limit=0.2).fit(*data)
-    assert 0.2 <= time.perf_counter() - started < 3
-    assert model.predict(data[0]).shape == (n_rows,)
-
-
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_a_number_as_verbose_shows_a_live_line(capfd, early_stopping):
-    pytest.importorskip("tqdm")
-    model_of(verbose=1, early_stopping=early_stopping).fit(X, y)
-    output, line = capfd.readouterr()
-    assert "9/9" in line
-    assert "loss=" in line
-    assert "rows/s=" in line
-    assert ("validation=" in line) == early_stopping
-    assert output == ""
-
-
-def test_without_tqdm_an_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    model = model_of(verbose=1)
-    with pytest.raises(ImportError, match=r'pip install "fastmlp\[progress\]"'):
-        model.fit(X, y)
-    assert learnt(model) == {}
-
-
-@pytest.mark.parametrize("early_stopping", [False, True])
-def test_true_as_verbose_prints_the_lines_of_scikit_learn(capsys, early_stopping):
-    settings = {
-        "hidden_layer_sizes": (8,), "random_state": 0, "n_iter_no_change": 2,
-        "tol": 0.01, "early_stopping": early_stopping, "verbose": True,
-    }  # fmt: skip
-    MLPClassifier(precision="float64", **settings).fit(X, y)
-    ours = capsys.readouterr().out
-    neural_network.MLPClassifier(**settings).fit(X, y)
-    assert ours == capsys.readouterr().out
-    assert "did not improve more than" in ours
-
-
-@pytest.mark.parametrize("solver", ["adam", "sgd", "rmsprop", "lion"])
-def test_fits_that_go_on_know_the_weights_that_are_averaged(solver):
-    settings = {"solver": solver, "ema_decay": 0.7, "l1": 0.1, "batch_size": len(X)}
-    whole, pieces = model_of(**settings).fit(X, y), model_of(**settings)
-    for _ in range(9):
-        pieces.partial_fit(X, y, classes=[0, 1])
-        pieces = pickle.loads(pickle.dumps(pieces))
-    np.testing.assert_equal(pieces.coefs_, whole.coefs_)
-    settings |= {"solver": "sgd", "momentum": 0.0, "warm_start": True}
-    whole = model_of(**{**settings, "max_iter": 18}).fit(X, y)
-    pieces = model_of(**settings).fit(X, y).fit(X, y)
-    np.testing.assert_equal(pieces.coefs_, whole.coefs_)

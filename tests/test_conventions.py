@@ -384,6 +384,32 @@ def test_conversion_of_our_own_fits():
         np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_what_only_training_depends_on_is_left_out_of_scikit_learns_estimators():
+    X, y = problem("binary")[1:]
+    extra = {"dropout": 0.2, "class_weight": "balanced", "label_smoothing": 0.1}
+    for solver in ("adamw", "rmsprop", "sgd"):
+        model = MLPClassifier(
+            (8, 4), activation=["tanh", "tanh"], solver=solver, learning_rate="cosine",
+            loss="focal", max_iter=3, precision="float64", **extra,
+        ).fit(X, y)  # fmt: skip
+        with pytest.warns(UserWarning, match="no .*dropout=0.2") as caught:
+            theirs = model.to_sklearn()
+        assert ("solver=" in str(caught[0].message)) == (solver != "sgd")
+        assert type(theirs) is neural_network.MLPClassifier
+        found = theirs.predict_proba(X)
+        np.testing.assert_allclose(found, model.predict_proba(X), rtol=1e-12)
+        theirs.partial_fit(X, y)  # trains as its own would
+    if not hasattr(
+        neural_network.MLPRegressor(), "loss"
+    ):  # it has no exponential of outputs
+        return
+    counts = MLPRegressor(hidden_layer_sizes=(5,), loss="gamma", max_iter=2)
+    counts.fit(X, y + 1)
+    with pytest.warns(UserWarning, match="no loss='gamma'"):
+        found = counts.to_sklearn().predict(X)
+    np.testing.assert_allclose(found, counts.predict(X), rtol=1e-5)
+
+
 def test_conversion_of_what_is_not_fitted():
     theirs = neural_network.MLPClassifier((5, 5), alpha=0.5)
     ours = fastmlp.from_sklearn(theirs)

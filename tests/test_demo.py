@@ -132,4 +132,4 @@ def test_without_rich_the_command_line_says_what_to_install(monkeypatch, capsys)
 
     monkeypatch.setattr(builtins, "__import__", without_rich)
     assert main(["info"]) == 1
-    assert "pip install 'fastmlp[demo]'" in capsys.readouterr().out
+    assert "pip install rich" in capsys.readouterr().out

@@ -9,6 +9,7 @@ import reference
 from data import random_network, random_targets
 from scipy import sparse
 
+from fastmlp import MLPRegressor
 from fastmlp.extras import Extras
 from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.jobs import PredictionJob
@@ -282,6 +283,21 @@ def test_prediction_against_the_reference(activation, dtype, kind, n_threads):
     exact = reference.predict(X, coefs, intercepts, activation, "softmax")
     tolerance = 200 * np.finfo(dtype).eps
     np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+def test_a_norm_that_float32_cannot_hold_does_not_stop_the_training(solver):
+    rng = np.random.default_rng(0)
+    times = np.c_[1.7e18 + 1e15 * rng.random(100), rng.standard_normal((100, 2))]
+    settings = {"clip_norm": 1.0, "solver": solver, "max_iter": 5, "random_state": 0}
+    model = MLPRegressor(**settings)
+    with pytest.warns(UserWarning, match="done again in float64"):
+        model.fit(times, times[:, 1])
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPRegressor(precision="float32", **settings).fit(times, times[:, 1])
+    with pytest.raises(ValueError, match="non-finite parameter weights"):
+        MLPRegressor(precision="float64", **settings).fit(times * 1e160, times[:, 1])
 
 
 def test_settings_that_do_not_fit_are_refused():

@@ -11,7 +11,7 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from fastmlp import jobs
 from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.kernels import passes
+from fastmlp.kernels import general, passes
 from fastmlp.network import Network
 from fastmlp.threads import Team
 from fastmlp.warming import compile_kernels
@@ -339,11 +339,30 @@ def test_all_kernels_are_compiled_ahead(monkeypatch):
     monkeypatch.setattr(passes, "train_steps", note)
     compile_kernels(["float32"])
     compile_kernels(["float64"], sparse=True)
+    before = {*seen}
+    compile_kernels(["float32"], general=True)  # others, see below
+    assert seen == before
     assert seen == {
         ("float32", True, None, None),
         ("float32", None, None, True),
         ("float64", True, True, None),
     }
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_general_kernels_are_compiled_ahead(sparse, monkeypatch):
+    """And those by which networks of usual activations predict."""
+    seen = set()
+
+    def note(address, precision, *arguments):
+        *_, is_sparse = arguments
+        seen.add((len(arguments), precision.dtype.name, bool(is_sparse)))
+
+    monkeypatch.setattr(general, "train_general", note)
+    monkeypatch.setattr(general, "predict_general", note)
+    monkeypatch.setattr(passes, "predict", note)
+    compile_kernels(["float64"], sparse=sparse, general=True)
+    assert seen == {(4, "float64", sparse), (3, "float64", sparse)}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -411,7 +411,9 @@ def _updates_phase(job, model, rule, rate, thread, like):
         forget_pieces(job, ROWS)
     all_pieces = _all_pieces(job, like)
     norm = math.sqrt(sum_of(pointer(job.squares, like), all_pieces))
-    factor = cast(job.clip_norm / norm if norm > job.clip_norm else 1.0, like)
+    factor = job.clip_norm / norm if norm > job.clip_norm else 1.0
+    if norm == math.inf:  # a step of 0 would hide that numbers are too large
+        factor = math.nan
     gradients = pointer(job.gradients, like)
     piece = next_piece(job, UPDATES, thread, all_pieces)
     while piece >= 0:
@@ -421,7 +423,7 @@ def _updates_phase(job, model, rule, rate, thread, like):
         place = layer.weights + column * layer.weight_rows + row * width
         _update_piece(
             job, model, rule, rate, layer, column, row, advance(gradients, place),
-            advance(gradients, layer.biases + column), factor,
+            advance(gradients, layer.biases + column), cast(factor, like),
         )  # fmt: skip
         piece = next_piece(job, UPDATES, thread, all_pieces)
 

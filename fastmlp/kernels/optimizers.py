@@ -138,7 +138,8 @@ _ROWS = (
     Optimizer("sgd", 1, "w -= rate g", 0, _sgd),
     Optimizer("momentum", 2, "v = mu v - rate g; w += v", 1, _momentum),
     Optimizer("nesterov", 3, "v = mu v - rate g; w += mu v - rate g", 1, _nesterov),
-    Optimizer("adam", ADAM_CODE, "w -= rate m / (sqrt v + eps)", 2, _adam,
+    Optimizer("adam", ADAM_CODE, "w -= rate c m / (sqrt v + eps), "
+              "c = sqrt(1 - b2^t) / (1 - b1^t)", 2, _adam,
               "Kingma and Ba, ICLR (2015)"),
 )  # fmt: skip
 
