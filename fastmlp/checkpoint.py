@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, ModuleType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 
 import numpy as np
 from scipy.sparse import issparse
@@ -84,8 +85,8 @@ def _told_apart(value, depth=4):
         return value
     if isinstance(value, tuple):
         return parts(value)
-    code = getattr(value, "__code__", None)
-    if isinstance(code, CodeType):
+    if isinstance(value, FunctionType | MethodType):
+        code = value.__code__
         cells = []
         for cell in value.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
@@ -99,16 +100,23 @@ def _told_apart(value, depth=4):
         return parts([value.func, value.args, tuple(value.keywords.items())])
     if isinstance(value, type | BuiltinFunctionType | ModuleType | np.ufunc):
         return value.__name__
+    if hasattr(value, "__wrapped__"):  # compiled or cached functions
+        return parts([value.__wrapped__])
     calls = (vars(cls).get("__call__") for cls in type(value).__mro__)
     own = tuple(getattr(value, "__dict__", {}).items())
-    return [type(value).__qualname__, *parts([next(filter(None, calls), None), own])]
+    name = re.sub(r" at 0x\w+", "", repr(value))
+    return [name, *parts([next(filter(None, calls), None), own])]
 
 
 def _code_of(code):
     """Instructions and constants, those of functions within too."""
     inner = [_code_of(each) for each in code.co_consts if isinstance(each, CodeType)]
-    plain = [each for each in code.co_consts if not isinstance(each, CodeType)]
-    return [code.co_code.hex(), repr(plain), repr(code.co_names), inner]
+    plain = [
+        sorted(map(repr, each)) if isinstance(each, frozenset) else repr(each)
+        for each in code.co_consts
+        if not isinstance(each, CodeType)
+    ]
+    return [code.co_code.hex(), plain, code.co_names, inner]
 
 
 def fingerprint(*values):

@@ -442,6 +442,10 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     >>> X, y = load_iris(return_X_y=True)
     >>> MLPEstimator(max_iter=1000, random_state=0).fit(X, y).task_
     'classification'
+
+    Numbers are for a regression; only if all are whole they are classes, unless
+    ``task='regression'`` says otherwise:
+
     >>> X, y = load_diabetes(return_X_y=True)
     >>> MLPEstimator(max_iter=5000, tol=1, random_state=0).fit(X, y / 7).task_
     'regression'

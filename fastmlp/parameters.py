@@ -148,10 +148,9 @@ _TEXTS = {
         (t + 1)**power_t, t the samples seen so far; 'adaptive' divides the rate by 5
         each time the loss stops improving (these two not for 'adam', as in
         scikit-learn); 'plateau' by 10, twice as soon (after 10 epochs at most), for
-        every solver; 'step',
-        'exponential', 'cosine', 'cosine_warmup' and 'one_cycle' follow, step by step,
-        the fraction of max_iter that is done; so does a function of that fraction,
-        from 0 to 1, whose result multiplies learning_rate_init.
+        every solver; 'step', 'exponential', 'cosine', 'cosine_warmup' and 'one_cycle'
+        follow, step by step, the fraction of max_iter that is done; so does a function
+        of that fraction, from 0 to 1, whose result multiplies learning_rate_init.
     learning_rate_init : float, default=0.001
         The (first, or highest) learning rate.
     power_t : float, default=0.5

@@ -168,12 +168,11 @@ class Validation:
         if beyond.any() and self._in_float64 and np.isfinite(self._parameters).all():
             outputs[beyond] = self._in_float64(beyond)
             predictions, beyond = self._predict(outputs)
+        score = self._targets.score(predictions, self._sample_weight)
         loss = loss_of(outputs, self._targets, self._sample_weight)
         if self._scoring == "loss":
             score = -loss
-        elif self._scoring is None:
-            score = self._targets.score(predictions, self._sample_weight)
-        else:
+        elif self._scoring is not None:
             score = float("nan") if beyond.any() else self._scoring(self._model())
         return score, loss
 

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -247,7 +247,12 @@ def test_functions_that_differ_by_a_number_are_other_parameters(path):
     def by_part(share):
         return partial(Slower.slow, share)
 
-    kinds = (by_closure, by_default, by_function, by_global, by_constant, by_part)
+    def cached(share):
+        return cache(by_closure(share))
+
+    kinds = (
+        by_closure, by_default, by_function, by_global, by_constant, by_part, cached,
+    )  # fmt: skip
     for slower in (*kinds, Slower, lambda share: Slower(share).method):
         stop(path, X, y, learning_rate=slower(0.5))
         with pytest.raises(ValueError, match="other parameters"):

@@ -201,7 +201,8 @@ def write_table(everything, repeats, path):
     lines += [
         "",
         "Seconds to get ready (imports apart): building, compiling, two first epochs. "
-        "fastmlp keeps what it compiled in a cache on disk, which was warm.",
+        "fastmlp keeps what it compiled on disk: if nothing is there yet, the first "
+        "row of a kind compiles for all that follow.",
         "",
         "| workload | " + " | ".join(COLUMNS) + " |",
         "|---|" + "---:|" * len(COLUMNS),
