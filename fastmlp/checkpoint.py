@@ -104,7 +104,9 @@ def _told_apart(value, depth=4):
         return parts([value.__wrapped__])
     calls = (vars(cls).get("__call__") for cls in type(value).__mro__)
     own = tuple(getattr(value, "__dict__", {}).items())
-    name = re.sub(r" at 0x\w+", "", repr(value))
+    name = type(value).__qualname__
+    if callable(value):  # scorers say what they were made of
+        name = re.sub(r" at 0x\w+", "", repr(value))
     return [name, *parts([next(filter(None, calls), None), own])]
 
 
