@@ -85,7 +85,9 @@ def _told_apart(value, depth=4):
         return value
     if isinstance(value, tuple):
         return parts(value)
-    if isinstance(value, FunctionType | MethodType):
+    if isinstance(value, MethodType):
+        return parts([value.__func__, value.__self__])
+    if isinstance(value, FunctionType):
         code = value.__code__
         cells = []
         for cell in value.__closure__ or ():
@@ -93,8 +95,7 @@ def _told_apart(value, depth=4):
                 cells.append(cell.cell_contents)
         used = [value.__globals__.get(name) for name in code.co_names]
         keywords = tuple((value.__kwdefaults__ or {}).items())
-        own = getattr(value, "__self__", None)
-        given = value.__defaults__, keywords, tuple(cells), tuple(used), own
+        given = value.__defaults__, keywords, tuple(cells), tuple(used)
         return [value.__qualname__, *_code_of(code), *parts(given)]
     if isinstance(value, partial):
         return parts([value.func, value.args, tuple(value.keywords.items())])
