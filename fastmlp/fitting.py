@@ -436,7 +436,7 @@ class Fit:
             **attributes,
             "loss_curve_": loss_curve,
             "loss_": loss_curve[-1] if loss_curve else np.inf,
-            "best_loss_": None if early_stopping else stopping.best,
+            "best_loss_": None if early_stopping else np.float64(stopping.best),
             "validation_scores_": scores,
             "validation_loss_curve_": losses,
             "best_validation_score_": stopping.best if early_stopping else None,

@@ -189,8 +189,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             if events is None:
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
+                listeners = [*events, *progress.listeners]
                 attributes = fit.run(
-                    Several([*events, *progress.listeners]), incremental
+                    Several(listeners) if listeners else None, incremental
                 )
             for listener in events:
                 listener.close()

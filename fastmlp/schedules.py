@@ -48,7 +48,8 @@ class Constant:
     def rates(self, start, end, n_steps):
         """The rate of the coming epoch, or an array with that of each of its steps.
 
-        start, end : the fractions of the training between which the epoch lies.
+        start, end : the fractions of the training between which the epoch lies; above 1
+            in calls of partial_fit beyond max_iter.
         """
         return self.rate
 
@@ -123,6 +124,7 @@ class OfFraction(Constant):
         self._factor = factor
 
     def rates(self, start, end, n_steps):
+        start, end = min(1.0, start), min(1.0, end)
         fractions = start + (end - start) * np.arange(n_steps) / n_steps
         factors = [float(self._factor(fraction)) for fraction in fractions]
         if not np.isfinite(factors).all() or min(factors) < 0:

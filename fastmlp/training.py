@@ -139,10 +139,10 @@ def run_steps(job, team, rates, deadline=math.inf):
     return total / job.n_samples
 
 
-def _run_epoch(job, team, optimizer, fractions, deadline):
+def _run_epoch(job, team, optimizer, ends, deadline):
     before = optimizer.n_updates
     job.steps_done = 0
-    rates = optimizer.rates(*fractions, job.n_steps)
+    rates = optimizer.rates(*ends, job.n_steps)
     try:
         return run_steps(job, team, rates, deadline)
     finally:
@@ -219,7 +219,6 @@ def train(
     """
     history = History()
     events = events or Events()
-    say = say or (lambda line: None)
     state = TrainingState(job, optimizer, stopping, random_state, validation, history)
     if checkpoint is not None:
         checkpoint.restore(state)
@@ -238,12 +237,12 @@ def train(
             for epoch in range(first, epochs + 1):
                 events.begin()
                 mix()
-                ends = (done + (epoch - 1) / max_iter, done + epoch / max_iter)
-                fractions = min(1.0, ends[0]), min(1.0, ends[1])
-                loss = np.float64(_run_epoch(job, team, optimizer, fractions, deadline))
-                history.loss_curve.append(loss)
-                say(f"Iteration {epoch}, loss = {loss:.8f}")
-                lost = not np.isfinite(loss) and not job.network.is_finite()
+                ends = done + (epoch - 1) / max_iter, done + epoch / max_iter
+                loss = _run_epoch(job, team, optimizer, ends, deadline)
+                history.loss_curve.append(np.float64(loss))
+                if say:
+                    say(f"Iteration {epoch}, loss = {loss:.8f}")
+                lost = not math.isfinite(loss) and not job.network.is_finite()
                 if lost and gives_up:
                     break
                 score = None
@@ -251,7 +250,8 @@ def train(
                     score, validation_loss = validation.evaluate(team)
                     history.validation_scores.append(score)
                     history.validation_losses.append(validation_loss)
-                    say(f"Validation score: {score:f}")
+                    if say:
+                        say(f"Validation score: {score:f}")
                 if not stopping.by_score:
                     stopping.update(loss)
                 elif stopping.update(score):
@@ -260,7 +260,8 @@ def train(
                 optimizer.schedule.waits(stopping.count, stopping.patience)
                 if stopping.exhausted:
                     stops, what = optimizer.schedule.stops_on_plateau()
-                    say(f"{stopping.message} {what}")
+                    if say:
+                        say(f"{stopping.message} {what}")
                     history.finished = stops
                     if not stops:
                         stopping.count = 0
