@@ -45,7 +45,7 @@ class CallbackEvents(Events):
 
     def begin(self):
         # a fit that starts again, in float64, may have more than there can be children
-        if self.looks and self._left > 0:
+        if self.looks and self._left > 0 and self._child is None:
             self._left -= 1
             self._child = self._root.subcontext(task_name=self._task)
             self._child.call_on_fit_task_begin(

@@ -9,12 +9,13 @@ import contextlib
 import hashlib
 import json
 import os
-import re
+import sys
+import sysconfig
 import tempfile
 import time
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 
 import numpy as np
 from scipy.sparse import issparse
@@ -22,6 +23,16 @@ from scipy.sparse import issparse
 __all__ = ["Checkpoint", "fingerprint"]
 
 _FORMAT = 1
+
+#: Where the code of Python and of packages is.
+_INSTALLED = tuple(
+    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
+
+_PLAIN = str | bytes | int | float | complex | np.generic
+
+#: Attributes of classes that say nothing of what their objects do.
+_OF_EACH_CLASS = {"__dict__", "__weakref__", "__doc__", "__module__", "__slots__"}
 
 #: Arrays of a network that a fit changes, as far as it has them.
 _ARRAYS = ("parameters", "first_moment", "second_moment", "average")
@@ -57,69 +68,79 @@ def _feed(digest, value):
     else:
         array = np.asarray(value)
         digest.update(f"{array.dtype} {array.shape}".encode())
+        array = np.atleast_1d(array)
         if array.dtype == object:
             digest.update(repr(array.tolist()).encode())
         else:
-            for start in range(0, len(array) if array.ndim else 0, 4096):
+            for start in range(0, len(array), 4096):
                 rows = np.ascontiguousarray(array[start : start + 4096])
                 digest.update(rows.view(np.uint8) if rows.size else b"")
     digest.update(b"\n")
 
 
-def _told_apart(value, depth=4):
+def _told_apart(value, seen=None):
     """Plain values by which a callable differs from others.
 
-    Its code, and the numbers and texts that it was given: as defaults, by what it
-    closes over, as globals, as attributes of an object. Of anything else, or deeper
-    down, the type: lists and dicts may be there to take notes.
+    Its code and all that it was given: by defaults, by what it closes over, by globals
+    that it names, by attributes. Code of installed packages is known by its name.
     """
-    if value is None or isinstance(value, str | int | float | np.generic):
+    if value is None or isinstance(value, _PLAIN):
         return value
-    if depth == 0:
-        return type(value).__qualname__
-
-    def parts(values):
-        return [_told_apart(each, depth - 1) for each in values]
-
     if isinstance(value, np.ndarray) and value.dtype != object:
         return value
+    if isinstance(value, os.PathLike):  # these remember what they were asked
+        return os.fspath(value)
+    seen = {} if seen is None else seen
+
+    def parts(values):
+        return [_told_apart(each, seen) for each in values]
+
     if isinstance(value, tuple):
         return parts(value)
+    if isinstance(value, CodeType):
+        return [value.co_code.hex(), value.co_names, parts(value.co_consts)]
     if isinstance(value, MethodType):
         return parts([value.__func__, value.__self__])
+    if id(value) in seen:  # functions that call each other
+        return seen[id(value)][0]
+    seen[id(value)] = len(seen), value  # kept, so that its id stays its own
+    name = getattr(value, "__qualname__", getattr(value, "__name__", None))
+    if isinstance(value, list | np.ndarray):
+        return parts(value)
+    if isinstance(value, dict):
+        return parts(value.items())
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, partial):
+        return parts([value.func, value.args, value.keywords])
     if isinstance(value, FunctionType):
-        code = value.__code__
-        cells = []
+        code, used, cells = value.__code__, (), []
         for cell in value.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
                 cells.append(cell.cell_contents)
-        used = [value.__globals__.get(name) for name in code.co_names]
-        keywords = tuple((value.__kwdefaults__ or {}).items())
-        given = value.__defaults__, keywords, tuple(cells), tuple(used)
-        return [value.__qualname__, *_code_of(code), *parts(given)]
-    if isinstance(value, partial):
-        return parts([value.func, value.args, tuple(value.keywords.items())])
-    if isinstance(value, type | BuiltinFunctionType | ModuleType | np.ufunc):
-        return value.__name__
+        if not code.co_filename.startswith(_INSTALLED):
+            used = code, *(value.__globals__.get(name) for name in code.co_names)
+        given = value.__defaults__, value.__kwdefaults__, *cells, *used
+        return [name, *parts(given)]
+    if isinstance(value, type):
+        module = sys.modules.get(value.__module__)
+        file = getattr(module, "__file__", None) or ""
+        if value.__module__ == "builtins" or file.startswith(_INSTALLED):
+            return name
+        own = [item for item in vars(value).items() if item[0] not in _OF_EACH_CLASS]
+        return [name, *parts(own), *parts(value.__bases__)]
+    if isinstance(value, ModuleType):
+        return name
+    if isinstance(value, property):
+        return parts([value.fget])
     if hasattr(value, "__wrapped__"):  # compiled or cached functions
         return parts([value.__wrapped__])
-    calls = (vars(cls).get("__call__") for cls in type(value).__mro__)
-    own = tuple(getattr(value, "__dict__", {}).items())
-    name = type(value).__qualname__
-    if callable(value):  # scorers say what they were made of
-        name = re.sub(r" at 0x\w+", "", repr(value))
-    return [name, *parts([next(filter(None, calls), None), own])]
-
-
-def _code_of(code):
-    """Instructions and constants, those of functions within too."""
-    inner = [_code_of(each) for each in code.co_consts if isinstance(each, CodeType)]
-    plain = [
-        sorted(map(repr, each)) if isinstance(each, frozenset) else repr(each)
-        for each in code.co_consts
-        if not isinstance(each, CodeType)
-    ]
-    return [code.co_code.hex(), plain, code.co_names, inner]
+    state = [*getattr(value, "__dict__", {}).items()]
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        slots = (slots,) if isinstance(slots, str) else slots
+        state += [(slot, getattr(value, slot, None)) for slot in slots]
+    return [name, *parts([type(value), *state])]
 
 
 def fingerprint(*values):

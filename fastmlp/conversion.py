@@ -33,7 +33,9 @@ _THEIRS = {
 }
 
 #: Parameters of ours that it needs not.
-_OF_NO_MODEL = {"loss", "n_jobs", "precision", "task"}
+_OF_NO_MODEL = {
+    "callbacks", "checkpoint", "loss", "n_jobs", "precision", "task", "time_limit",
+}  # fmt: skip
 
 
 def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
@@ -103,8 +105,11 @@ def to_sklearn(model):
     if "loss" not in known and parameters.get("loss") in ("poisson", "gamma"):
         loss = parameters["loss"]
         raise ValueError(f"this version of scikit-learn has no loss={loss!r}")
-    activation = parameters["activation"]
-    if not isinstance(activation, str) and len(set(activation)) == 1:
+    fitted = hasattr(model, "coefs_")
+    activation = parameters.get("activation", "relu")
+    if fitted and len(model.coefs_) == 1:  # no hidden layer, any will do
+        parameters["activation"] = "relu"
+    elif not isinstance(activation, str) and len(set(activation)) == 1:
         parameters["activation"] = activation[0]
     unknown = {
         name
@@ -112,19 +117,20 @@ def to_sklearn(model):
         if name in parameters
         and not (isinstance(parameters[name], str) and parameters[name] in theirs)
     }
-    fitted = hasattr(model, "coefs_")
     if unknown and ("activation" in unknown or not fitted):
         raise ValueError(f"scikit-learn has no {_listed(parameters, unknown)}")
-    defaults = type(model)().get_params()
+    ours = next(c for c in type(model).__mro__ if c.__module__.startswith("fastmlp."))
+    defaults = inspect.signature(ours).parameters
     left_out = unknown | {
         name
-        for name, value in parameters.items()
-        if name not in {*known, *_OF_NO_MODEL} and repr(value) != repr(defaults[name])
+        for name in parameters.keys() & defaults.keys() - known.keys() - _OF_NO_MODEL
+        if np.any(np.asarray(parameters[name]) != defaults[name].default)
     }
     if left_out:
+        what = "further training may be" if fitted else "fits will be"
         warnings.warn(
-            f"scikit-learn has no {_listed(parameters, left_out)}: left out. "
-            "Predictions do not change, further training does.",
+            f"scikit-learn has no {_listed(parameters, left_out)}: left out, {what} "
+            "another one.",
             stacklevel=3,
         )
     theirs = cls(
@@ -223,7 +229,7 @@ def _optimizer_from(state, model):
     optimizer = SGDOptimizer(
         parameters,
         state["learning_rate_init"],
-        model.learning_rate,
+        state["schedule"],
         state["decay_1"],
         model.nesterovs_momentum,
         state["power_t"],

@@ -511,7 +511,7 @@ class Fit:
             model = bare_copy(settings)
             vars(model).update(self.model(), out_activation_="identity")
             rows = np.flatnonzero(rows) if held_out is None else held_out[rows]
-            return model._compute_outputs(own.X[rows], "float64")
+            return model._compute_outputs(own.X[rows], "float64", np.float64)
 
         job = PredictionJob(
             self.network,
@@ -531,6 +531,7 @@ class Fit:
             scoring=scoring,
             model=self._model_to_score,
             in_float64=in_float64 if self.network.dtype == np.float32 else None,
+            dtype=np.result_type(own.X.dtype, self.dtype),
             array=self._what_predicts,
             keeps_best=settings.early_stopping and settings.restore_best_weights,
             goes_on=self.goes_on,

@@ -377,7 +377,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         outputs = self._compute_outputs(X, precision)
         if precision == "float32" and not np.isfinite(outputs).all():
             beyond = ~np.isfinite(outputs).all(axis=1)  # only float64 can hold them
-            outputs[beyond] = self._compute_outputs(X[beyond], "float64")
+            with np.errstate(over="ignore"):
+                wide = self._compute_outputs(X[beyond], "float64", np.float64)
+                outputs[beyond] = wide
         return outputs
 
     def _is_plain(self, X):
@@ -403,12 +405,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             return "float64"
         return getattr(self, "precision_", "float32") if goes_on else "float32"
 
-    def _compute_outputs(self, X, precision):
-        """`_outputs` of checked X, computed in `precision`."""
+    def _compute_outputs(self, X, precision, dtype=None):
+        """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
         from fastmlp.prediction import borrow
 
         with borrow(self, precision) as outputs:
-            return outputs(X, np.result_type(X.dtype, self.coefs_[0].dtype))
+            return outputs(X, dtype or np.result_type(X.dtype, self.coefs_[0].dtype))
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)

@@ -34,12 +34,12 @@ class EpochState(SimpleNamespace):
     seconds : float
         Since the fit began.
     estimator : object
-        A copy with the weights of this epoch, to predict with, to keep, or to pickle;
-        made when it is first asked for.
+        A copy with the weights of this epoch and without the callbacks, to predict
+        with, to keep, or to pickle; made when it is first asked for.
 
     Raises
     ------
-    RuntimeError
+    AttributeError
         If `estimator` is first asked for when the epoch is over.
     """
 
@@ -47,7 +47,7 @@ class EpochState(SimpleNamespace):
     def estimator(self):
         if self._estimator is None:
             if self._make_estimator is None:
-                raise RuntimeError(
+                raise AttributeError(
                     f"the weights of epoch {self.epoch} are gone: ask for "
                     "state.estimator within the callback, and keep that"
                 )

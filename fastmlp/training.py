@@ -210,8 +210,8 @@ def train(
     checkpoint : fastmlp.checkpoint.Checkpoint, default=None
         Keeps what is needed to go on, and may have it from an earlier try.
     gives_up : bool, default=False
-        Whether to end, and tell nobody of the epoch, if weights are no longer finite:
-        since all will be done again in float64.
+        Whether to end, and tell nobody of the epoch, if a loss is not finite: since all
+        will be done again in float64.
 
     Returns
     -------
@@ -225,8 +225,7 @@ def train(
     mix = _shuffler(job, random_state) if shuffle else lambda: None
     first = len(history.loss_curve) + 1
     if incremental:  # epochs of other calls count, as far as they are known
-        done = optimizer.n_updates / (job.n_steps * max_iter)
-        done, epochs = min(1.0, done), 1
+        done, epochs = optimizer.n_updates / (job.n_steps * max_iter), 1
     else:
         done, epochs = 0.0, max_iter
     if history.finished:  # before it was interrupted
@@ -240,11 +239,10 @@ def train(
                 ends = done + (epoch - 1) / max_iter, done + epoch / max_iter
                 loss = _run_epoch(job, team, optimizer, ends, deadline)
                 history.loss_curve.append(np.float64(loss))
+                if gives_up and not math.isfinite(loss):
+                    break
                 if say:
                     say(f"Iteration {epoch}, loss = {loss:.8f}")
-                lost = not math.isfinite(loss) and not job.network.is_finite()
-                if lost and gives_up:
-                    break
                 score = None
                 if validation is not None:
                     score, validation_loss = validation.evaluate(team)
@@ -272,6 +270,7 @@ def train(
                     break
                 if time.perf_counter() > deadline:
                     raise TimeIsUp
+                lost = not math.isfinite(loss) and not job.network.is_finite()
                 if lost and not stopping.by_score:
                     break  # nothing can mend the weights: do not waste the time
     except KeyboardInterrupt:

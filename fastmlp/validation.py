@@ -134,6 +134,8 @@ class Validation:
     in_float64 : callable, default=None
         Gives the raw outputs of some of these samples (a mask), which float32 cannot
         hold.
+    dtype : dtype, default=float64
+        Of predictions, which may not hold what the raw outputs are.
     array : str, default="parameters"
         What predicts, in the network's arena.
     keeps_best : bool, default=True
@@ -146,8 +148,8 @@ class Validation:
 
     def __init__(
         self, job, targets, sample_weight, output_activation, *, scoring=None,
-        model=None, in_float64=None, array="parameters", keeps_best=True,
-        goes_on=False,
+        model=None, in_float64=None, dtype=np.float64, array="parameters",
+        keeps_best=True, goes_on=False,
     ):  # fmt: skip
         self.job = job
         self._targets = targets
@@ -156,6 +158,7 @@ class Validation:
         self._scoring = scoring
         self._model = model
         self._in_float64 = in_float64
+        self._dtype = dtype
         self._parameters = job.network.arena.arrays[array]
         self._keeps_best = keeps_best
         starts = keeps_best and not goes_on
@@ -179,7 +182,7 @@ class Validation:
     def _predict(self, outputs):
         """(predictions of raw outputs, which samples have one that is not finite)."""
         with np.errstate(over="ignore", invalid="ignore"):
-            predictions = self._predictions_of(outputs)
+            predictions = self._predictions_of(outputs).astype(self._dtype, copy=False)
         return predictions, ~np.isfinite(predictions).all(axis=1)
 
     def keep(self):

@@ -345,6 +345,19 @@ def test_a_callable_is_asked_for_each_step():
             classes(learning_rate=wrong)
 
 
+def test_schedules_are_at_their_end_beyond_max_iter():
+    X, y = problem("multiclass")[1:]
+    model = model_of(
+        solver="sgd", momentum=0, learning_rate="cosine", max_iter=2, batch_size=100
+    )
+    for _ in range(2):
+        model.partial_fit(X, y, classes=np.unique(y))
+    before = weights_of(model)
+    for _ in range(3):  # where the cosine would rise again
+        model.partial_fit(X, y)
+    np.testing.assert_array_equal(weights_of(model), before)
+
+
 @pytest.mark.parametrize("name", ["invscaling", "adaptive"])
 def test_adam_ignores_the_schedules_of_sgd_as_scikit_learn_does(name):
     assert bits(classes(learning_rate=name)) == bits(classes())

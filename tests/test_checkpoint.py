@@ -8,10 +8,13 @@ import time
 from functools import cache, partial
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 from data import problem
 from scipy import sparse
+from scipy.interpolate import PchipInterpolator
+from sklearn.metrics import f1_score, make_scorer
 
 from fastmlp import MLPClassifier, MLPRegressor
 
@@ -207,16 +210,15 @@ def test_a_process_that_was_killed(path, name, call):
 
 def test_a_random_state_of_none_keeps_to_the_split_and_the_masks(path):
     """Samples that were held out must not be trained on by the fit that goes on."""
-    held_out = []
 
     def scorer(model, X, y, sample_weight=None):
-        held_out.append(X.tobytes())
+        (path.parent / f"held out {hash(X.tobytes())}").touch()
         return 0.5
 
     settings = {"random_state": None, "early_stopping": True, "scoring": scorer}
     stop(path, X, y, **settings)
     model_of(path, **settings).fit(X, y)
-    assert len(set(held_out)) == 1
+    assert len([*path.parent.glob("held out *")]) == 1
 
 
 def test_a_random_state_that_has_been_drawn_from(path):
@@ -227,40 +229,9 @@ def test_a_random_state_that_has_been_drawn_from(path):
     assert_same(model_of(path, **settings).fit(X, y), whole)
 
 
-def test_functions_that_differ_by_a_number_are_other_parameters(path):
-    def by_closure(share):
-        return lambda fraction: 1 - share * fraction
-
-    def by_default(share):
-        return lambda fraction, share=share: 1 - share * fraction
-
-    def by_function(share):
-        inner = by_closure(share)
-        return lambda fraction: inner(fraction)
-
-    def by_global(share):
-        return eval("lambda fraction: 1 - share * fraction", {"share": share})
-
-    def by_constant(share):
-        return eval(f"lambda fraction: (lambda: 1 - {share} * fraction)()")
-
-    def by_part(share):
-        return partial(Slower.slow, share)
-
-    def cached(share):
-        return cache(by_closure(share))
-
-    kinds = (
-        by_closure, by_default, by_function, by_global, by_constant, by_part, cached,
-    )  # fmt: skip
-    for slower in (*kinds, Slower, lambda share: Slower(share).method):
-        stop(path, X, y, learning_rate=slower(0.5))
-        with pytest.raises(ValueError, match="other parameters"):
-            model_of(path, learning_rate=slower(0.6)).fit(X, y)
-        model_of(path, learning_rate=slower(0.5)).fit(X, y)
-
-
 class Slower:
+    """Something that can be called, and has a method that can."""
+
     def __init__(self, share):
         self.share = share
 
@@ -269,9 +240,120 @@ class Slower:
         return 1 - share * fraction
 
     def method(self, fraction):
-        return 1 - self.share * fraction
+        return self.slow(self.share, fraction)
 
     __call__ = method
+
+
+class WithSlots:
+    __slots__ = ("share",)
+
+    def __init__(self, share):
+        self.share = share
+
+    def __call__(self, fraction):
+        return 1 - self.share * fraction
+
+
+def by_closure(share):
+    return lambda fraction: 1 - share * fraction
+
+
+def by_code(text, **names):
+    return eval(f"lambda fraction: {text}", names)
+
+
+def of_class(share):
+    """An object of a class that says how slow it is."""
+    return type("OfClass", (), {"share": share, "__call__": Slower.method,
+                                "slow": staticmethod(Slower.slow)})()  # fmt: skip
+
+
+def weighted(share):
+    return make_scorer(f1_score, pos_label=0 if share > 0.5 else 1)
+
+
+#: share -> something that differs by that number only
+FUNCTIONS = {
+    "closure": by_closure,
+    "array": lambda share: (lambda f, a=np.array(share): 1 - float(a) * f),  # noqa: B008
+    "list": lambda share: (lambda f, a=[share]: 1 - a[0] * f),
+    "keyword": lambda share: (lambda f, *, a=share: 1 - a * f),
+    "function": lambda share: (lambda f, g=by_closure(share): g(f)),  # noqa: B008
+    "deep": lambda share: (lambda f, g=lambda f, h=by_closure(share): h(f): g(f)),  # noqa: B008
+    "global": lambda share: by_code("1 - share * fraction", share=share),
+    "global object": lambda share: by_code("a.method(fraction)", a=Slower(share)),
+    "constant": lambda share: by_code(f"(lambda: 1 - {share} * fraction)()"),
+    "part": lambda share: partial(Slower.slow, share),
+    "parts": lambda share: partial(lambda f, a: 1 - a[0] * f, a=[share]),
+    "object": Slower,
+    "slots": WithSlots,
+    "method": lambda share: Slower(share).method,
+    "class": of_class,
+    "cached": lambda share: cache(by_closure(share)),
+    "compiled": lambda share: numba.njit(by_closure(share)),
+    "spline": lambda share: PchipInterpolator([0, 0.5, 1], [1, share, 0.1]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_functions_that_differ_by_a_number_are_other_parameters(path, kind):
+    function = FUNCTIONS[kind]
+    stop(path, X, y, learning_rate=function(0.5))
+    with pytest.raises(ValueError, match="other parameters"):
+        model_of(path, learning_rate=function(0.6)).fit(X, y)
+    model_of(path, learning_rate=function(0.5)).fit(X, y)
+
+
+def test_scorers_that_differ_are_other_parameters(path):
+    def scoring(share):
+        return {"early_stopping": True, "scoring": share}
+
+    def scaled(share):
+        return make_scorer(lambda y, p: share * (y == p).mean())
+
+    for function in (weighted, scaled):
+        stop(path, X, y, **scoring(function(0.5)))
+        with pytest.raises(ValueError, match="other parameters"):
+            model_of(path, **scoring(function(0.6))).fit(X, y)
+        model_of(path, **scoring(function(0.5))).fit(X, y)
+
+
+def test_functions_are_the_same_in_another_process():
+    """Sets among constants have another order there, and objects other addresses."""
+    script = """
+import test_checkpoint as t
+from fastmlp.checkpoint import fingerprint
+among = t.by_code("fraction in {'a', 'b', 'c', 'd', 'e'}")
+print(fingerprint(among, t.weighted(0.5), *(f(0.5) for f in t.FUNCTIONS.values())))
+"""
+    here = Path(__file__).parent
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script], cwd=here, check=True, timeout=120,
+            stdout=subprocess.PIPE, env={**os.environ, "PYTHONHASHSEED": seed,
+            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
+        ).stdout
+        for seed in "123"
+    }  # fmt: skip
+    assert len(found) == 1
+
+
+def test_a_function_that_counts_its_calls_in_a_fit_that_begins_anew(path):
+    """In float64: it is the same fit, whatever the function has come to hold."""
+
+    class Counting:
+        calls = 0
+
+        def __call__(self, fraction):
+            self.calls += 1
+            return (1.0, 1e25, 0.0)[round(3 * fraction)]
+
+    settings = {"solver": "sgd", "momentum": 0.0, "batch_size": len(X), "max_iter": 3}
+    model = model_of(path, MLPRegressor, learning_rate=Counting(), **settings)
+    with pytest.warns(UserWarning, match="done again in float64"):
+        model.fit(X, y)
+    assert model.learning_rate.calls == 6
 
 
 def test_random_numbers_of_another_kind_are_refused(path):

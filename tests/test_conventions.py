@@ -239,6 +239,21 @@ def test_lbfgs_has_as_many_tasks_as_iterations():
 
 
 @needs_callbacks
+def test_every_task_ends_of_a_fit_that_begins_anew_in_float64():
+    recorder = Recorder()
+    X, y = problem("regression")[1:]
+    model = MLPRegressor(
+        hidden_layer_sizes=(8, 6), solver="sgd", max_iter=5, random_state=1
+    )
+    with pytest.warns(UserWarning, match="done again in float64"):
+        model.set_callbacks(recorder).fit(X * 1e5, y * 1e5)
+    begun = [call[1:] for call in recorder.calls if call[0] == "begin"]
+    ended = [call[1:] for call in recorder.calls if call[0] == "end"]
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) == 1 + model.n_iter_
+
+
+@needs_callbacks
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 def test_a_callback_that_raises_leaves_the_estimator_as_it_was(solver):
     class Raising(Recorder):
@@ -403,11 +418,40 @@ def test_what_only_training_depends_on_is_left_out_of_scikit_learns_estimators()
         neural_network.MLPRegressor(), "loss"
     ):  # it has no exponential of outputs
         return
+    model = MLPClassifier(
+        (8,), solver="sgd", learning_rate="invscaling", max_iter=2, shuffle=False
+    )
+    model.fit(X, y).set_params(learning_rate="constant", precision="float64")
+    theirs = model.to_sklearn()
+    for each in (model, theirs):
+        for _ in range(3):
+            each.partial_fit(X, y)
+    np.testing.assert_allclose(theirs.coefs_[0], model.coefs_[0], rtol=1e-9)
     counts = MLPRegressor(hidden_layer_sizes=(5,), loss="gamma", max_iter=2)
     counts.fit(X, y + 1)
     with pytest.warns(UserWarning, match="no loss='gamma'"):
         found = counts.to_sklearn().predict(X)
     np.testing.assert_allclose(found, counts.predict(X), rtol=1e-5)
+
+
+def test_parameters_without_a_meaning_there_are_not_spoken_of():
+    off = {"dropout": [0.0], "l1": 0, "weight_decay": 0, "class_weight": None}
+    running = {"n_jobs": 2, "callbacks": [print], "checkpoint": "x", "time_limit": 9}
+    for estimator in (MLPClassifier((5,), **off, **running), Small()):
+        theirs = estimator.to_sklearn()  # warnings are errors
+        assert theirs.hidden_layer_sizes == (5,)
+    X, y = load_iris(return_X_y=True)
+    linear = MLPClassifier((), activation="gelu", max_iter=2).fit(X, y)
+    np.testing.assert_allclose(
+        linear.to_sklearn().predict_proba(X), linear.predict_proba(X), rtol=1e-5
+    )
+    with pytest.warns(UserWarning, match=r"dropout=0.5: left out, fits will be"):
+        MLPClassifier(dropout=0.5).to_sklearn()
+
+
+class Small(MLPClassifier):
+    def __init__(self, hidden_layer_sizes=(5,)):
+        super().__init__(hidden_layer_sizes, max_iter=3)
 
 
 def test_conversion_of_what_is_not_fitted():

@@ -250,6 +250,21 @@ def test_rows_that_float32_cannot_hold_are_scored_as_score_does(task, own):
     assert model.validation_scores_[-1] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("scoring", [None, "accuracy", "neg_log_loss"])
+def test_outputs_that_float32_cannot_hold_are_scored_even_if_X_is_float32(scoring):
+    name, (X, y), (X_val, y_val) = halves("multiclass")
+    X_val = X_val.astype(np.float32)
+    X_val[:5] = np.float32(3e38)
+    settings = {"max_iter": 3, "early_stopping": True, "scoring": scoring}
+    model = model_of(
+        name, hidden_layer_sizes=(60, 60), learning_rate_init=0.2, **settings
+    )
+    model.fit(X.astype(np.float32), y, X_val=X_val, y_val=y_val)
+    assert model.precision_ == "float32"
+    assert np.isfinite(model.validation_scores_).all()
+    assert np.isfinite(model.validation_loss_curve_).all()
+
+
 @pytest.mark.parametrize("quantile", [[0.9], [0.5, 0.5], [0.1, 0.9]])
 def test_a_list_of_quantiles_is_scored_as_score_does(quantile):
     name, data, (X_val, y_val) = halves("regression")

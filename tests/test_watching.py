@@ -48,7 +48,7 @@ def test_a_model_of_an_epoch_is_asked_for_in_that_epoch_and_kept():
             models.append(state.estimator)
 
     model_of(callbacks=[look]).fit(X, y)
-    with pytest.raises(RuntimeError, match="the weights of epoch 2 are gone"):
+    with pytest.raises(AttributeError, match="the weights of epoch 2 are gone"):
         states[1].estimator  # noqa: B018
     assert states[2].estimator is models[0]
     kept = pickle.loads(pickle.dumps(models[0]))  # though `look` cannot be pickled
