@@ -24,11 +24,6 @@ __all__ = ["Checkpoint", "fingerprint"]
 
 _FORMAT = 1
 
-#: Where the code of Python and of packages is.
-_INSTALLED = tuple(
-    sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")
-)
-
 _PLAIN = str | bytes | int | float | complex | np.generic
 
 #: Attributes of classes that say nothing of what their objects do.
@@ -118,14 +113,14 @@ def _told_apart(value, seen=None):
         for cell in value.__closure__ or ():
             with contextlib.suppress(ValueError):  # it is empty yet
                 cells.append(cell.cell_contents)
-        if not code.co_filename.startswith(_INSTALLED):
+        if not _is_installed(code.co_filename):
             used = code, *(value.__globals__.get(name) for name in code.co_names)
         given = value.__defaults__, value.__kwdefaults__, *cells, *used
         return [name, *parts(given)]
     if isinstance(value, type):
         module = sys.modules.get(value.__module__)
         file = getattr(module, "__file__", None) or ""
-        if value.__module__ == "builtins" or file.startswith(_INSTALLED):
+        if value.__module__ == "builtins" or _is_installed(file):
             return name
         own = [item for item in vars(value).items() if item[0] not in _OF_EACH_CLASS]
         return [name, *parts(own), *parts(value.__bases__)]
@@ -141,6 +136,14 @@ def _told_apart(value, seen=None):
         slots = (slots,) if isinstance(slots, str) else slots
         state += [(slot, getattr(value, slot, None)) for slot in slots]
     return [name, *parts([type(value), *state])]
+
+
+def _is_installed(file):
+    """Whether this is code of Python or of a package."""
+    python = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen"
+    return file.startswith(python) or any(
+        f"{kind}-packages" in file for kind in ("site", "dist")
+    )
 
 
 def fingerprint(*values):

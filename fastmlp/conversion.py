@@ -99,14 +99,17 @@ def to_sklearn(model):
     name = "MLPClassifier" if task == "classification" else "MLPRegressor"
     cls = getattr(neural_network, name)
     known = inspect.signature(cls).parameters
-    parameters = model.get_params()
+    # a subclass may hide some of our parameters, and set them all the same
+    ours = next(c for c in type(model).__mro__ if c.__module__.startswith("fastmlp."))
+    defaults = inspect.signature(ours).parameters
+    parameters = {name: getattr(model, name) for name in defaults}
     if parameters.get("loss") == "auto":
         del parameters["loss"]
     if "loss" not in known and parameters.get("loss") in ("poisson", "gamma"):
         loss = parameters["loss"]
         raise ValueError(f"this version of scikit-learn has no loss={loss!r}")
     fitted = hasattr(model, "coefs_")
-    activation = parameters.get("activation", "relu")
+    activation = parameters["activation"]
     if fitted and len(model.coefs_) == 1:  # no hidden layer, any will do
         parameters["activation"] = "relu"
     elif not isinstance(activation, str) and len(set(activation)) == 1:
@@ -119,8 +122,6 @@ def to_sklearn(model):
     }
     if unknown and ("activation" in unknown or not fitted):
         raise ValueError(f"scikit-learn has no {_listed(parameters, unknown)}")
-    ours = next(c for c in type(model).__mro__ if c.__module__.startswith("fastmlp."))
-    defaults = inspect.signature(ours).parameters
     left_out = unknown | {
         name
         for name in parameters.keys() & defaults.keys() - known.keys() - _OF_NO_MODEL

@@ -451,7 +451,14 @@ def test_parameters_without_a_meaning_there_are_not_spoken_of():
 
 class Small(MLPClassifier):
     def __init__(self, hidden_layer_sizes=(5,)):
-        super().__init__(hidden_layer_sizes, max_iter=3)
+        super().__init__(hidden_layer_sizes, activation="tanh", max_iter=3)
+
+
+def test_a_subclass_is_what_it_set():
+    X, y = load_iris(return_X_y=True)
+    model = Small().fit(X, y)
+    found = model.to_sklearn().predict_proba(X)
+    np.testing.assert_allclose(found, model.predict_proba(X), rtol=1e-4)
 
 
 def test_conversion_of_what_is_not_fitted():
