@@ -40,6 +40,8 @@ from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 from numba.core.untyped_passes import IRProcessing
 
+from fastmlp.patience import explained_wait
+
 __all__ = ["ALLOWED_FLAGS", "cache_directory", "cache_size", "jit"]
 
 logger = logging.getLogger("fastmlp")
@@ -172,6 +174,10 @@ class _EntryCompiler(CompilerBase):
         passes.add_pass_after(self.choice, IRProcessing)
         passes.finalize()
         return [passes]
+
+    def compile_extra(self, function):
+        with explained_wait():
+            return super().compile_extra(function)
 
 
 class _InnerCompiler(_EntryCompiler):

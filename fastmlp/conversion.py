@@ -12,6 +12,8 @@ from sklearn import neural_network
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
 from fastmlp.optimizer import OptimizerView
+from fastmlp.saving import check_numbers
+from fastmlp.scaling import Standardization
 
 __all__ = ["convert_from_sklearn", "to_sklearn"]
 
@@ -139,13 +141,36 @@ def to_sklearn(model):
     )
     _copy_requests(model, theirs)
     if fitted:
+        for i, pair in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+            check_numbers(pair[0], 2, f"coefs_[{i}]")
+            check_numbers(pair[1], 1, f"intercepts_[{i}]")
         _copy_fitted(model, theirs)
         # the same lists, as after early stopping: a warm start must not undo itself
         theirs._best_coefs, theirs._best_intercepts = theirs.coefs_, theirs.intercepts_
+        scaling = Standardization.read(vars(model))
+        _fold(scaling, theirs)
         state = getattr(model, "_optimizer_state", None)
+        if scaling != Standardization():
+            return theirs  # what the optimizer remembers is of other weights
         if state is not None and state["name"] not in ("rmsprop", "lion"):
             theirs._optimizer = _optimizer_from(state, theirs)
     return theirs
+
+
+def _fold(scaling, model):
+    """Make the first and the last layer do what `standardize` did."""
+    coefs, intercepts = model.coefs_, model.intercepts_
+    with np.errstate(over="ignore"):
+        if scaling.X is not None:
+            mean, scale = scaling.X
+            weights = coefs[0] / scale[:, np.newaxis]
+            intercepts[0] = (intercepts[0] - mean @ weights).astype(coefs[0].dtype)
+            coefs[0] = weights.astype(coefs[0].dtype)
+        if scaling.y is not None:
+            mean, scale = scaling.y
+            coefs[-1] = (coefs[-1] * scale).astype(coefs[-1].dtype)
+            shifted = intercepts[-1] * scale + mean
+            intercepts[-1] = shifted.astype(coefs[-1].dtype)
 
 
 def _listed(parameters, names):

@@ -1,5 +1,7 @@
 """The estimators: constructors, tasks, tags, predict and score; no numerics."""
 
+import warnings
+
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.utils import ClassifierTags, RegressorTags
@@ -7,6 +9,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from fastmlp.exceptions import TaskWarning
 from fastmlp.parameters import (
     ANY_LOSS,
     CLASSIFICATION_LOSS,
@@ -175,6 +178,7 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        standardize=False,
         loss="log_loss",
         focal_gamma=2.0,
         label_smoothing=0.0,
@@ -305,6 +309,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        standardize=False,
         huber_delta=1.0,
         quantile=0.5,
         scoring=None,
@@ -392,6 +397,34 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         return self._predict_numbers(X)
 
 
+#: Numbers in y are labels without a doubt if they are no more different ones, ...
+_MOST_CLASSES = 20
+#: ... and if each is there that often, on average.
+_LEAST_SAMPLES = 5
+
+
+def _warn_of_guess(y):
+    """Say that numbers are taken for class labels, where they look like quantities."""
+    if y.dtype.kind not in "fiu":
+        return
+    n_classes = len(np.unique(y))
+    if n_classes > _MOST_CLASSES:
+        reason = f"y has {n_classes} different numbers"
+    elif len(y) < _LEAST_SAMPLES * n_classes:
+        reason = f"y has {n_classes} different numbers in {len(y)} samples"
+    elif y.dtype.kind == "f" and n_classes > 2:
+        reason = f"y has whole numbers of the dtype {y.dtype}, as counts have"
+    else:
+        return
+    warnings.warn(
+        f"{reason}, and task='auto' takes them for class labels: this is a "
+        f"classification with {n_classes} classes. To predict the numbers, set "
+        "task='regression'; if they are labels, set task='classification'.",
+        TaskWarning,
+        stacklevel=2,
+    )
+
+
 @documented
 class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     """Multi-layer perceptron for classification or regression, as y asks for.
@@ -447,7 +480,8 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     ``task='regression'`` says otherwise:
 
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> MLPEstimator(max_iter=5000, tol=1, random_state=0).fit(X, y / 7).task_
+    >>> model = MLPEstimator(standardize=True, max_iter=1000, random_state=0)
+    >>> model.fit(X, y / 7).task_
     'regression'
 
     %(examples)s
@@ -491,6 +525,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         max_fun=15000,
         precision="auto",
         n_jobs=None,
+        standardize=False,
         focal_gamma=2.0,
         label_smoothing=0.0,
         class_weight=None,
@@ -533,6 +568,8 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
                 kind = type_of_target(y, input_name="y")
             continuous = kind.startswith("continuous")
             task = "regression" if continuous else "classification"
+            if kind in ("binary", "multiclass"):
+                _warn_of_guess(np.asarray(y).ravel())
         if self.loss != "auto" and (self.loss in CLASSIFICATION_LOSSES) != (
             task == "classification"
         ):

@@ -13,11 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-# Not public in scikit-learn, but the only way to its own warning.
-from sklearn.utils.optimize import _check_optimize_result
-
 from fastmlp.checkpoint import Checkpoint, fingerprint
 from fastmlp.events import Several, TimeLimit
+from fastmlp.exceptions import ScaleWarning
 from fastmlp.extras import Extras
 from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.initialization import glorot_uniform, initial_weights
@@ -28,34 +26,39 @@ from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
+from fastmlp.parameters import REFUSED_BY_LBFGS
 from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.saving import bare_copy
+from fastmlp.scaling import unscaled_columns
+from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Stopping, train
-from fastmlp.validation import Validation, scorer_of
+from fastmlp.validation import Validation, loss_of_constant, scorer_of
 
 __all__ = ["Fit", "ValidationSet"]
 
-#: Parameters that only a solver with steps has a use for; 0 and None ask for nothing.
-_OF_STEPS = (
-    "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
-    "checkpoint",
-)  # fmt: skip
-
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
+
+#: Epochs, and steps (unless training ended by itself), after which a network should be
+#: better than a constant.
+_EPOCHS_TO_LEARN, _STEPS_TO_LEARN = 10, 300
+
+#: Below it, classes are known nearly for certain before anything is learned.
+_LEAST_ENTROPY = 1e-3
 
 #: Of the solver 'adamw', if none is given.
 _DECAY_OF_ADAMW = 0.01
 
 
 class ValidationSet(NamedTuple):
-    """Samples that are not trained on, as they are and as `score` takes them."""
+    """Samples that are not trained on: as the network and as `score` takes them."""
 
     X: object
     targets: object
     sample_weight: object
+    X_given: object
     y: object
 
 
@@ -81,8 +84,8 @@ class Fit:
         Fitted attributes that say what the outputs stand for.
     goes_on : bool
         Whether to start from where the last fit ended.
-    y : array-like
-        The targets as `score` takes them.
+    X_given, y : array-like
+        Samples and targets as `score` takes them.
     scoring_weight : ndarray of shape (n_samples,) or None
         Weights of samples that are held out: those of classes are for training.
     validation : ValidationSet, default=None
@@ -105,12 +108,14 @@ class Fit:
         precision,
         identity,
         goes_on,
+        X_given=None,
         y=None,
         scoring_weight=None,
         validation=None,
     ):
         self._started = time.perf_counter()
         self.settings = settings
+        self._X_given = X if X_given is None else X_given
         self.y, self._scoring_weight = y, scoring_weight
         self._given_validation = validation
         X = compressed_rows(X) if issparse(X) else X
@@ -303,11 +308,15 @@ class Fit:
 
     def _minimize(self, events):
         settings = self.settings
-        unused = [name for name in _OF_STEPS if np.any(getattr(settings, name))]
+        refused = [n for n in REFUSED_BY_LBFGS if np.any(getattr(settings, n))]
         if self._given_validation is not None:
-            unused.append("X_val")
-        if unused:
-            raise ValueError(f"solver='lbfgs' has no use for {', '.join(unused)}")
+            refused.append("X_val")
+        if refused:
+            verb = "is" if len(refused) == 1 else "are"
+            raise ValueError(
+                f"{', '.join(refused)} {verb} not supported by solver='lbfgs'; use "
+                "another solver, such as 'adam'"
+            )
         self._make_network("gradient")
         rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
         job, n_threads = self._make_job("gradient", rows)
@@ -324,11 +333,13 @@ class Fit:
         )
         n_iter = result.nit
         if result.status == -1:
-            _warn("Training interrupted by user.")
+            warn_as_sklearn("Training interrupted by user.")
         elif clock.is_over:
             _warn_of_limit(limit)
         elif result.status != 99:  # a callback has asked for the end
-            n_iter = _check_optimize_result("lbfgs", result, settings.max_iter)
+            n_iter = check_optimize_result(result, settings.max_iter)
+            if n_iter >= _EPOCHS_TO_LEARN:
+                self._warn_if_nothing_was_learnt([result.fun], self.X.shape[0])
         return {
             **self._finish(self.network.is_finite()),
             "n_iter_": n_iter,
@@ -408,12 +419,20 @@ class Fit:
         if checkpoint is not None and ended:
             checkpoint.remove()
         attributes = self._finish(history.finite)
+        if ended and not incremental:
+            n_steps = len(history.loss_curve) * job.n_steps
+            stands_still = stopping.exhausted and not stopping.by_score
+            has_had_time = stands_still or n_steps >= _STEPS_TO_LEARN
+            if has_had_time and len(history.loss_curve) >= _EPOCHS_TO_LEARN:
+                self._warn_if_nothing_was_learnt(
+                    history.loss_curve, batch_size, training
+                )
         if history.interrupted:
-            _warn("Training interrupted by user.")
+            warn_as_sklearn("Training interrupted by user.")
         elif history.out_of_time:
             _warn_of_limit(limit)
         elif not (history.finished or incremental):
-            _warn(
+            warn_as_sklearn(
                 f"Stochastic Optimizer: Maximum iterations ({settings.max_iter}) "
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
@@ -445,6 +464,67 @@ class Fit:
             "_no_improvement_count": stopping.count,
             "_optimizer_state": state,
         }
+
+    def _warn_if_nothing_was_learnt(self, losses, batch_size, samples=None):
+        """Say that a constant would have done as well, and why that may be.
+
+        samples : indices of those that were trained on; None for all.
+        """
+        settings, weights = self.settings, self.sample_weight
+        targets = self.targets if samples is None else self.targets.of(samples)
+        weights = weights if samples is None or weights is None else weights[samples]
+        baseline = loss_of_constant(targets, weights)
+        # the curve has penalties in it, on the weights of a batch
+        coefs, _ = self.network.read(np.float64)
+        squares = sum(float(np.square(coef).sum()) for coef in coefs)
+        sizes = sum(float(np.abs(coef).sum()) for coef in coefs)
+        penalty = (settings.alpha / 2 * squares + settings.l1 * sizes) / batch_size
+        lowest = min(losses)
+        classifies = "classes_" in self._attributes
+        # hardly anything to learn: one class has nearly all the weight
+        if baseline <= (_LEAST_ENTROPY if classifies else 0.0):
+            return
+        if lowest < baseline:
+            return
+        if losses[-1] < 2 * lowest and losses[-1] - penalty < baseline:
+            return  # it is the penalty that keeps the loss up
+        constant = "the shares of the classes"
+        if not classifies:
+            constant = "quantiles" if targets.loss == "quantile" else "the mean of y"
+        _warn(
+            f"The loss never fell below {baseline:.4g}, that of always predicting "
+            f"{constant}; the lowest was {lowest:.4g}. "
+            f"{self._why_nothing_was_learnt()}",
+            ScaleWarning,
+        )
+
+    def _why_nothing_was_learnt(self):
+        settings = self.settings
+        reasons = []
+        if not settings.standardize:
+            names = getattr(settings, "feature_names_in_", None)
+            columns = unscaled_columns(self._X_given, names)
+            if columns is not None:
+                reasons.append(f"X is not scaled: {columns}.")
+            y = self.targets.values
+            shifts = self.targets.loss not in ("poisson", "gamma")
+            if "classes_" not in self._attributes and shifts:
+                mean, spread = float(np.mean(y)), float(np.std(y))
+                if not 0.1 <= spread <= 10 or abs(mean) > 10 * spread:
+                    reasons.append(
+                        f"y is not scaled: mean {mean:.4g}, standard deviation "
+                        f"{spread:.4g}."
+                    )
+        if not reasons:
+            return (
+                "X and y are scaled: lower learning_rate_init (now "
+                f"{settings.learning_rate_init}) or the penalties, or train for longer."
+            )
+        name = type(settings).__name__
+        cure = f"make_pipeline(StandardScaler(), {name}(...))"
+        if "classes_" not in self._attributes:
+            cure = f"TransformedTargetRegressor({cure}, transformer=StandardScaler())"
+        return f"{' '.join(reasons)} Set standardize=True, or use {cure}."
 
     def _checkpoint(self):
         """What keeps the state of the fit, and may have that of an earlier try."""
@@ -500,10 +580,11 @@ class Fit:
                 self.targets.of(held_out),
                 None if weights is None else weights[held_out],
                 None,
+                None,
             )
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
-            X = own.X if held_out is None else self.X[held_out]
+            X = own.X_given if held_out is None else self._X_given[held_out]
             y = own.y if held_out is None else self.y[held_out]
             scoring = scorer_of(scoring, settings, X, y, own.sample_weight)
 
@@ -545,7 +626,7 @@ class Fit:
         if batch_size == "auto":
             return min(200, n_samples)
         if batch_size > n_samples:
-            _warn(
+            warn_as_sklearn(
                 "Got `batch_size` less than 1 or larger than "
                 "sample size. It is going to be clipped"
             )
@@ -553,13 +634,12 @@ class Fit:
 
 
 def _warn(message, category=UserWarning):
-    # attributed to this module, as scikit-learn's are to its own: whoever wants to
-    # filter them needs one pattern, wherever fit is called
+    # attributed to this module: one pattern filters them, wherever fit is called
     warnings.warn(message, category, stacklevel=2)
 
 
 def _warn_of_limit(seconds):
-    _warn(
+    warn_as_sklearn(
         f"the time_limit of {seconds} seconds is over and the optimization hasn't "
         "converged yet.",
         ConvergenceWarning,

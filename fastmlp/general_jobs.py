@@ -128,11 +128,9 @@ class GeneralTrainingJob(TrainingJob):
         )
 
     def _steps(self, first_step, last_step):
-        address, precision, sparse = self.address, self.precision, self.sparse
-
-        def steps(thread):
+        def steps(thread, job=self):  # which keeps its memory while a thread is in it
             general.train_general(
-                address, precision, thread, first_step, last_step, sparse
+                job.address, job.precision, thread, first_step, last_step, job.sparse
             )
 
         return steps

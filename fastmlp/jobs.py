@@ -112,7 +112,7 @@ class _Job:
     def __init__(self, network, X, activation, n_threads):
         self.network = network
         self._n_threads = n_threads
-        self._team = None
+        self._joined = None, 0  # what a team shares, and its size
         self._kept = {"network": network}
         self._records = np.zeros(1, JOB)
         self.address = self._records.ctypes.data
@@ -196,14 +196,16 @@ class _Job:
         return capacity
 
     def _join(self, team):
-        if self._team == (team, team.size):
+        shared, size = self._joined
+        if shared is team.shared and size == team.size:
             return
-        if team.size > self._n_threads:
+        size = team.size
+        if size > self._n_threads:
             raise ValueError(
-                f"a team of {team.size} for a job made for {self._n_threads} threads"
+                f"a team of {size} for a job made for {self._n_threads} threads"
             )
-        self._set(n_threads=team.size, team=team.shared, spins=team.spins)
-        self._team = (team, team.size)
+        self._set(n_threads=size, team=team.shared, spins=team.spins)
+        self._joined = team.shared, size
 
 
 class TrainingJob(_Job):
@@ -471,12 +473,13 @@ class TrainingJob(_Job):
 
     def _steps(self, first_step, last_step):
         """What each thread of the team does in a run."""
-        address, precision = self.address, self.precision
         # tiles, sparse, strips: None means that these kernels are not needed
         ways = (None, None, True) if self.strips else (True, self.sparse, None)
 
-        def steps(thread):
-            passes.train_steps(address, precision, thread, first_step, last_step, *ways)
+        def steps(thread, job=self):  # which keeps its memory while a thread is in it
+            passes.train_steps(
+                job.address, job.precision, thread, first_step, last_step, *ways
+            )
 
         return steps
 
@@ -580,7 +583,7 @@ class PredictionJob(_Job):
         fields[_OUTPUTS] = address_of(outputs)
         fields[_N_THREADS] = 1
         fields[_TEAM] = self._alone_address
-        self._team = None
+        self._joined = None, 0
         self._alone[:] = 0
         self._predict(0)
         return outputs

@@ -8,6 +8,7 @@ import numpy as np
 from fastmlp.kernels.dense import LAYER
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
+from fastmlp.saving import check_numbers
 
 __all__ = ["Arena", "Network", "address_of", "round_up", "units_of"]
 
@@ -20,8 +21,16 @@ def round_up(count, multiple):
 
 
 def units_of(coefs):
-    """Units of every layer, from the weights (fan_in, fan_out) between them."""
-    return [len(coefs[0]), *(np.shape(coef)[1] for coef in coefs)]
+    """Units of every layer, from the weights (fan_in, fan_out) between them.
+
+    Raises
+    ------
+    ValueError
+        If the weights of a layer are no matrix of real numbers.
+    """
+    for layer, coef in enumerate(coefs):
+        check_numbers(coef, 2, f"coefs_[{layer}]")
+    return [len(coefs[0]), *(coef.shape[1] for coef in coefs)]
 
 
 def address_of(array):
@@ -187,9 +196,12 @@ class Network:
         for i, (shape, coef, intercept) in enumerate(pairs):
             if np.shape(coef) != shape or np.shape(intercept) != shape[1:]:
                 raise ValueError(
-                    f"a layer of {shape[0]} x {shape[1]} units cannot hold weights of "
-                    f"shape {np.shape(coef)} and biases of shape {np.shape(intercept)}"
+                    f"layer {i} of {shape[0]} x {shape[1]} units cannot hold weights "
+                    f"of shape {np.shape(coef)} and biases of shape "
+                    f"{np.shape(intercept)}"
                 )
+            check_numbers(coef, 2, f"coefs_[{i}]")
+            check_numbers(intercept, 1, f"intercepts_[{i}]")
             weights, biases = _as_numbers_of_one_type(coef, intercept)
             pack_layer(
                 records + i * LAYER.itemsize,

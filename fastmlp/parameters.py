@@ -2,6 +2,7 @@
 
 import inspect
 import textwrap
+from functools import cache
 from numbers import Integral, Real
 from os import PathLike
 
@@ -23,9 +24,11 @@ __all__ = [
     "OF_CLASSIFICATION",
     "OF_REGRESSION",
     "REGRESSION_LOSS",
+    "SOLVERS_OF",
     "TASK",
     "check_lists",
     "documented",
+    "unused_parameters",
 ]
 
 #: Constraints that all estimators share, as scikit-learn's validation reads them.
@@ -45,7 +48,7 @@ CONSTRAINTS = {
     "shuffle": ["boolean"],
     "random_state": ["random_state"],
     "tol": [Interval(Real, 0, None, closed="left")],
-    "verbose": ["verbose"],
+    "verbose": ["verbose", StrOptions({"progress"})],
     "warm_start": ["boolean"],
     "momentum": [Interval(Real, 0, 1, closed="both")],
     "nesterovs_momentum": ["boolean"],
@@ -66,6 +69,7 @@ CONSTRAINTS = {
         Interval(Integral, None, -1, closed="right"),
     ],
     # beyond scikit-learn's
+    "standardize": ["boolean"],
     "scoring": [str, callable, None],
     "restore_best_weights": ["boolean"],
     "weight_init": [StrOptions({"auto", *INITIALIZATIONS})],
@@ -103,6 +107,49 @@ CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
 REGRESSION_LOSS = [StrOptions(set(_REGRESSION_LOSSES))]
 ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *_REGRESSION_LOSSES})]
 TASK = [StrOptions({"auto", "classification", "regression"})]
+
+#: Solvers that take steps down the gradient of mini-batches.
+_STEPPING = ("sgd", "adam", "adamw", "rmsprop", "lion")
+
+#: The solvers that use a parameter; what is not named here, all of them use.
+SOLVERS_OF = {
+    **dict.fromkeys(
+        [
+            "batch_size", "learning_rate", "learning_rate_init", "shuffle",
+            "early_stopping", "validation_fraction", "n_iter_no_change",
+            "restore_best_weights", "scoring", "dropout", "input_dropout",
+            "weight_decay", "l1", "clip_norm", "ema_decay", "checkpoint",
+        ],
+        _STEPPING,
+    ),
+    "power_t": ("sgd", "adamw", "rmsprop", "lion"),
+    "momentum": ("sgd",),
+    "nesterovs_momentum": ("sgd",),
+    "beta_1": ("adam", "adamw", "lion"),
+    "beta_2": ("adam", "adamw", "rmsprop", "lion"),
+    "epsilon": ("adam", "adamw", "rmsprop"),
+    "max_fun": ("lbfgs",),
+}  # fmt: skip
+
+#: Of these, those that 'lbfgs' answers with an error.
+REFUSED_BY_LBFGS = (
+    "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
+    "checkpoint",
+)  # fmt: skip
+
+#: What else a parameter needs to have an effect: a parameter, and its value.
+_NEEDS = {
+    "power_t": ("learning_rate", "invscaling"),
+    "validation_fraction": ("early_stopping", True),
+    "restore_best_weights": ("early_stopping", True),
+    "scoring": ("early_stopping", True),
+    "focal_gamma": ("loss", "focal"),
+    "huber_delta": ("loss", "huber"),
+    "quantile": ("loss", "quantile"),
+}
+
+#: Parameters that partial_fit, which is one epoch of many, takes no notice of.
+_OF_WHOLE_FITS = ("callbacks", "checkpoint", "time_limit")
 
 _TEXTS = {
     "layers": """\
@@ -166,9 +213,9 @@ _TEXTS = {
         By how much an epoch's loss must fall below the best so far (or its
         validation score rise above it) to count as an improvement; for 'lbfgs' the
         size of the gradient's largest element at which it ends.
-    verbose : bool or int, default=False
-        True (or a number above 1) prints the loss of every epoch; the number 1 shows
-        one live line with epoch, loss, validation score, rows per second and time left
+    verbose : bool, int or 'progress', default=False
+        True (or a number above 0) prints the loss of every epoch; 'progress' shows one
+        live line with epoch, loss, validation score, rows per second and time left
         (extra ``progress``).
     warm_start : bool, default=False
         Whether fit starts from the weights of the last fit, and goes on with its
@@ -200,6 +247,13 @@ _TEXTS = {
         Threads of one fit or predict. None takes as many as pay, within the
         cores that the process may use; -1 takes all cores. Results are bitwise
         the same for any number.
+    standardize : bool, default=False
+        Whether to shift and scale each feature, and each target of a regression (not
+        with the losses 'poisson' and 'gamma'), to mean 0 and standard deviation 1
+        before they reach the network, by the statistics of the data in `fit` (of
+        `partial_fit`: in its first call). Sparse X is only scaled. ``coefs_``,
+        ``loss_curve_`` and `huber_delta` then refer to scaled data; predictions and
+        scores are those of the data as given.
 """,
     "more": """\
     scoring : str, callable or None, default=None
@@ -271,6 +325,11 @@ _TEXTS = {
         Activation of the output units.
     precision_ : str
         What was computed in, 'float32' or 'float64'.
+    X_mean_, X_scale_ : ndarray of shape (`n_features_in_`,)
+        With `standardize`: what is subtracted from the features, and what they are
+        then divided by. Not set without.
+    y_mean_, y_scale_ : ndarray of shape (n_targets,)
+        The same of the targets of a regression.
     n_features_in_ : int
         Features seen in fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -419,6 +478,73 @@ def check_lists(estimator, n_hidden):
     for function in estimator.callbacks or ():
         if not callable(function):
             raise ValueError(f"callbacks must be functions; got {function!r}")
+
+
+@cache
+def _defaults(cls):
+    """Default of each parameter, by the class of ours that a subclass is made of."""
+    ours = next(c for c in cls.__mro__ if c.__module__.startswith("fastmlp."))
+    parameters = inspect.signature(ours).parameters.values()
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+def _is_set(estimator, name):
+    """Whether a parameter is not at its default."""
+    defaults = _defaults(type(estimator))
+    if name not in defaults:
+        return False
+    value, default = getattr(estimator, name), defaults[name]
+    return value is not default and bool(np.any(value != default))
+
+
+def unused_parameters(estimator, *, n_hidden, has_validation_set, incremental):
+    """What to say of parameters that are set and have no effect.
+
+    Parameters
+    ----------
+    estimator : object
+    n_hidden : int
+        Hidden layers.
+    has_validation_set : bool
+        Whether fit was given X_val.
+    incremental : bool
+        Whether this is partial_fit.
+
+    Returns
+    -------
+    list of str
+        A sentence for each of them.
+    """
+    solver = estimator.solver
+    found = []
+
+    def tell(name, reason):
+        found.append(f"{name}={getattr(estimator, name)!r} has no effect {reason}")
+
+    for name in [*SOLVERS_OF, *(n for n in _NEEDS if n not in SOLVERS_OF)]:
+        if not _is_set(estimator, name):
+            continue
+        solvers = SOLVERS_OF.get(name, (solver,))
+        needed, value = _NEEDS.get(name, (None, None))
+        if solver not in solvers:
+            if name not in REFUSED_BY_LBFGS or solver != "lbfgs":
+                used = " or ".join(map(repr, solvers))
+                tell(name, f"with solver={solver!r}, only with {used}")
+        elif needed is not None and getattr(estimator, needed) != value:
+            if name != "scoring" or not has_validation_set:
+                tell(name, f"without {needed}={value!r}")
+        elif name == "validation_fraction" and has_validation_set:
+            tell(name, "if fit is given X_val")
+        elif name == "learning_rate" and solver == "adam":
+            if estimator.learning_rate in ("invscaling", "adaptive"):
+                tell(name, "with solver='adam', as in scikit-learn; 'adamw' follows it")
+        elif name == "dropout" and n_hidden == 0:
+            tell(name, "on a network without hidden layers")
+    if incremental:
+        for name in _OF_WHOLE_FITS:
+            if _is_set(estimator, name):
+                tell(name, "on partial_fit, which is one epoch; use fit")
+    return found
 
 
 def documented(cls):

@@ -5,6 +5,7 @@ quick.
 """
 
 import inspect
+import warnings
 from contextlib import closing, contextmanager
 from types import SimpleNamespace
 
@@ -13,6 +14,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
+
+# Not public in scikit-learn, but the only way to its own error.
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import (
@@ -25,11 +29,14 @@ from sklearn.utils.validation import (
 from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
 from fastmlp.events import Several
+from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
+from fastmlp.inputs import explained, numbers_only
 from fastmlp.optimizer import OptimizerView
-from fastmlp.parameters import CONSTRAINTS, check_lists
+from fastmlp.parameters import CONSTRAINTS, check_lists, unused_parameters
 from fastmlp.progress import FunctionEvents, Progress, shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.saving import attributes_of, bare_copy, state_of
+from fastmlp.scaling import Scaling, Standardization, wild_columns
 from fastmlp.targets import (
     class_targets,
     labels_of,
@@ -44,7 +51,7 @@ _FITTED = (
     "coefs_", "intercepts_", "classes_", "_label_binarizer", "task_", "n_iter_", "t_",
     "n_layers_", "n_outputs_", "out_activation_", "precision_", "loss_", "loss_curve_",
     "best_loss_", "validation_scores_", "validation_loss_curve_",
-    "best_validation_score_",
+    "best_validation_score_", "X_mean_", "X_scale_", "y_mean_", "y_scale_",
     "_no_improvement_count", "_optimizer_state",
 )  # fmt: skip
 
@@ -62,6 +69,18 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         for name, value in parameters.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            loss = getattr(self, "loss", "")
+            if isinstance(loss, str):
+                raise
+            # the first argument of scikit-learn's MLPRegressor, but not of its others
+            raise InvalidParameterError(
+                f"{error} Did you mean hidden_layer_sizes={loss!r}?"
+            ) from None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -142,30 +161,38 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         n_hidden = len(self.coefs_) - 1 if goes_on else len(hidden)
         check_lists(self, n_hidden)
         given = X, y, sample_weight
+        for sentence in unused_parameters(
+            self,
+            n_hidden=n_hidden,
+            has_validation_set=validation[0] is not None,
+            incremental=incremental,
+        ):
+            _warn(sentence + ".", UnusedParameterWarning)
         with self._features_restored_on_failure():
             task = self._task_of(y, classes, goes_on)
             classifies = task == "classification"
             known, old = None, None
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
-            X, y = validate_data(
-                self,
-                X,
-                y,
-                **_INPUT,
-                multi_output=True,
-                y_numeric=not classifies,
-                reset=not goes_on,
+            X, y = self._checked(
+                X, y, multi_output=True, y_numeric=not classifies, reset=not goes_on
             )
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
+                if sample_weight.sum() == 0:
+                    raise ValueError(
+                        "sample_weight sums to zero: at least one sample must count"
+                    )
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             binarizer = None
             if classifies:
                 binarizer = labels_of(y, known, old, exactly=self.warm_start)
-            targets = self._targets(y, binarizer)
-            validation = self._validation_set(*validation, targets, binarizer)
+            if not (goes_on or self.standardize):
+                self._warn_of_wild_columns(X)
+            scaling = self._scaling(X, y, sample_weight, classifies, goes_on)
+            targets = self._targets(y, binarizer, scaling)
+            validation = self._validation_set(*validation, targets, binarizer, scaling)
             given_weight = sample_weight  # by which samples are scored
             sample_weight = self._weigh_classes(
                 sample_weight, y, binarizer, incremental
@@ -175,13 +202,14 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
             fit = Fit(
                 self,
-                X,
+                scaling.scale_X(X),
                 targets,
                 sample_weight,
                 hidden=hidden,
                 precision=self._precision(goes_on),
-                identity=self._identity(task, binarizer, old),
+                identity=self._identity(task, binarizer, old) | scaling.attributes(),
                 goes_on=goes_on,
+                X_given=X,
                 y=y,
                 scoring_weight=given_weight,
                 validation=validation,
@@ -201,6 +229,37 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 vars(self).pop(name, None)
         vars(self).update(attributes)
         return self
+
+    def _checked(self, X, *y, **how):
+        """X, or (X, y), by scikit-learn's validation, with messages of our own."""
+        X = numbers_only(X)
+        with explained(X):
+            return validate_data(self, X, *y, **_INPUT, **how)
+
+    def _warn_of_wild_columns(self, X):
+        columns = wild_columns(X, getattr(self, "feature_names_in_", None))
+        if columns is not None:
+            _warn(
+                f"The columns of X differ wildly in scale: {columns}. A network learns "
+                "slowly, or not at all, from such data. Set standardize=True, or put "
+                "a scaler before it: make_pipeline(StandardScaler(), "
+                f"{type(self).__name__}(...)).",
+                ScaleWarning,
+            )
+
+    def _scaling(self, X, y, sample_weight, classifies, goes_on):
+        """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
+        if goes_on:
+            return Standardization.read(vars(self))
+        if not self.standardize:
+            return Standardization()
+        # labels have no scale, and outputs exp(z) cannot be shifted
+        if classifies or self.loss in ("poisson", "gamma") or y.dtype.kind not in "fiu":
+            return Standardization(Scaling.of(X, sample_weight))
+        columns = y.reshape(len(y), -1)
+        return Standardization(
+            Scaling.of(X, sample_weight), Scaling.of(columns, sample_weight)
+        )
 
     @contextmanager
     def _features_restored_on_failure(self):
@@ -238,20 +297,24 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         classes = binarizer.classes_ if classes is None else classes
         return {"_label_binarizer": binarizer, "classes_": classes}
 
-    def _targets(self, y, binarizer, name="y"):
+    def _targets(self, y, binarizer, scaling, name="y"):
         """Targets of checked y, by the loss that is asked for."""
         loss = self.loss
         if binarizer is None:
             loss = "squared_error" if loss == "auto" else loss
             return number_targets(
-                y, loss, huber_delta=self.huber_delta, quantile=self.quantile, name=name
+                scaling.scale_y(y),
+                loss,
+                huber_delta=self.huber_delta,
+                quantile=self.quantile,
+                name=name,
             )
         loss = "log_loss" if loss == "auto" else loss
         return class_targets(
             y, binarizer, loss, gamma=self.focal_gamma, smoothing=self.label_smoothing
         )
 
-    def _validation_set(self, X, y, sample_weight, targets, binarizer):
+    def _validation_set(self, X, y, sample_weight, targets, binarizer, scaling):
         """The user's own samples to validate on, checked; None if there are none."""
         if X is None and y is None:
             if sample_weight is not None:
@@ -261,7 +324,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             raise ValueError("X_val and y_val must be given together")
         from fastmlp.fitting import ValidationSet
 
-        X = validate_data(self, X, **_INPUT, reset=False)
+        X = self._checked(X, reset=False)
         y = check_array(
             y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
             dtype=None if binarizer is not None else "numeric",
@@ -274,14 +337,14 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         if binarizer is not None and y.ndim == 1:
             unknown = np.setdiff1d(y, binarizer.classes_)
             if len(unknown):
-                raise ValueError(f"y_val has classes that y has not: {unknown}")
-        own = self._targets(y, binarizer, "y_val")
+                raise ValueError(f"y_val has classes that y lacks: {unknown}")
+        own = self._targets(y, binarizer, scaling, "y_val")
         if own.n_outputs != targets.n_outputs:
             raise ValueError(
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        return ValidationSet(X, own, sample_weight, y)
+        return ValidationSet(scaling.scale_X(X), own, sample_weight, X, y)
 
     def _weigh_classes(self, sample_weight, y, binarizer, incremental):
         """Weights of the samples times those of their classes."""
@@ -331,6 +394,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _progress(self, fit, incremental):
         """The live line that ``verbose=1`` asks for."""
+        if isinstance(self.verbose, str) and not shows_progress(self.verbose):
+            _warn(
+                "verbose='progress' needs tqdm (pip install tqdm): the losses are "
+                "printed instead.",
+                UserWarning,
+            )
         shows = shows_progress(self.verbose) and not incremental
         return Progress(self.max_iter, fit.X.shape[0] if shows else 0)
 
@@ -372,7 +441,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         """What the output units give for X, of shape (n_samples, n_outputs)."""
         check_is_fitted(self, "coefs_")
         if not self._is_plain(X):
-            X = validate_data(self, X, **_INPUT, reset=False)
+            X = self._checked(X, reset=False)
+        scaling = Standardization.read(vars(self))
+        X = scaling.scale_X(X)
         precision = getattr(self, "precision_", None) or self._precision()
         outputs = self._compute_outputs(X, precision)
         if precision == "float32" and not np.isfinite(outputs).all():
@@ -380,7 +451,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             with np.errstate(over="ignore"):
                 wide = self._compute_outputs(X[beyond], "float64", np.float64)
                 outputs[beyond] = wide
-        return outputs
+        return scaling.unscale(outputs)
 
     def _is_plain(self, X):
         """Whether X is seen at a glance to be what `validate_data` would let pass.
@@ -419,7 +490,17 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         return self._label_binarizer.inverse_transform(outputs)
 
     def _predict_numbers(self, X):
-        return _as_numbers(self._outputs(X))
+        outputs = self._outputs(X)
+        if not np.isfinite(outputs).all():
+            count = int((~np.isfinite(outputs)).any(axis=1).sum())
+            _warn(
+                f"{count} of {len(outputs)} predictions are not finite: the network's "
+                "outputs are beyond the range of numbers. Most often the fit diverged, "
+                "or X is far from the data of the fit: scale X and y, or lower "
+                "learning_rate_init.",
+                ScaleWarning,
+            )
+        return _as_numbers(outputs)
 
     def _score_numbers(self, X, y, sample_weight):
         if self.loss == "quantile" and np.ndim(self.quantile) > 0:
@@ -471,7 +552,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         )
         outputs.write(self.coefs_, self.intercepts_)
         finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
-        return Predictor(outputs, self.coefs_[0], finish)
+        scaling = Standardization.read(vars(self))
+        return Predictor(outputs, self.coefs_[0], finish, scaling)
+
+
+def _warn(message, category):
+    # attributed to this module: one pattern filters them, wherever fit is called
+    warnings.warn(message, category, stacklevel=2)
 
 
 def _as_numbers(outputs):

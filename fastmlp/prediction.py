@@ -180,9 +180,11 @@ class Predictor:
         Of the first layer: how many features, and the dtype of the model.
     finish : callable
         From outputs of shape (n_samples, n_outputs) to what the estimator predicts.
+    scaling : fastmlp.scaling.Standardization
+        Of what goes in, and of what comes out.
     """
 
-    def __init__(self, outputs, weights, finish):
+    def __init__(self, outputs, weights, finish, scaling):
         self._outputs = outputs
         self._idle = [outputs.copy()]
         self.n_features_in_ = weights.shape[0]
@@ -191,6 +193,7 @@ class Predictor:
             for dtype in (np.float32, np.float64)
         }
         self._finish = finish
+        self._scaling = scaling
 
     def __call__(self, X):
         """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
@@ -211,6 +214,7 @@ class Predictor:
             outputs = self._idle.pop()
         except IndexError:  # other threads have them all
             outputs = self._outputs.copy()
-        predictions = self._finish(outputs(X, dtype))
+        results = outputs(self._scaling.scale_X(X), dtype)
         self._idle.append(outputs)
+        predictions = self._finish(self._scaling.unscale(results))
         return predictions[0] if is_row else predictions

@@ -12,12 +12,11 @@ __all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
 
 
 def shows_progress(verbose):
-    """Whether the parameter asks for a live line: 1, but not True, which equals it.
+    """Whether the parameter asks for a live line, and there is tqdm to draw it.
 
-    It is drawn by tqdm; without that 1 is what it is to scikit-learn, True.
+    Without tqdm the losses are printed, as with ``verbose=True``.
     """
-    is_one = not isinstance(verbose, bool | np.bool_) and verbose == 1
-    return is_one and find_spec("tqdm") is not None
+    return isinstance(verbose, str) and find_spec("tqdm") is not None
 
 
 class EpochState(SimpleNamespace):

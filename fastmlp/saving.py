@@ -6,15 +6,30 @@ looked at before a kernel sees them.
 """
 
 import math
+import sys
 from itertools import pairwise
 from numbers import Integral, Real
+from pickle import PicklingError
+from types import FunctionType
 
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp.schedules import SCHEDULES
 
-__all__ = ["FORMAT_VERSION", "attributes_of", "bare_copy", "state_of"]
+__all__ = [
+    "FORMAT_VERSION",
+    "attributes_of",
+    "bare_copy",
+    "check_numbers",
+    "state_of",
+]
+
+#: Parameters that may be functions, or have some in them.
+_FUNCTIONS = ("learning_rate", "scoring", "callbacks")
+
+#: Packages (joblib brings its own cloudpickle) that store functions by value.
+_BY_VALUE = frozenset({"cloudpickle", "dill", "_dill"})
 
 #: Of what `state_of` returns; 0 had no version and scikit-learn's LabelBinarizer.
 FORMAT_VERSION = 1
@@ -53,6 +68,30 @@ _TYPES = {
 }
 
 
+def check_numbers(array, n_dimensions, name):
+    """Raise an error unless this is an array of real numbers, as kernels read them.
+
+    Parameters
+    ----------
+    array : object
+        Weights or biases, as somebody may have written them.
+    n_dimensions : int
+    name : str
+        For the message.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{name} must be an array of numbers, not a {type(array)}")
+    if array.dtype.kind not in "fiu" or array.ndim != n_dimensions:
+        raise ValueError(
+            f"{name} must be an array of real numbers in {n_dimensions} dimension(s); "
+            f"it has the dtype {array.dtype} and the shape {array.shape}"
+        )
+
+
 def state_of(attributes):
     """Attributes of an estimator as arrays and plain values, and the format's version.
 
@@ -66,12 +105,65 @@ def state_of(attributes):
     dict
     """
     state = {**attributes, _VERSION: FORMAT_VERSION}
+    for name in _FUNCTIONS:
+        value = state.get(name)
+        if isinstance(value, list | tuple):
+            state[name] = type(value)(_to_pickle(each, name) for each in value)
+        elif value is not None:
+            state[name] = _to_pickle(value, name)
     binarizer = state.get("_label_binarizer")
     if binarizer is not None:
         state["_label_binarizer"] = {
             name: getattr(binarizer, name) for name in _BINARIZER
         }
     return state
+
+
+def _to_pickle(value, parameter):
+    """A function that pickle cannot find by its name, as something that says so."""
+    if not isinstance(value, FunctionType):
+        return value
+    found = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return value if found is value else _NamelessFunction(value, parameter)
+
+
+class _NamelessFunction:
+    """A lambda, or a function in another, in the state of an estimator.
+
+    Copies and packages that store functions by value (cloudpickle, and so joblib's and
+    dask's workers) take the function; pickle, which stores its name, cannot.
+    """
+
+    def __init__(self, function, parameter):
+        self.function = function
+        self._parameter = parameter
+
+    def __deepcopy__(self, memo):
+        return self.function
+
+    def __reduce__(self):
+        frame = sys._getframe()
+        while frame is not None:
+            if _BY_VALUE.intersection(frame.f_globals.get("__name__", "").split(".")):
+                return _identity, (self.function,)
+            frame = frame.f_back
+        name = self.function.__qualname__
+        raise PicklingError(
+            f"pickle cannot store {name!r}, which is in the parameter "
+            f"{self._parameter!r}: it only stores functions that a module has by name. "
+            "Define it with def at the top of a module, set the parameter to None "
+            "before you save the model, or save it with cloudpickle"
+        )
+
+
+def _identity(function):
+    return function
+
+
+def _from_pickle(value):
+    return value.function if isinstance(value, _NamelessFunction) else value
 
 
 def bare_copy(estimator):
@@ -104,6 +196,12 @@ def attributes_of(state, defaults):
     if not isinstance(state, dict):
         raise ValueError(f"the state of an estimator is a dict, not {type(state)}")
     attributes = {**defaults, **state}
+    for name in attributes.keys() & set(_FUNCTIONS):  # of a shallow copy
+        value = attributes[name]
+        is_list = isinstance(value, list | tuple)
+        attributes[name] = (
+            type(value)(map(_from_pickle, value)) if is_list else _from_pickle(value)
+        )
     version = attributes.pop(_VERSION, 0)
     if not isinstance(version, int) or version < 0:
         raise ValueError(f"{version!r} is no version of a saved model")
@@ -182,6 +280,9 @@ def _check_fitted(attributes):
         names = attributes["feature_names_in_"]
         _expect(np.shape(names) == (n_features,), f"{np.shape(names)} feature names")
 
+    for name, size in (("X", n_features), ("y", n_outputs)):
+        _check_scaling(attributes, name, size)
+
     activation = attributes["activation"]
     if not isinstance(activation, str):
         activation = list(activation)
@@ -205,6 +306,17 @@ def _check_fitted(attributes):
         _expect(n_outputs == n_expected, f"{n_expected} outputs for the classes")
     if attributes.get("_optimizer_state") is not None:
         _check_optimizer(attributes["_optimizer_state"], shapes)
+
+
+def _check_scaling(attributes, name, size):
+    """Raise an error if these cannot scale so many columns."""
+    parts = [attributes.get(f"{name}_{part}_") for part in ("mean", "scale")]
+    if all(part is None for part in parts):
+        return
+    for part in parts:
+        _expect(_shape_of_numbers(part) in ((size,), (1,)), f"no scaling of {name}")
+        _expect(np.isfinite(part).all(), f"a scaling of {name} that is not finite")
+    _expect(np.all(parts[1] > 0), f"a scaling of {name} by zero")
 
 
 def _expect_one_of(value, names):

@@ -4,12 +4,21 @@ The threads are ordinary Python threads, each inside a kernel that has released
 the GIL; they meet at a barrier of atomics (`fastmlp.kernels.team`).  A team
 lives as long as one fit or predict: there is nothing global that a fork, another
 fit in another thread, or the end of the interpreter could find half used.
+
+An interrupt (Ctrl-C) may fall between any two lines of Python, so nothing here relies
+on a line being reached: threads are started by one call into C (`threading.Thread`
+waits for its thread in Python, and an interrupt there leaves its locks in disorder), an
+idle thread looks every now and then whether its team still exists, and a thread in a
+kernel keeps alive all memory that it writes to.
 """
 
+import _thread
 import logging
 import multiprocessing
 import os
-import threading
+import time
+import warnings
+import weakref
 from contextlib import suppress
 from functools import cache
 
@@ -38,6 +47,16 @@ _SPINS = 2000
 #: its two barriers; of a prediction, for starting the thread.
 _WORK_OF_STEP = 1e6
 _WORK_OF_PREDICTION = 2e7
+
+
+#: The most threads for each core that a fit may be told to run.
+_THREADS_PER_CORE = 2
+
+#: Seconds after which a thread without work looks whether its team still exists.
+_IDLE_SECONDS = 0.5
+
+#: Seconds to wait until threads that were told to end have ended.
+_END_SECONDS = 0.2
 
 
 @cache
@@ -71,8 +90,9 @@ def resolve_threads(n_jobs, work, most):
     Parameters
     ----------
     n_jobs : int or None
-        The user's wish: that many; negative counts back from all cores as in
-        joblib; None for as many as pay.
+        The user's wish: that many, but not more than twice the cores, with a warning;
+        negative counts back from all cores as in joblib; None for as many as are
+        worthwhile.
     work : float
         How many threads the work would pay for.
     most : int
@@ -91,6 +111,16 @@ def resolve_threads(n_jobs, work, most):
         wanted = joblib.cpu_count() + 1 + n_jobs
     else:
         wanted = n_jobs
+        limit = _THREADS_PER_CORE * joblib.cpu_count() if n_jobs > 2 else n_jobs
+        if n_jobs > limit:
+            wanted = limit
+            warnings.warn(
+                f"n_jobs={n_jobs} is more than this process can use: it runs {limit} "
+                f"threads on {limit // _THREADS_PER_CORE} core(s). n_jobs=None takes "
+                "as many threads as are worthwhile, n_jobs=-1 all cores.",
+                UserWarning,
+                stacklevel=1,
+            )
     return max(1, min(wanted, most))
 
 
@@ -116,7 +146,8 @@ class Team:
     """Threads that all run the same function, each with its own number.
 
     Use as a context manager.  If threads cannot be started, the team is smaller
-    than asked: read `size` before relying on it.
+    than asked: read `size` before relying on it.  In the child of a fork, which has
+    no threads but the one that forked, the team is that one.
 
     Parameters
     ----------
@@ -132,19 +163,26 @@ class Team:
 
     def __init__(self, size):
         self.shared = np.zeros(team_size(size), np.int64)
+        self._process = os.getpid()
         self._workers = []
+        # an interrupt may end all that knows this team while threads wait at a barrier
+        weakref.finalize(self, self.shared.__setitem__, ABANDONED, 1).atexit = False
         for number in range(1, size):
             worker = _Worker(number, self)
+            self._workers.append(worker)
             try:
                 worker.start()
             except RuntimeError as error:  # "can't start new thread"
+                self._workers.pop()
                 logger.warning("running with %d threads: %s", number, error)
                 break
-            self._workers.append(worker)
 
     @property
     def size(self):
         """Threads that there are, the caller's included."""
+        if self._process != os.getpid():  # a fork leaves the workers behind
+            self._process = os.getpid()
+            self._workers = []
         return 1 + len(self._workers)
 
     @property
@@ -178,24 +216,22 @@ class Team:
             try:
                 # the caller has passed all its barriers, or never will: whoever
                 # still waits at one waits for nothing
-                self.abandon()
+                self.shared[ABANDONED] = 1
                 for worker in self._workers:
                     errors += worker.finish()
                 return
             except KeyboardInterrupt as error:
                 errors.append(error)
 
-    def abandon(self):
-        """Let the threads that wait at the barrier leave the kernel."""
-        self.shared[ABANDONED] = 1
-
     def close(self):
         """End the threads; they touch nothing any more when this returns."""
         interrupts = []
-        self._gather(interrupts)
+        if self.size > 1:
+            self._gather(interrupts)
+        end = time.monotonic() + _END_SECONDS  # through any number of interrupts
         while self._workers:
             try:
-                self._workers[-1].close()
+                self._workers[-1].close(end)
                 self._workers.pop()
             except KeyboardInterrupt as error:
                 interrupts.append(error)
@@ -215,7 +251,7 @@ def _usable_cores():
     return os.cpu_count() or 1
 
 
-class _Worker(threading.Thread):
+class _Worker:
     """One thread of a team: waits for a function, calls it, says so.
 
     The locks only wake the other side up; the truth is in ``_function``, which is
@@ -224,31 +260,42 @@ class _Worker(threading.Thread):
     """
 
     def __init__(self, number, team):
-        super().__init__(name=f"fastmlp-{number}", daemon=True)
         self._number = number
-        self._team = team
+        self._shared = team.shared
+        self._team = weakref.ref(team)
         self._function = None
         self._error = None
         self._closed = False
-        # plain locks wake up faster than events; taken: nothing to do, not done
-        self._todo = threading.Lock()
-        self._done = threading.Lock()
-        self._todo.acquire()
-        self._done.acquire()
+        # taken: nothing to do, not done, not ended
+        self._todo, self._done, self._ended = (_taken_lock() for _ in range(3))
 
-    def run(self):
-        while not self._closed:
-            self._todo.acquire()
-            function = self._function
-            if function is None:
-                continue
-            try:
-                function(self._number)
-            except BaseException as error:
-                self._error = error
-                self._team.abandon()
-            self._function = function = None
-            _open(self._done)
+    def start(self):
+        """Start the thread.
+
+        Raises
+        ------
+        RuntimeError
+            If the system has no thread to give.
+        """
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self):
+        try:
+            while not self._closed:
+                is_woken = self._todo.acquire(timeout=_IDLE_SECONDS)
+                function = self._function
+                if function is not None:
+                    try:
+                        function(self._number)
+                    except BaseException as error:
+                        self._error = error
+                        self._shared[ABANDONED] = 1
+                    self._function = function = None
+                    _open(self._done)
+                elif not is_woken and self._team() is None:
+                    return
+        finally:
+            _open(self._ended)
 
     def begin(self, function):
         """Start `function`."""
@@ -263,11 +310,23 @@ class _Worker(threading.Thread):
         error, self._error = self._error, None
         return [] if error is None else [error]
 
-    def close(self):
-        """End the thread."""
+    def close(self, end):
+        """End the thread, which is idle; wait for that until the time `end`.
+
+        An interrupt may have kept it from being started, and it can touch nothing any
+        more, so there is no need to wait for long.
+        """
         self._closed = True
         _open(self._todo)
-        self.join()
+        if self._ended.acquire(timeout=max(0.0, end - time.monotonic())):
+            self._ended.release()
+
+
+def _taken_lock():
+    """A lock that is taken; plain ones wake up faster than events."""
+    lock = _thread.allocate_lock()
+    lock.acquire()
+    return lock
 
 
 def _open(lock):

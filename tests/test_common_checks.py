@@ -1,9 +1,16 @@
 """scikit-learn's common checks, over all three estimators and over solvers."""
 
+import pytest
 from sklearn.base import is_regressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+
+# the checks' data are not scaled, and their classes are numbers in floats
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore::fastmlp.exceptions.{name}")
+    for name in ("ScaleWarning", "TaskWarning")
+]
 
 ESTIMATORS = [
     *(cls(solver=solver, max_iter=100) for cls in (MLPClassifier, MLPRegressor)

@@ -2,12 +2,12 @@
 
 import os
 import sys
-import threading
 import time
 
 import joblib
 import numba
 import numpy as np
+import psutil
 import pytest
 from data import random_network, random_targets, training_job
 from processes import run
@@ -29,13 +29,32 @@ def test_every_thread_runs_once_with_its_number():
     assert team.size == 1
 
 
+def threads_of_this_process(expected, seconds=10):
+    """How many there are, as soon as it is as expected."""
+    me, end = psutil.Process(), time.monotonic() + seconds
+    while me.num_threads() != expected and time.monotonic() < end:
+        time.sleep(0.01)
+    return me.num_threads()
+
+
 def test_threads_end_with_the_team():
+    before = psutil.Process().num_threads()
     with Team(3) as team:
-        workers = [t for t in threading.enumerate() if t.name.startswith("fastmlp")]
-        assert len(workers) == team.size - 1 == 2
-    for worker in workers:
-        worker.join(timeout=10)
-    assert not any(worker.is_alive() for worker in workers)
+        assert team.size == 3
+        assert threads_of_this_process(before + 2) == before + 2
+    assert threads_of_this_process(before) == before
+
+
+def test_threads_end_when_nobody_closes_their_team():
+    """As after an interrupt that falls between two lines of `Team`."""
+    before = psutil.Process().num_threads()
+    team = Team(3)
+    numbers = []
+    team.run(numbers.append)
+    assert len(numbers) == 3
+    assert threads_of_this_process(before + 2) == before + 2
+    del team
+    assert threads_of_this_process(before) == before
 
 
 @pytest.mark.parametrize("culprit", [0, 1, 2])
@@ -69,13 +88,14 @@ def test_an_error_in_one_thread_leaves_nobody_at_the_barrier(culprit, error):
 def test_a_thread_that_cannot_start_is_done_without(monkeypatch, caplog):
     started = []
 
-    def start(self):
+    def start(function, arguments):
         if started:
             raise RuntimeError("can't start new thread")
-        started.append(self)
-        threading.Thread.start(self)
+        started.append(function)
+        return start_new_thread(function, arguments)
 
-    monkeypatch.setattr(threads._Worker, "start", start)
+    start_new_thread = threads._thread.start_new_thread
+    monkeypatch.setattr(threads._thread, "start_new_thread", start)
     with Team(5) as team:
         assert team.size == 2
         numbers = []
@@ -90,7 +110,10 @@ def test_resolve_threads(monkeypatch):
     assert resolve_threads(None, work=3.7, most=100) == 3
     assert resolve_threads(None, work=1e9, most=100) == 8
     assert resolve_threads(None, work=1e9, most=5) == 5
-    assert resolve_threads(3, work=0, most=100) == 3
+    most = threads._THREADS_PER_CORE * joblib.cpu_count()
+    assert resolve_threads(most, work=0, most=100) == most
+    with pytest.warns(UserWarning, match=f"n_jobs=5000 .* it runs {most} threads"):
+        assert resolve_threads(5000, work=0, most=10_000) == most
     assert resolve_threads(-1, work=0, most=1000) == joblib.cpu_count()
     assert resolve_threads(-1000, work=0, most=1000) == 1
 
@@ -199,6 +222,83 @@ sys.exit(os.waitstatus_to_exitcode(status))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_can_fit(tmp_path):
     run(FORK, tmp_path)
+
+
+FORK_IN_A_CALLBACK = """
+import os, sys, warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from fastmlp import MLPClassifier
+X = np.random.default_rng(0).standard_normal((300, 50)); y = (X[:, 0] > 0) * 1
+settings = {"max_iter": 6, "random_state": 0, "n_jobs": 2}
+expected = MLPClassifier((200, 100), **settings).fit(X, y).loss_curve_
+children = []
+
+def fork(state):
+    if state.epoch == 2:
+        children.append(os.fork())
+
+model = MLPClassifier((200, 100), callbacks=[fork], **settings).fit(X, y)
+if children == [0]:  # went on alone, in the middle of the same fit
+    os._exit(0 if model.loss_curve_ == expected else 1)
+_, status = os.waitpid(children[0], 0)
+assert model.loss_curve_ == expected
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fit_that_is_forked_goes_on_in_both_processes(tmp_path):
+    run(FORK_IN_A_CALLBACK, tmp_path)
+
+
+STORM = """
+import os, random, signal, threading, time, warnings
+warnings.simplefilter("ignore")
+import numpy as np, psutil
+from fastmlp import MLPClassifier, threads
+
+X = np.random.default_rng(0).standard_normal((600, 40)).astype(np.float32)
+y = (X[:, 0] > 0) * 1
+model = MLPClassifier((60, 30), max_iter=3, random_state=0, n_jobs=2)
+expected = model.fit(X, y).loss_curve_
+me = psutil.Process()
+before = me.num_threads()
+end = time.monotonic() + 6
+over = []
+
+def storm():
+    while time.monotonic() < end:
+        time.sleep(random.uniform(0.0005, 0.02))
+        os.kill(os.getpid(), signal.SIGINT)
+    over.append(True)
+
+threading.Thread(target=storm).start()
+whole = interrupted = 0
+while not over:
+    try:
+        curve = model.fit(X, y).loss_curve_
+        assert curve == expected[:len(curve)], "other losses than without interrupts"
+        whole += curve == expected
+        interrupted += curve != expected
+    except KeyboardInterrupt:
+        interrupted += 1
+time.sleep(2 * threads._IDLE_SECONDS + 0.5)
+sizes = []
+enter = threads.Team.__enter__
+threads.Team.__enter__ = lambda team: sizes.append(team.size) or enter(team)
+assert model.fit(X, y).loss_curve_ == expected
+print(whole, interrupted, me.num_threads() - before, sizes)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
+def test_a_storm_of_interrupts_leaves_no_thread_behind(tmp_path):
+    whole, interrupted, left, size = run(STORM, tmp_path).split()
+    assert int(whole) > 20
+    assert int(interrupted) > 20
+    assert int(left) <= 0  # the one that sent them may still have been counted
+    assert size == "[2]"
 
 
 @numba.njit

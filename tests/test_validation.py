@@ -123,7 +123,7 @@ def test_weights_alone_and_other_outputs_and_lbfgs_are_refused():
         model_of(name).fit(X, y, sample_weight_val=y)
     with pytest.raises(ValueError, match="y_val has 2 outputs, y has 1"):
         model_of(name).fit(X, y, X_val=X, y_val=np.column_stack([y, y]))
-    with pytest.raises(ValueError, match="solver='lbfgs' has no use for X_val"):
+    with pytest.raises(ValueError, match="X_val is not supported by solver='lbfgs'"):
         model_of(name, solver="lbfgs").fit(X, y, X_val=X, y_val=y)
 
 
