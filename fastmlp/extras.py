@@ -7,7 +7,7 @@ __all__ = ["Extras"]
 
 @dataclass(frozen=True)
 class Extras:
-    """Settings of the kernels in `fastmlp.kernels.general`.
+    """What `fastmlp.jobs.TrainingJob` is told beyond loss, optimizer and L2 penalty.
 
     Parameters
     ----------

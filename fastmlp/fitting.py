@@ -17,12 +17,11 @@ from fastmlp.checkpoint import Checkpoint, fingerprint
 from fastmlp.events import Several, TimeLimit
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.extras import Extras
-from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES, PLAIN_LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
+from fastmlp.kernels.losses import LOSSES
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
@@ -191,8 +190,9 @@ class Fit:
         if settings.weight_init != "auto":
             names = [settings.weight_init] * (len(units) - 1)
             return initial_weights(units, names, *draws)
-        if any(row != rows[0] or row.value is None for row in rows):
-            names = [*(row.initialization for row in rows), "glorot_uniform"]
+        if any(row != rows[0] or row.initialization for row in rows):
+            names = [row.initialization or "glorot_uniform" for row in rows]
+            names.append("glorot_uniform")
             return initial_weights(units, names, *draws)
         # scikit-learn's; it looks at the name even if there are no hidden layers
         name = settings.activation
@@ -222,34 +222,25 @@ class Fit:
             average_decay=float(settings.ema_decay or 0.0),
         )
 
-    def _make_job(self, optimizer, batch_size, samples=None, every_step=False):
-        """(job, threads to run it on).
-
-        every_step : whether the learning rate changes with every step.
-        """
-        settings, extras = self.settings, self._extras()
-        rows = self._activations
-        is_plain = (
-            extras == Extras()
-            and all(row.value is not None and row == rows[0] for row in rows)
-            and self.targets.loss in PLAIN_LOSSES
-            and optimizer in PLAIN_OPTIMIZERS
-            and not (self._averages or every_step)
-        )
+    def _make_job(self, optimizer, batch_size, samples=None):
+        """(job, threads to run it on)."""
+        settings = self.settings
         n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
-        arguments = {
-            "samples": samples,
-            "batch_size": batch_size,
-            "activation": [row.name for row in rows],
-            "loss": self.targets.loss,
-            "optimizer": optimizer,
-            "l2": settings.alpha,
-            "n_threads": n_threads,
-        }
-        data = self.network, self.X, self.targets.for_kernels(), self.sample_weight
-        if is_plain:
-            return TrainingJob(*data, **arguments), n_threads
-        return GeneralTrainingJob(*data, extras=extras, **arguments), n_threads
+        job = TrainingJob(
+            self.network,
+            self.X,
+            self.targets.for_kernels(),
+            self.sample_weight,
+            samples=samples,
+            batch_size=batch_size,
+            activation=[row.name for row in self._activations],
+            loss=self.targets.loss,
+            optimizer=optimizer,
+            l2=settings.alpha,
+            extras=self._extras(),
+            n_threads=n_threads,
+        )
+        return job, n_threads
 
     def _finish(self, finite):
         model = self.model()
@@ -376,9 +367,7 @@ class Fit:
         training, held_out = self._split() if splits else (None, None)
         n_samples = self.X.shape[0] if training is None else len(training)
         batch_size = self._batch_size(n_samples)
-        job, n_threads = self._make_job(
-            optimizer.name, batch_size, training, optimizer.schedule.changes_every_step
-        )
+        job, n_threads = self._make_job(optimizer.name, batch_size, training)
         validation = None
         if own is not None or splits:
             validation = self._validation(held_out, n_threads)

@@ -7,11 +7,12 @@ keeps the kernels inside these arrays.
 import numpy as np
 from scipy.sparse import issparse
 
-from fastmlp.kernels import general, passes, strips
+from fastmlp.extras import Extras
+from fastmlp.kernels import passes, strips
 from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.job import JOB
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS, PLAIN_LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
+from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, address_of, round_up
 from fastmlp.samples import (
@@ -123,15 +124,14 @@ class _Job:
         X = compressed_rows(X) if self.sparse else np.asarray(X)
         self._check_shape(X)
         rows = activation_rows(activation, network.n_layers - 1)
-        # whether kernels must know more than one of scikit-learn's activations
-        self.general = any(row.value is None or row != rows[0] for row in rows)
         self.layers["activation"][:-1] = [row.code for row in rows]
+        self.layers["keeps_zero"] = [*(row.keeps_zero for row in rows), True]
+        self.layers["derivatives"] = -1
+        self._stored = np.array([*(row.stores_derivatives for row in rows), False])
         self._set(
             **network.arena.arrays,
             layers=self.layers,
             n_layers=network.n_layers,
-            activation=rows[0].code if rows else 0,
-            keeps_zero=rows[0].keeps_zero if rows else True,
             depth=panels_at_once(network),
             n_samples=X.shape[0],
             **(sparse_fields(X) if self.sparse else dense_fields(X)),
@@ -231,11 +231,15 @@ class TrainingJob(_Job):
         Names of rows in the kernels' tables.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
+    extras : fastmlp.extras.Extras, default=Extras()
+        What the steps do beyond scikit-learn's.
     n_threads : int, default=1
         Threads that will take part.
 
     Attributes
     ----------
+    rates : ndarray of shape (n_steps,)
+        Learning rates of the steps of the epoch.
     n_samples : int
         Samples that are trained on.
     n_steps : int
@@ -245,8 +249,6 @@ class TrainingJob(_Job):
     order : ndarray of int64 of shape (n_samples,)
         The samples in the order of the next epoch; to be shuffled in place.
     """
-
-    _is_plain_only = True  # its kernels know what scikit-learn knows
 
     def __init__(
         self,
@@ -261,18 +263,18 @@ class TrainingJob(_Job):
         loss,
         optimizer,
         l2=0.0,
+        extras=None,
         n_threads=1,
     ):
         super().__init__(network, X, activation, n_threads)
         row = OPTIMIZERS[optimizer]
-        self.general |= loss not in PLAIN_LOSSES or optimizer not in PLAIN_OPTIMIZERS
-        if self.general and self._is_plain_only:
-            raise ValueError("this needs fastmlp.general_jobs.GeneralTrainingJob")
         if not network.trainable or network.n_moments < row.n_moments:
             raise ValueError(
                 f"the network must be trainable and have the {row.n_moments} moments "
                 f"of {optimizer}"
             )
+        self._extras = extras = extras or Extras()
+        self._check_extras(LOSSES[loss])
         dtype = network.dtype
         n_rows = X.shape[0]
         self.order = _samples(samples, n_rows)
@@ -282,6 +284,8 @@ class TrainingJob(_Job):
         self.steps_done = 0
         self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training
+        self.rates = np.zeros(self.n_steps)
+        factor = 1.0
 
         with np.errstate(over="ignore"):  # the loss will be infinite, and say so
             targets = np.require(targets, dtype, ["C_CONTIGUOUS", "ALIGNED"])
@@ -300,7 +304,6 @@ class TrainingJob(_Job):
             # out, weights of any size fit the precision
             factor = float(np.abs(sample_weight).max()) or 1.0
             l2 /= factor
-            self._weight_factor = factor
             sample_weight = (sample_weight / factor).astype(dtype)
             self._set(sample_weights=sample_weight)
             total_weight = float(sample_weight[self.order].sum(dtype=np.float64))
@@ -316,9 +319,27 @@ class TrainingJob(_Job):
             loss=LOSSES[loss].code,
             optimizer=row.code,
             l2=l2,
+            rates=self.rates,
+            loss_parameters=np.array([*extras.loss_parameters, 0.0], dtype),
+            keep=1.0 - np.array(extras.dropout or [0.0] * network.n_layers),
+            mask_keys=np.empty((n_threads, strips.MASK_KEYS), np.uint32),
+            seed=extras.seed,
+            l1=extras.l1 / factor,
+            weight_decay=extras.weight_decay,
+            clip_norm=extras.clip_norm,
+            average_decay=extras.average_decay,
         )
-        n_strips = self._count_strips()
+        if not network.averaged:
+            self._set(average=0)
+        n_strips = 0 if self.sparse else strips_of(network, batch_size)
         self.strips = n_strips > 0  # the way that its steps go
+        # the kernels' last arguments, see `passes.train_steps`
+        self._choices = (
+            *((None, None, True) if self.strips else (True, self.sparse, None)),
+            True if self._stored.any() else None,
+            True if extras.dropout else None,
+            True if LOSSES[loss].is_parametric else None,
+        )
         if self.strips:
             self._lay_out_strips(n_strips, targets.shape[1])
         else:
@@ -326,8 +347,20 @@ class TrainingJob(_Job):
         if self.sparse:
             self._set(**self._entries_of_a_batch())
 
-    def _count_strips(self):
-        return 0 if self.sparse else strips_of(self.network, self.batch_size)
+    def _check_extras(self, loss):
+        network, extras = self.network, self._extras
+        n_expected = len(loss.parameters)
+        if loss.parameters == ("q of each output",):
+            n_expected = network.units[-1]
+        if len(extras.loss_parameters) != n_expected:
+            raise ValueError(
+                f"the loss {loss.name} takes {n_expected} parameters, "
+                f"got {extras.loss_parameters}"
+            )
+        if len(extras.dropout) not in (0, network.n_layers):
+            raise ValueError(
+                f"{len(extras.dropout)} dropout rates for {network.n_layers} layers"
+            )
 
     def _lay_out_batch(self, n_targets):
         """Room for `fastmlp.kernels.passes`: a batch that all threads share."""
@@ -335,21 +368,30 @@ class TrainingJob(_Job):
         shape = network.shape
         capacity = self._capacity(self.batch_size)
         widths = self._widths()
+        stored = np.array(widths[1:])[self._stored]
         block_rows = self._block_rows(
-            -(-self.batch_size // n_threads), sum(widths) + sum(widths[1:-1])
+            -(-self.batch_size // n_threads),
+            sum(widths) + sum(widths[1:-1]) + int(stored.sum()),
         )
+        most_entries = 0
+        if self.sparse and self._extras.dropout:
+            most_entries = int(np.diff(self._kept["row_starts"]).max(initial=0))
+        outputs = (network.units[-1] + 2 + n_targets) * block_rows
         scratch_size = round_up(
-            shape.width**2
-            + shape.lanes
-            + (network.units[-1] + 2 + n_targets) * block_rows
-            + _SCRATCH_GAP,
+            shape.width**2 + shape.width + max(outputs, most_entries) + _SCRATCH_GAP,
             shape.lanes,
         )
+        fan_in, fan_out = self.layers["fan_in"], self.layers["fan_out"]
+        n_pieces = int(np.sum(-(-fan_in // shape.width) * -(-fan_out // shape.width)))
+        n_parameters = network.arena.arrays["parameters"].size
+        clips = self._extras.clip_norm > 0
         buffers = Arena(
             {
                 "workspace": self._place_layers([n * capacity for n in widths]),
                 "sample_losses": capacity,
                 "scratch": scratch_size * n_threads,
+                "gradients": n_parameters if clips else 0,
+                "squares": n_pieces if clips else 0,
             },
             network.dtype,
         )
@@ -358,7 +400,7 @@ class TrainingJob(_Job):
             capacity=capacity,
             scratch_size=scratch_size,
             block_rows=block_rows,
-            n_penalties=network.arena.arrays["penalties"].size,
+            n_pieces=n_pieces,
         )
 
     def _lay_out_strips(self, n_strips, n_targets):
@@ -378,18 +420,19 @@ class TrainingJob(_Job):
         scratch_size = samples * shape.width + of_a_panel + _SCRATCH_GAP
         # on cache lines of their own: other threads write their neighbours
         gradients_size = n_parameters + _SCRATCH_GAP
+        weights = self.layers["biases"] - self.layers["weights"]
+        n_slices = int(np.sum(-(-weights // strips.SLICE)))
+        assert n_slices <= network.arena.arrays["penalties"].size
         buffers = Arena(
             {
                 "workspace": workspace_size * n_threads,
                 "sample_losses": vectors * shape.lanes,
                 "scratch": scratch_size * n_threads,
                 "gradients": gradients_size * n_strips,
+                "squares": n_slices if self._extras.clip_norm > 0 else 0,
             },
             network.dtype,
         )
-        weights = self.layers["biases"] - self.layers["weights"]
-        n_slices = int(np.sum(-(-weights // strips.SLICE)))
-        assert n_slices <= network.arena.arrays["penalties"].size
         self._set(
             **buffers.arrays,
             workspace_size=workspace_size,
@@ -397,22 +440,26 @@ class TrainingJob(_Job):
             block_rows=samples,
             strips=n_strips,
             gradients_size=gradients_size,
-            n_penalties=n_slices,
+            n_pieces=n_slices,
         )
 
     def _place_layers(self, sizes):
-        """Offsets of activations and deltas, of so many numbers each layer.
+        """Offsets of activations, deltas and stored derivatives.
 
+        sizes : of the activations of each layer, what enters the first one before.
         Returns how many numbers all of them are.
         """
-        # activations of every layer, then deltas of the hidden ones
+        # activations of every layer, then deltas of the hidden ones, then derivatives
         activations = np.concatenate([[0], np.cumsum(sizes)])
         deltas = activations[-1] + np.concatenate([[0], np.cumsum(sizes[1:-1])])
         self.layers["inputs"] = activations[:-2]
         self.layers["outputs"] = activations[1:-1]
         self.layers["deltas"][:-1] = deltas[:-1]
         self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
-        return int(deltas[-1])
+        stored = np.array(sizes[1:])[self._stored]
+        derivatives = deltas[-1] + np.concatenate([[0], np.cumsum(stored)])
+        self.layers["derivatives"][self._stored] = derivatives[:-1]
+        return int(derivatives[-1])
 
     def _entries_of_a_batch(self):
         """Room for the entries of any batch, sorted by feature."""
@@ -441,14 +488,14 @@ class TrainingJob(_Job):
         ----------
         team : Team
         first_step, last_step : int
-        rate : float
-            Learning rate.
+        rate : float or ndarray of shape (n_steps,)
+            Learning rate, of all steps of the epoch or of each.
         decay_1 : float
             Momentum of sgd, beta_1 of Adam.
         decay_2, epsilon : float
             beta_2 and epsilon of Adam.
         n_updates : int
-            Steps made before this epoch, for Adam's bias correction.
+            Steps made before this epoch, for Adam's bias correction and for masks.
 
         Returns
         -------
@@ -458,7 +505,8 @@ class TrainingJob(_Job):
         """
         self._join(team)
         record = self._records[0]
-        record["learning_rate"] = rate
+        self.rates[:] = rate
+        record["n_updates"] = n_updates
         record["decay_1"] = decay_1
         record["decay_2"] = decay_2
         # a denominator of zero would follow if it were flushed to zero
@@ -473,13 +521,12 @@ class TrainingJob(_Job):
 
     def _steps(self, first_step, last_step):
         """What each thread of the team does in a run."""
-        # tiles, sparse, strips: None means that these kernels are not needed
-        ways = (None, None, True) if self.strips else (True, self.sparse, None)
 
         def steps(thread, job=self):  # which keeps its memory while a thread is in it
             passes.train_steps(
-                job.address, job.precision, thread, first_step, last_step, *ways
-            )
+                job.address, job.precision, thread, first_step, last_step,
+                *job._choices,
+            )  # fmt: skip
 
         return steps
 
@@ -555,8 +602,9 @@ class PredictionJob(_Job):
         self._own = self._integers[_OF_SAMPLES]
 
     def _predict(self, thread):
-        predict = general.predict_general if self.general else passes.predict
-        predict(self.address, self.precision, self._output_type, thread, self.sparse)
+        passes.predict(
+            self.address, self.precision, self._output_type, thread, self.sparse
+        )
 
     def outputs_for(self, X):
         """Predictions of other samples, by the calling thread alone.

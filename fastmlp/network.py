@@ -141,7 +141,6 @@ class Network:
                 layer["transposed"] = n_transposed
                 layer["transposed_rows"] = round_up(fan_out, lanes)
                 n_transposed += round_up(fan_out, lanes) * round_up(fan_in, lanes)
-            layer["penalties"] = n_penalties
             n_panels = -(-fan_out // self.shape.width)
             n_penalties += n_panels * int(layer["weight_rows"]) // rows
         self.arena = Arena(

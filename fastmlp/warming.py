@@ -1,17 +1,25 @@
 """Compiling kernels before they are needed."""
 
-from itertools import product
-
 import numpy as np
 from scipy.sparse import csr_array
 
-from fastmlp.general_jobs import GeneralTrainingJob
+from fastmlp.extras import Extras
 from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.network import Network
 from fastmlp.shuffling import shuffle_once
 from fastmlp.threads import Team
 
 __all__ = ["compile_kernels"]
+
+_PLAIN = {"activation": "relu", "loss": "squared_error"}
+
+#: What is a choice at compile time beyond scikit-learn's network: stored derivatives,
+#: masks, and losses with parameters.
+_GENERAL = (
+    {**_PLAIN, "activation": "gelu"},
+    {**_PLAIN, "extras": Extras(dropout=(0.0, 0.5))},
+    {**_PLAIN, "loss": "huber", "extras": Extras(loss_parameters=(1.0,))},
+)
 
 
 def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=False):
@@ -27,23 +35,22 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
         Whether the kernels for what scikit-learn has not, instead of the plain ones.
     """
     shuffle_once()
-    make_job = GeneralTrainingJob if general else TrainingJob
-    activations = ("gelu", "relu") if general else ("relu",)
     for precision in precisions:
         network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
         network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
         with Team(1) as alone:
-            for batch_size in (1,) if sparse or general else (1, 16):  # tiles, strips
+            for batch_size in (1,) if sparse else (1, 16):  # tiles, strips
                 y = np.zeros((batch_size, 1))
                 X = csr_array(y) if sparse else y
-                training = make_job(
-                    network, X, y, batch_size=batch_size, activation=activations[0],
-                    loss="squared_error", optimizer="gradient",
-                )  # fmt: skip
-                training.refresh()
-                training.run(alone, 0, 1)
-            for dtype, activation in product(("float32", "float64"), activations):
+                for settings in _GENERAL if general else (_PLAIN,):
+                    training = TrainingJob(
+                        network, X, y, batch_size=batch_size, optimizer="gradient",
+                        **settings,
+                    )  # fmt: skip
+                    training.refresh()
+                    training.run(alone, 0, 1)
+            for dtype in ("float32", "float64"):
                 PredictionJob(
-                    network, X, activation=activation, output_activation="identity",
+                    network, X, activation="relu", output_activation="identity",
                     dtype=dtype,
                 ).run(alone)  # fmt: skip

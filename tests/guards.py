@@ -21,25 +21,28 @@ import numpy as np
 import reference
 import scipy.sparse
 
-from fastmlp import general_jobs, jobs, network, samples
+from fastmlp import jobs, network, samples
 from fastmlp.extras import Extras
-from fastmlp.general_jobs import GeneralTrainingJob
 from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS, PLAIN_LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS, PLAIN_OPTIMIZERS
+from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.network import Network, address_of, round_up
 
 DTYPES = (np.float32, np.float64)
 ENDS = (True, False)  # where a buffer is next to a forbidden page: its end, its start
 LAYOUTS = ("C", "F", "reversed", "strided")
-WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "general": 0,
-        "general sparse": 0}  # fmt: skip
+#: By which kernels steps go: "all" are compiled for stored derivatives, for masks and
+#: for losses with parameters; to compile every choice by itself would take too long.
+WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "all tiles": 0,
+        "all strips": 3, "all sparse": 0}  # fmt: skip
 
-#: What the kernels of all ways know, and those of the general one.
-PLAIN = ("identity", "logistic", "relu", "tanh"), PLAIN_LOSSES, PLAIN_OPTIMIZERS
-ALL = ACTIVATIONS, LOSSES, OPTIMIZERS
+#: Activations and losses that need no choice at compile time.
+PLAIN = (
+    [name for name, row in ACTIVATIONS.items() if not row.stores_derivatives],
+    [name for name, row in LOSSES.items() if not row.is_parametric],
+)
 
 #: The buffers that jobs use, by the names of their addresses.
 _OF_NETWORK = ["X", "parameters", "workspace", "scratch", "order"]
@@ -64,7 +67,6 @@ def tight(strips=0, depth=1):
         patch.object(jobs, "strips_of", lambda *_: strips),
         patch.object(jobs, "panels_at_once", lambda _: depth),
         patch.object(jobs, "_SCRATCH_GAP", 0),
-        patch.object(general_jobs, "_SCRATCH_GAP", 0),
         patch.object(jobs, "_LEAST_BLOCK_ROWS", 1),
         patch.object(jobs, "_MOST_BLOCK_ROWS", 48),
         patch.object(samples, "_NEAR_BYTES", -1),
@@ -178,44 +180,37 @@ class Memory:
         return made
 
     def training_job(
-        self, units, X, y, *weights, dtype, optimizer, strips, extras=None, **settings
+        self, units, X, y, *weights, dtype, optimizer, strips, choices=None, **settings
     ):
-        """`data.training_job`, to be run in `in_use`; with extras, a general one."""
-        is_general = extras is not None
+        """`data.training_job`, to be run in `in_use`.
+
+        choices : what kernels are compiled for; None for what is needed.
+        """
         made = self.network(
             units, dtype, weights, adjoining=strips > 0, trainable=True,
-            n_moments=OPTIMIZERS[optimizer].n_moments, averaged=is_general,
+            n_moments=OPTIMIZERS[optimizer].n_moments, averaged=True,
         )  # fmt: skip
         place, sizes = TrainingJob._place_layers, []
 
         def note_sizes(job, of_layers):
-            hidden = of_layers[1:-1]
-            sizes[:] = [*of_layers, *hidden, *(hidden if is_general else [])]
+            stored = np.array(of_layers[1:])[job._stored]
+            sizes[:] = [*of_layers, *of_layers[1:-1], *stored]
             return place(job, of_layers)
 
         with patch.object(TrainingJob, "_place_layers", note_sizes):
-            if is_general:
-                job = GeneralTrainingJob(
-                    made, X, y, optimizer=optimizer, extras=extras, **settings
-                )
-                job.rates = self.copy_of(job.rates)
-            else:
-                job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
+            job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
+        job._choices = choices or job._choices
+        job.rates = self.copy_of(job.rates)
         n, copies = made.n_layers, job._n_threads if strips else 1
         workspace, starts, stride = self.buffers(sizes, dtype, copies)
         job.layers["inputs"], job.layers["outputs"] = starts[:n], starts[1 : n + 1]
         job.layers["deltas"] = [*starts[n + 1 : 2 * n], starts[n]]
-        if is_general:
-            job.layers["derivatives"][:-1] = starts[2 * n :]
+        job.layers["derivatives"][job._stored] = starts[2 * n :]
         job._set(workspace=workspace, workspace_size=stride if strips else 0)
-        if strips:
-            gradients, _, stride = self.buffers(self._parameters, dtype, strips)
-            job._set(gradients=gradients, gradients_size=stride)
-        elif is_general:
-            gradients, _, _ = self.buffers(self._parameters, dtype)
-            n_pieces = job._records["n_penalties"][0]
-            job._set(gradients=gradients, squares=np.zeros(n_pieces, dtype))
-        job._set(penalties=np.zeros(job._records["n_penalties"][0], dtype))
+        gradients, _, stride = self.buffers(self._parameters, dtype, max(strips, 1))
+        job._set(gradients=gradients, gradients_size=stride)
+        n_pieces = job._records["n_pieces"][0]
+        job._set(squares=np.zeros(n_pieces, dtype), penalties=np.zeros(n_pieces, dtype))
         self._finish(job, dtype)
         job.refresh()
         return job
@@ -271,16 +266,16 @@ def cases(ways, n_samples=lambda rows: rows):
     # test_instruction_sets asks for less: plain kernels, in some of the precisions
     if asked := os.environ.get("FASTMLP_TEST_DTYPES"):
         dtypes = [np.dtype(name).type for name in asked.split()]
-        ways = [way for way in ways if "general" not in way]
+        ways = [way for way in ways if "all" not in way]
     else:
         dtypes = DTYPES
     for way, dtype in product(ways, dtypes):
         outer = edges(dtype)
         for hidden, rows in product(edges(dtype), batches(dtype)):
-            if "general" in way and random.random() < 0.6:
+            if "all" in way and random.random() < 0.6:
                 continue  # it shares most of its kernels with the other ways
             inner = random.choice(([], [hidden], [hidden], [hidden, 5]))
-            activations, losses, optimizers = ALL if "general" in way else PLAIN
+            activations, losses = (ACTIVATIONS, LOSSES) if "all" in way else PLAIN
             case = SimpleNamespace(
                 units=(random.choice(outer), *inner, random.choice(outer)),
                 way=way, dtype=dtype, rows=rows, at_end=random.choice(ENDS),
@@ -289,7 +284,7 @@ def cases(ways, n_samples=lambda rows: rows):
                 other=random.choice(DTYPES), activation=random.choice([*activations]),
                 output_activation=random.choice([*OUTPUT_ACTIVATIONS]),
                 loss=random.choice(sorted(losses)),
-                optimizer=random.choice(sorted(optimizers)),
+                optimizer=random.choice(sorted(OPTIMIZERS)),
                 l2=random.choice((0.0, 0.1)), left_out=random.choice((0, 1, 2)),
             )  # fmt: skip
             note(case)
@@ -299,15 +294,21 @@ def cases(ways, n_samples=lambda rows: rows):
 
 
 def extras_for(case):
-    """Everything that the general way can do, or not; None for other ways."""
-    if "general" not in case.way:
-        return None
+    """Everything that steps can do; dropout if that is compiled."""
     n_layers = len(case.units) - 1
+    drops = "all" in case.way and case.left_out
     return Extras(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
-        dropout=(0.3,) * n_layers if case.left_out else (),
+        dropout=(0.3,) * n_layers if drops else (),
         l1=case.l2, weight_decay=0.1, clip_norm=case.left_out, average_decay=0.9,
     )  # fmt: skip
+
+
+def choices_for(case):
+    """What kernels are compiled for, see `fastmlp.kernels.passes.train_steps`."""
+    sparse = True if case.layout == "sparse" else None
+    ways = (None, None, True) if WAYS[case.way] else (True, sparse, None)
+    return *ways, *[True if "all" in case.way else None] * 3
 
 
 def dies(function):

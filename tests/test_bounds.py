@@ -10,11 +10,10 @@ import numba
 import numpy as np
 import pytest
 import test_simd
-from data import random_network, random_targets, training_job
+from data import random_network, random_targets
 from processes import run
 
-from fastmlp.general_jobs import GeneralTrainingJob
-from fastmlp.jobs import PredictionJob
+from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.kernels import products, simd
 from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
@@ -56,9 +55,13 @@ EVERY_KERNEL = """
             print("checked")
     compile_kernels(["float32"])
     compile_kernels(["float32"], sparse=True)
-    for X in (np.eye(4, dtype="f"), csr_array(np.eye(4, dtype="f"))):
-        model = MLPRegressor(activation="gelu", max_iter=1, clip_norm=1.0)
-        model.fit(X, np.arange(4.0)).predict(X)
+    for n in (4, 40):  # tiles, strips
+        dense = np.resize(np.eye(4, dtype="f"), (n, 4))
+        for X in (dense, csr_array(dense)):
+            MLPRegressor(
+                loss="huber", hidden_layer_sizes=(2,), activation="gelu", max_iter=1,
+                clip_norm=1.0, dropout=0.5, input_dropout=0.5,
+            ).fit(X, np.arange(n)).predict(X)
     for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
         if str(kernel.__module__).startswith("numba."):
             continue
@@ -172,16 +175,15 @@ def sweep_rows():
                 )
 
 
-def elsewhere(units, X, y, *weights, dtype, optimizer, extras, **settings):
-    """A general job in ordinary memory."""
+def elsewhere(units, X, y, *weights, dtype, optimizer, choices, **settings):
+    """A job in ordinary memory."""
     network = Network(
         units, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
         averaged=True,
     )  # fmt: skip
     network.write(*weights)
-    job = GeneralTrainingJob(
-        network, X, y, optimizer=optimizer, extras=extras, **settings
-    )
+    job = TrainingJob(network, X, y, optimizer=optimizer, **settings)
+    job._choices = choices
     job.refresh()
     return job
 
@@ -199,14 +201,10 @@ def sweep_training():
             settings["sample_weight"] = rng.uniform(size=n)
         y = random_targets(case.loss, n, case.units[-1])
         data = case.units, X, y, *random_network(case.units)
-        extras = guards.extras_for(case)
-        settings["extras"] = extras
+        settings["extras"] = guards.extras_for(case)
+        settings["choices"] = guards.choices_for(case)
         with guards.tight(strips, case.depth), Team(case.n_threads) as team:
-            if extras is None:
-                del settings["extras"]
-                plain = training_job(*data, **settings)
-            else:
-                plain = elsewhere(*data, **settings)
+            plain = elsewhere(*data, **settings)
             expected = plain.run(team, 0, plain.n_steps, **RATES)
             assert np.isfinite(expected)
             with memory.in_use(team):
@@ -218,7 +216,7 @@ def sweep_training():
 
 def sweep_prediction():
     """Samples of every form, chosen ones, and plain ones by themselves."""
-    ways = "dense", "sparse", "general", "general sparse"
+    ways = "dense", "sparse", "all dense", "all sparse"
     for case, memory, X in guards.cases(ways):
         settings = {
             "activation": case.activation, "output_activation": case.output_activation,

@@ -11,12 +11,12 @@ from numba.core.runtime import _nrt_python, rtsys
 
 from fastmlp import jobs
 from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.kernels import general, passes
+from fastmlp.kernels import passes
 from fastmlp.network import Network
 from fastmlp.threads import Team
 from fastmlp.warming import compile_kernels
 
-#: What these kernels know: scikit-learn's; tests/test_general.py has the others.
+#: What scikit-learn's network has; tests/test_general.py has the others.
 ACTIVATIONS = ("identity", "logistic", "relu", "tanh")
 LOSSES = ("squared_error", "log_loss", "binary_log_loss", "poisson")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adam")
@@ -333,36 +333,30 @@ def test_all_kernels_are_compiled_ahead(monkeypatch):
     """Both forms of a step, of the precision that is asked for."""
     seen = set()
 
-    def note(address, precision, thread, first, last, tiles, sparse, strips):
-        seen.add((precision.dtype.name, tiles, sparse, strips))
+    def note(address, precision, thread, first, last, *choices):
+        seen.add((precision.dtype.name, *choices))
 
     monkeypatch.setattr(passes, "train_steps", note)
     compile_kernels(["float32"])
     compile_kernels(["float64"], sparse=True)
-    before = {*seen}
-    compile_kernels(["float32"], general=True)  # others, see below
-    assert seen == before
+    plain = None, None, None
     assert seen == {
-        ("float32", True, None, None),
-        ("float32", None, None, True),
-        ("float64", True, True, None),
+        ("float32", True, None, None, *plain),
+        ("float32", None, None, True, *plain),
+        ("float64", True, True, None, *plain),
     }
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_general_kernels_are_compiled_ahead(sparse, monkeypatch):
-    """And those by which networks of usual activations predict."""
-    seen = set()
-
-    def note(address, precision, *arguments):
-        *_, is_sparse = arguments
-        seen.add((len(arguments), precision.dtype.name, bool(is_sparse)))
-
-    monkeypatch.setattr(general, "train_general", note)
-    monkeypatch.setattr(general, "predict_general", note)
-    monkeypatch.setattr(passes, "predict", note)
-    compile_kernels(["float64"], sparse=sparse, general=True)
-    assert seen == {(4, "float64", sparse), (3, "float64", sparse)}
+    seen.clear()
+    compile_kernels(["float32"], general=True)
+    compile_kernels(["float64"], sparse=True, general=True)
+    assert seen == {
+        (*way, *(True if i == j else None for j in range(3)))
+        for i in range(3)
+        for way in (
+            ("float32", True, None, None),
+            ("float32", None, None, True),
+            ("float64", True, True, None),
+        )
+    }
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -1,9 +1,8 @@
 """Activations a = g(z) of the hidden layers: a table of values and derivatives.
 
-The four of scikit-learn have derivatives that are functions of the activation,
-g'(z) = d(g(z)), so the backward pass needs no pre-activations. They are all that the
-kernels of `fastmlp.kernels.passes` know. Those of `fastmlp.kernels.general` know every
-row; they compute g and g' together, from z, and keep both.
+Most derivatives are functions of the activation, g'(z) = d(g(z)), so that the backward
+pass needs no pre-activations. Where they are not, g and g' are computed together, from
+z, and the derivatives are stored until the deltas come back.
 """
 
 from collections.abc import Callable
@@ -37,14 +36,20 @@ class Activation(NamedTuple):
     name: str
     code: int
     formula: str
-    both: Callable  # z -> (a, g'(z))
-    value: Callable | None = None  # z -> a: of the four
-    derivative: Callable | None = None  # a -> g'(z)
+    value: Callable | None  # z -> a
+    derivative: Callable | None  # a -> g'(z)
+    both: Callable | None = None  # z -> (a, g'(z)), where that is no function of a
     keeps_zero: bool = True  # g(0) = 0: the padding of a panel stays zero by itself
     gain: float = 6.0  # numerator of the Glorot bound, see fastmlp.initialization
-    #: row of `fastmlp.initialization.INITIALIZATIONS` that suits it
-    initialization: str = "glorot_uniform"
+    #: row of `fastmlp.initialization.INITIALIZATIONS` that suits it; None: as
+    #: scikit-learn's, which knows it
+    initialization: str | None = None
     reference: str = ""
+
+    @property
+    def stores_derivatives(self):
+        """Whether derivatives are computed on the way forward."""
+        return self.derivative is None
 
 
 @jit
@@ -81,27 +86,27 @@ def _logistic_derivative(a):
 RELU_CODE = 1
 
 
-def _both(value, derivative):
-    @jit
-    def both(z):
-        a = value(z)
-        return a, derivative(a)
-
-    return both
+@jit
+def _leaky_relu(z):
+    return cast(0.01, z) * z if z < cast(0, z) else z
 
 
 @jit
-def _leaky_relu(z):
-    slope = cast(0.01, z)
-    negative = z < cast(0, z)
-    return (slope * z if negative else z), (slope if negative else cast(1, z))
+def _leaky_relu_derivative(a):
+    return cast(0.01, a) if a < cast(0, a) else cast(1, a)
 
 
 @jit
 def _elu(z):
-    zero, one = cast(0, z), cast(1, z)
+    zero = cast(0, z)
     negative = expm1_of_negative(z if z < zero else zero)
-    return (negative if z < zero else z), (negative + one if z < zero else one)
+    return negative if z < zero else z
+
+
+@jit
+def _elu_derivative(a):
+    zero, one = cast(0, a), cast(1, a)
+    return a + one if a < zero else one
 
 
 _SELU_SCALE = constant(1.0507009873554804934, 1.0507009873554804934)
@@ -111,12 +116,36 @@ _SELU_ALPHA = constant(1.6732632423543772848, 1.6732632423543772848)
 @jit
 def _selu(z):
     zero, scale = cast(0, z), _SELU_SCALE(z)
-    low = scale * _SELU_ALPHA(z)
-    negative = low * expm1_of_negative(z if z < zero else zero)
-    return (
-        negative if z < zero else scale * z,
-        negative + low if z < zero else scale,
-    )
+    negative = scale * _SELU_ALPHA(z) * expm1_of_negative(z if z < zero else zero)
+    return negative if z < zero else scale * z
+
+
+@jit
+def _selu_derivative(a):
+    scale = _SELU_SCALE(a)
+    return a + scale * _SELU_ALPHA(a) if a < cast(0, a) else scale
+
+
+@jit
+def _softplus(z):
+    zero = cast(0, z)
+    return (z if z > zero else zero) + log1p_exp_minus(absolute(z))
+
+
+@jit
+def _softplus_derivative(a):
+    return -expm1_of_negative(-a)
+
+
+@jit
+def _softsign(z):
+    return z / (cast(1, z) + absolute(z))
+
+
+@jit
+def _softsign_derivative(a):
+    rest = cast(1, a) - absolute(a)
+    return rest * rest
 
 
 @jit
@@ -129,12 +158,6 @@ def _gelu(z):
 def _silu(z):
     share = logistic(z)
     return z * share, share * (cast(1, z) + z * logistic(-z))
-
-
-@jit
-def _softplus(z):
-    zero = cast(0, z)
-    return (z if z > zero else zero) + log1p_exp_minus(absolute(z)), logistic(z)
 
 
 @jit
@@ -151,12 +174,6 @@ def _mish(z):
 
 
 @jit
-def _softsign(z):
-    inverse = cast(1, z) / (cast(1, z) + absolute(z))
-    return z * inverse, inverse * inverse
-
-
-@jit
 def _hard_swish(z):
     zero, three, six, sixth = cast(0, z), cast(3, z), cast(6, z), cast(1 / 6, z)
     share = z + three
@@ -168,39 +185,37 @@ def _hard_swish(z):
 
 
 _ROWS = (
-    Activation("identity", 0, "z", _both(_identity, _identity_derivative),
-               _identity, _identity_derivative),
-    Activation("relu", RELU_CODE, "max(0, z)", _both(_relu, _relu_derivative),
-               _relu, _relu_derivative),
-    Activation("tanh", 2, "tanh z", _both(elementwise.tanh, _tanh_derivative),
-               elementwise.tanh, _tanh_derivative),
-    Activation("logistic", 3, "1 / (1 + exp(-z))",
-               _both(elementwise.logistic, _logistic_derivative),
-               elementwise.logistic, _logistic_derivative,
-               keeps_zero=False, gain=2.0),
+    Activation("identity", 0, "z", _identity, _identity_derivative),
+    Activation("relu", RELU_CODE, "max(0, z)", _relu, _relu_derivative),
+    Activation("tanh", 2, "tanh z", elementwise.tanh, _tanh_derivative),
+    Activation("logistic", 3, "1 / (1 + exp(-z))", elementwise.logistic,
+               _logistic_derivative, keeps_zero=False, gain=2.0),
     Activation("leaky_relu", 4, "z if z > 0 else 0.01 z", _leaky_relu,
-               initialization="he_uniform",
+               _leaky_relu_derivative, initialization="he_uniform",
                reference="Maas, Hannun and Ng, ICML (2013)"),
-    Activation("elu", 5, "z if z > 0 else exp(z) - 1", _elu,
+    Activation("elu", 5, "z if z > 0 else exp(z) - 1", _elu, _elu_derivative,
                initialization="he_uniform",
                reference="Clevert, Unterthiner and Hochreiter, ICLR (2016)"),
     Activation("selu", 6, "1.0507 (z if z > 0 else 1.6733 (exp(z) - 1))", _selu,
-               initialization="lecun_normal",
+               _selu_derivative, initialization="lecun_normal",
                reference="Klambauer, Unterthiner, Mayr and Hochreiter, NIPS (2017)"),
-    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", _gelu,
+    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", None, None, _gelu,
                initialization="he_uniform",
                reference="Hendrycks and Gimpel, arXiv:1606.08415 (2016)"),
-    Activation("silu", 8, "z / (1 + exp(-z))", _silu, initialization="he_uniform",
+    Activation("silu", 8, "z / (1 + exp(-z))", None, None, _silu,
+               initialization="he_uniform",
                reference="Elfwing, Uchibe and Doya, Neural Networks 107 (2018)"),
-    Activation("mish", 9, "z tanh(log(1 + exp z))", _mish,
+    Activation("mish", 9, "z tanh(log(1 + exp z))", None, None, _mish,
                initialization="he_uniform",
                reference="Misra, BMVC (2020)"),
-    Activation("softplus", 10, "log(1 + exp z)", _softplus, keeps_zero=False,
+    Activation("softplus", 10, "log(1 + exp z)", _softplus, _softplus_derivative,
+               keeps_zero=False, initialization="glorot_uniform",
                reference="Dugas, Bengio, Belisle, Nadeau and Garcia, NIPS (2000)"),
-    Activation("softsign", 11, "z / (1 + |z|)", _softsign,
+    Activation("softsign", 11, "z / (1 + |z|)", _softsign, _softsign_derivative,
+               initialization="glorot_uniform",
                reference="Glorot and Bengio, AISTATS (2010)"),
-    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", _hard_swish,
-               initialization="he_uniform",
+    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", None, None,
+               _hard_swish, initialization="he_uniform",
                reference="Howard et al., ICCV (2019)"),
 )  # fmt: skip
 
@@ -219,9 +234,9 @@ def _activate_with(value):
 
 def _multiply_with(derivative):
     @jit
-    def multiply(deltas, activations, count):
+    def multiply(deltas, activations, keep, count):
         for i in range(count):
-            deltas[i] = deltas[i] * derivative(activations[i])
+            deltas[i] = deltas[i] * derivative(activations[i] * keep)
 
     return multiply
 
@@ -246,24 +261,27 @@ def _value_of(both):
     return value
 
 
-_FOUR = [row for row in _ROWS if row.value is not None]
+_OF_ACTIVATIONS = [row for row in _ROWS if not row.stores_derivatives]
+_STORED = [row for row in _ROWS if row.stores_derivatives]
 
-#: activate(code, z, count): z[i] <- g(z[i]) for i < count; of the four.
-activate = dispatch([(row.code, _activate_with(row.value)) for row in _FOUR])
+#: activate(code, z, count): z[i] <- g(z[i]) for i < count; of the rows whose
+#: derivatives are functions of the activation.
+activate = dispatch([(row.code, _activate_with(row.value)) for row in _OF_ACTIVATIONS])
 
-#: multiply_by_derivative(code, deltas, activations, count):
-#: deltas[i] <- deltas[i] * g'(z[i]), from activations[i] = g(z[i]); of the four.
+#: multiply_by_derivative(code, deltas, activations, keep, count):
+#: deltas[i] <- deltas[i] * g'(z[i]), from activations[i] * keep = g(z[i]); of the
+#: same rows.  keep : what dropout has divided activations by, or 1.
 multiply_by_derivative = dispatch(
-    [(row.code, _multiply_with(row.derivative)) for row in _FOUR]
+    [(row.code, _multiply_with(row.derivative)) for row in _OF_ACTIVATIONS]
+)
+
+#: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
+#: derivatives[i] = g'(z[i]); of the other rows.
+activate_with_derivative = dispatch(
+    [(row.code, _activate_with_both(row.both)) for row in _STORED]
 )
 
 #: activate_any(code, z, count): `activate` for every row.
 activate_any = dispatch(
     [(row.code, _activate_with(row.value or _value_of(row.both))) for row in _ROWS]
-)
-
-#: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
-#: derivatives[i] = g'(z[i]); every row.
-activate_with_derivative = dispatch(
-    [(row.code, _activate_with_both(row.both)) for row in _ROWS]
 )

@@ -1,4 +1,4 @@
-"""One layer: fused forward product, fused backward product, gradient and update.
+"""One layer: fused forward product, fused backward product, and gradient.
 
 Matrices are in column panels, see `fastmlp.kernels.simd`; R rows is what the
 buffer holds, which may be more than are in use.  With A the activations that
@@ -15,8 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
-from fastmlp.kernels.optimizers import update
+from fastmlp.kernels.activations import (
+    RELU_CODE,
+    activate,
+    activate_any,
+    activate_with_derivative,
+    multiply_by_derivative,
+)
+from fastmlp.kernels.masks import multiply_by_mask, row_key
 from fastmlp.kernels.products import (
     ADD,
     FROM_BIAS,
@@ -24,6 +30,7 @@ from fastmlp.kernels.products import (
     MASK,
     RELU,
     product,
+    sum_of_rows,
     transposed_product,
 )
 from fastmlp.kernels.simd import (
@@ -34,24 +41,21 @@ from fastmlp.kernels.simd import (
     tile_rows,
     vector_lanes,
 )
-from fastmlp.kernels.transposing import transpose
 
 __all__ = [
-    "GRADIENT_ROWS",
     "LAYER",
-    "Model",
     "Panels",
-    "Rule",
     "activate_panels",
+    "activate_panels_of_any",
+    "activate_panels_with_derivatives",
     "backward",
+    "drop",
     "forward",
     "layer_at",
+    "multiply_panels",
     "panels",
-    "sum_of_squares",
+    "sum_deltas",
     "sum_products",
-    "update_biases",
-    "update_tiles",
-    "update_weights",
     "width_at",
 ]
 
@@ -66,10 +70,9 @@ _FIELDS = (
     "inputs",  # in the workspace: what enters the layer,
     "outputs",  # what leaves it,
     "deltas",  # and the derivatives of the loss by its pre-activations
-    "penalties",  # in the array of penalties: the first of its tiles
-    # what only `fastmlp.kernels.general` looks at:
-    "activation",  # code of what follows the layer
-    "derivatives",  # in the workspace: of that
+    "activation",  # code of what follows the layer; 0 behind the last one
+    "keeps_zero",  # whether that is 0 at 0
+    "derivatives",  # in the workspace: those of that, or -1 if they are not stored
 )
 
 #: Where a layer's numbers stand: sizes, and offsets counted in elements.
@@ -78,7 +81,7 @@ LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
 layer_at = record_at(LAYER)
 
 #: Rows of a batch that a gradient tile sums before it adds to memory.
-GRADIENT_ROWS = 256
+_GRADIENT_ROWS = 256
 
 
 class Panels(NamedTuple):
@@ -87,25 +90,6 @@ class Panels(NamedTuple):
     data: object  # pointer to the first element
     columns: int
     rows: int  # of the buffer: the distance of two panels, in rows
-
-
-class Model(NamedTuple):
-    """Pointers to the arrays of all layers."""
-
-    parameters: object
-    transposed: object
-    first_moment: object
-    second_moment: object
-    penalties: object  # sums of squares of parts of the weights, before the update
-
-
-class Rule(NamedTuple):
-    """How a gradient becomes an update, see `fastmlp.kernels.optimizers`."""
-
-    optimizer: int
-    l2: object
-    scale: object
-    rates: object  # tuple, see `optimizers.update`
 
 
 @jit
@@ -166,40 +150,104 @@ def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish
 
 
 @jit
-def forward(a, weights, biases, c, first_row, tiles, depth, activation, keeps_zero):
-    """C = g(A W + b) for `tiles` tiles of rows; the padding of C is zero.
+def forward(a, weights, biases, c, first_row, tiles, depth, activation):
+    """C = A W + b, or max(0, A W + b), for `tiles` tiles of rows.
 
-    activation : code of g; keeps_zero : whether g(0) = 0.
+    activation : code of what follows; only ReLU is done here.  The padding of C is 0.
     """
     finish = RELU if activation == RELU_CODE else 0
     one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
     _multiply(a, weights, c, biases, one, first_row, tiles, depth, start, finish)
-    if activation != RELU_CODE:
-        rows = tiles * tile_rows(c.data[0])
-        activate_panels(c, first_row, rows, activation, keeps_zero)
 
 
 @jit
-def activate_panels(c, first_row, rows, activation, keeps_zero):
-    """C <- g(C) for `rows` rows; the padding of C stays zero."""
-    if activation == 0:
-        return
+def _clear_padding(c, column, first_row, rows, width):
+    """Zeros behind the last column of a panel."""
+    like = c.data[0]
+    panel = advance(c.data, column * c.rows + first_row * width)
+    for r in range(rows):
+        for j in range(c.columns - column, width):
+            panel[r * width + j] = cast(0, like)
+
+
+@jit
+def activate_panels(c, first_row, rows, layer):
+    """C <- g(C) for `rows` rows; the padding of C stays zero.
+
+    layer : whose activation's derivatives are functions of it.
+    """
     like = c.data[0]
     for column in range(0, c.columns, panel_width(like)):
         width = width_at(column, c.columns, like)
         panel = advance(c.data, column * c.rows + first_row * width)
-        activate(activation, panel, rows * width)
-        if not keeps_zero:
-            for r in range(rows):
-                for j in range(c.columns - column, width):
-                    panel[r * width + j] = cast(0, like)
+        activate(layer.activation, panel, rows * width)
+        if not layer.keeps_zero:
+            _clear_padding(c, column, first_row, rows, width)
 
 
 @jit
-def backward(deltas, transposed, a, before, first_row, tiles, depth, activation):
+def activate_panels_of_any(c, first_row, rows, layer):
+    """`activate_panels` for every activation."""
+    like = c.data[0]
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        panel = advance(c.data, column * c.rows + first_row * width)
+        activate_any(layer.activation, panel, rows * width)
+        if not layer.keeps_zero:
+            _clear_padding(c, column, first_row, rows, width)
+
+
+@jit
+def activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
+    """C <- g(C), and its derivatives into panels that are laid out alike.
+
+    layer : whose activation's derivatives are no functions of it.
+    """
+    like = c.data[0]
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        offset = column * c.rows + first_row * width
+        activate_with_derivative(
+            layer.activation,
+            advance(c.data, offset),
+            advance(derivatives.data, offset),
+            rows * width,
+        )
+        if not layer.keeps_zero:
+            _clear_padding(c, column, first_row, rows, width)
+
+
+@jit
+def drop(matrix, first_row, rows, key, keep):
+    """Multiply rows of a matrix by the mask of dropout."""
+    like = matrix.data[0]
+    for column in range(0, matrix.columns, panel_width(like)):
+        width = width_at(column, matrix.columns, like)
+        panel = advance(matrix.data, column * matrix.rows + first_row * width)
+        for r in range(rows):
+            numbers = advance(panel, r * width)
+            multiply_by_mask(numbers, row_key(key, first_row + r), column, width, keep)
+
+
+@jit
+def multiply_panels(target, factors, first_row, rows):
+    """Rows of a matrix times those of another, number by number."""
+    like = target.data[0]
+    for column in range(0, target.columns, panel_width(like)):
+        width = width_at(column, target.columns, like)
+        offset = column * target.rows + first_row * width
+        numbers, others = advance(target.data, offset), advance(factors.data, offset)
+        for i in range(rows * width):
+            numbers[i] *= others[i]
+
+
+@jit
+def backward(deltas, transposed, a, before, first_row, tiles, depth, activation, keep):
     """D_before = (D W^T) * g'(A) for `tiles` tiles of rows.
 
     a : the activations that the layer saw; `before`, the result, is laid out alike.
+    activation : code of g, or 0 if derivatives are stored: g' is then left out.
+    keep : what dropout has divided activations by, or 1.
     """
     like = a.data[0]
     finish = MASK if activation == RELU_CODE else 0
@@ -218,6 +266,7 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation)
             activation,
             advance(before.data, offset),
             advance(a.data, offset),
+            keep,
             rows * width,
         )
 
@@ -225,128 +274,24 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation)
 @jit
 def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
     """sums = A^T D over the rows of a batch, in blocks that are added up."""
-    for first in range(0, rows, GRADIENT_ROWS):
+    for first in range(0, rows, _GRADIENT_ROWS):
         transposed_product(
             vectors,
             tiles,
             sums,
             advance(a, first * a_width),
             a_width,
-            min(GRADIENT_ROWS, rows - first),
+            min(_GRADIENT_ROWS, rows - first),
             advance(d, first * width),
             sums,  # no biases: never read
             0 if first == 0 else ADD,
         )
 
 
-@jit(flags=("reassoc", "contract"))
-def sum_of_squares(x, count):
-    """Sum of x[i]**2: in vectors, in an order that only depends on `count`."""
-    total = cast(0, x[0])
-    for i in range(count):
-        total += x[i] * x[i]
-    return total
-
-
 @jit
-def update_biases(layer, column, width, model, rule, sums):
-    """The update of the biases of one panel, from the sums of their deltas."""
-    like = sums[0]
-    biases = layer.biases + column
-    update(
-        rule.optimizer,
-        advance(model.parameters, biases),
-        sums,
-        advance(model.first_moment, biases),
-        advance(model.second_moment, biases),
-        width,
-        cast(0, like),
-        rule.scale,
-        rule.rates,
-    )
-
-
-@jit
-def update_weights(layer, column, width, tile, tiles, model, rule, sums):
-    """The update of `tiles` tiles of one panel, from the sums of their gradient.
-
-    Returns a pointer to the new weights.
-    """
-    like = sums[0]
-    mr = tile_rows(like)
-    offset = layer.weights + column * layer.weight_rows + tile * mr * width
-    weights = advance(model.parameters, offset)
-    if rule.l2 > cast(0, like):
-        n_tiles = layer.weight_rows // mr
-        index = layer.penalties + column // panel_width(like) * n_tiles + tile
-        for i in range(tiles):
-            model.penalties[index + i] = sum_of_squares(
-                advance(weights, i * mr * width), mr * width
-            )
-    update(
-        rule.optimizer,
-        weights,
-        sums,
-        advance(model.first_moment, offset),
-        advance(model.second_moment, offset),
-        tiles * mr * width,
-        rule.l2,
-        rule.scale,
-        rule.rates,
-    )
-    return weights
-
-
-@jit
-def update_tiles(
-    layer, column, first_tile, last_tile, model, a, deltas, rows, rule, scratch
-):
-    """Gradient of some weights of one panel, and their update while it is in L1.
-
-    The owner of a tile is the only one to write it, and sums over the whole batch
-    in one order: weights do not depend on who owns what.
-
-    column : first column of the panel; first_tile, last_tile : tiles of MR rows of
-        W.  The owner of tile 0 also has the panel's biases.
-    model : `Model`, all arrays of parameters.
-    a, deltas : what entered the layer and the deltas, of which `rows` rows count.
-    rule : `Rule`.
-    scratch : panel_width**2 numbers for the sums, then a 1.
-    """
-    like = a.data[0]
-    full_width = panel_width(like)
-    mr = tile_rows(like)
-    width = width_at(column, layer.fan_out, like)
-    vectors = width // vector_lanes(like)
-    d = advance(deltas.data, column * deltas.rows)
-
-    if first_tile == 0:
-        one = advance(scratch, full_width * full_width)
-        sum_products(scratch, vectors, 1, one, 0, d, width, rows)
-        update_biases(layer, column, width, model, rule, scratch)
-
-    tile = first_tile
-    while tile < last_tile:
-        # the tiles whose rows stand in one panel of A
-        feature = tile * mr
-        panel_start = feature // full_width * full_width
-        a_width = width_at(panel_start, a.columns, like)
-        tiles = min(last_tile - tile, (a_width + panel_start - feature) // mr)
-        a_tile = advance(a.data, panel_start * a.rows + feature - panel_start)
-        sum_products(scratch, vectors, tiles, a_tile, a_width, d, width, rows)
-        weights = update_weights(
-            layer, column, width, tile, tiles, model, rule, scratch
-        )
-        if layer.transposed >= 0:
-            target = layer.transposed + panel_start * layer.transposed_rows
-            for i in range(tiles):
-                transpose(
-                    advance(
-                        model.transposed,
-                        target + column * a_width + feature + i * mr - panel_start,
-                    ),
-                    a_width,
-                    advance(weights, i * mr * width),
-                    width,
-                )
-        tile += tiles
+def sum_deltas(sums, vectors, d, width, rows):
+    """sums = 1^T D over the rows of a batch, likewise."""
+    for first in range(0, rows, _GRADIENT_ROWS):
+        block = min(_GRADIENT_ROWS, rows - first)
+        mode = cast(0 if first == 0 else ADD, rows)
+        sum_of_rows(vectors, sums, advance(d, first * width), block, mode)

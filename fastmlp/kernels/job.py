@@ -5,34 +5,35 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dense import LAYER, Model, Rule, layer_at
+from fastmlp.kernels.dense import LAYER, layer_at
+from fastmlp.kernels.masks import mask_key
 from fastmlp.kernels.optimizers import ADAM_CODE, GRADIENT_CODE, adam_rate
 from fastmlp.kernels.simd import cast, pointer, record_at
+from fastmlp.kernels.updating import Model, Rule, sum_of
 
 __all__ = [
     "JOB",
     "Step",
     "begin_step",
+    "inputs_mask",
     "job_at",
     "layer_of",
     "model_of",
-    "penalty_of",
-    "sum_of",
+    "penalties_of",
 ]
 
 _INTEGERS = (
     # the network
     "layers",  # address of n_layers records LAYER
     "n_layers",
-    "parameters",  # addresses of arrays, see dense.Model
+    "parameters",  # addresses of arrays, see updating.Model
     "transposed",
     "first_moment",
     "second_moment",
+    "average",  # 0 for none
     "penalties",
-    "n_penalties",
-    "activation",  # codes
-    "keeps_zero",
-    "loss",
+    "n_pieces",  # of the parameters, each with a penalty and a square of its own
+    "loss",  # codes
     "output_activation",
     "optimizer",
     # buffers
@@ -45,8 +46,9 @@ _INTEGERS = (
     "block_rows",  # rows that go through all layers together
     "depth",  # panels summed before a product stores, see dense
     "strips",  # of a whole batch, see strips
-    "gradients",  # address of sums, laid out like the parameters, of each strip
-    "gradients_size",  # elements from one strip's to the next
+    "gradients",  # address of sums, laid out like the parameters: of each strip,
+    "gradients_size",  # elements from one strip's to the next; or to be clipped
+    "squares",  # address of a number for each piece of a gradient to be clipped
     # the data
     "X",  # address of sample 0, feature 0
     "X_is_double",
@@ -70,18 +72,16 @@ _INTEGERS = (
     "n_threads",
     "team",  # address of the array that they share, see team
     "spins",  # turns of a waiting loop before it gives up its core
-    # what only `fastmlp.kernels.general` looks at:
+    # the steps
     "loss_parameters",  # address of numbers
     "rates",  # address of a float64 for each step of the epoch
     "keep",  # address of a float64 for each layer: the share of its inputs to keep
+    "mask_keys",  # address of MASK_KEYS uint32 of each thread
     "seed",  # of the masks that choose them
     "n_updates",  # steps before this epoch
-    "average",  # address of averaged parameters, or 0
-    "squares",  # address of a number for each piece of the gradient
 )
 _FLOATS = (
     "l2",
-    "learning_rate",
     "decay_1",  # momentum, or Adam's beta_1
     "decay_2",  # Adam's beta_2
     "epsilon",
@@ -89,7 +89,6 @@ _FLOATS = (
     "beta_2_power",
     "total_weight",  # of all samples, for the optimizer that only takes the gradient
     "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
-    # what only `fastmlp.kernels.general` looks at:
     "l1",
     "weight_decay",
     "clip_norm",  # 0 for none
@@ -119,7 +118,10 @@ def model_of(job, like):
         pointer(job.transposed, like),
         pointer(job.first_moment, like),
         pointer(job.second_moment, like),
+        pointer(job.average, like),
         pointer(job.penalties, like),
+        pointer(job.gradients, like),
+        pointer(job.squares, like),
     )
 
 
@@ -136,46 +138,31 @@ def _total_weight(job, start, rows, like):
     return total
 
 
-@jit
-def sum_of(numbers, count):
-    """Sum in float64, four at a time, in an order that only depends on `count`."""
-    a = b = c = d = 0.0
-    whole = count // 4 * 4
-    for i in range(0, whole, 4):
-        a += numbers[i]
-        b += numbers[i + 1]
-        c += numbers[i + 2]
-        d += numbers[i + 3]
-    for i in range(whole, count):
-        a += numbers[i]
-    return (a + b) + (c + d)
-
-
 class Step(NamedTuple):
     """A mini-batch and what is to be done with its gradient."""
 
+    number: int  # of the epoch
     start: int  # position of its first sample
     rows: int
-    rule: object  # dense.Rule
-    l2: float
+    rule: object  # updating.Rule
     loss_scale: float  # from the sum of its losses to its part of `loss_sum`
     power_1: float  # beta_1**t and beta_2**t after the update
     power_2: float
 
 
 @jit
-def begin_step(job, step, rate, power_1, power_2, like):
-    """Step number `step` of an epoch.
-
-    rate : learning rate; power_1, power_2 : beta**t before it.
-    """
-    start = step * job.batch_size
+def begin_step(job, number, power_1, power_2, like):
+    """Step `number` of an epoch; power_1, power_2 : beta**t before it."""
+    start = number * job.batch_size
     rows = min(job.batch_size, job.n_samples - start)
-    l2 = job.l2
-    if job.optimizer == GRADIENT_CODE:
+    rate = pointer(job.rates, 0.0)[number]
+    decay = 1.0 - rate * job.weight_decay
+    l2, l1 = job.l2, job.l1
+    if job.optimizer == GRADIENT_CODE:  # penalties count once
         weight = job.total_weight
         share = job.n_samples
-        l2 = l2 if step == 0 else 0.0
+        if number > 0:
+            l2 = l1 = 0.0
     else:
         weight = _total_weight(job, start, rows, like)
         share = rows
@@ -193,11 +180,25 @@ def begin_step(job, step, rate, power_1, power_2, like):
         cast(1.0 - job.decay_1, like),
         cast(1.0 - job.decay_2, like),
     )
-    rule = Rule(job.optimizer, cast(l2, like), cast(scale, like), rates)
-    return Step(start, rows, rule, l2, share * scale, power_1, power_2)
+    average_share = 1.0 - job.average_decay if job.average != 0 else 0.0
+    rule = Rule(
+        job.optimizer, cast(l2, like), cast(l1, like), cast(scale, like),
+        cast(decay, like), cast(average_share, like), rates,
+    )  # fmt: skip
+    return Step(number, start, rows, rule, share * scale, power_1, power_2)
 
 
 @jit
-def penalty_of(job, model, l2):
-    """l2/2 times the sum of the squared weights before the update."""
-    return 0.5 * l2 * sum_of(model.penalties, job.n_penalties) if l2 > 0 else 0.0
+def penalties_of(job, model, rule):
+    """The penalties of all weights, before the update."""
+    zero = cast(0, rule.l2)
+    if rule.l2 > zero or rule.l1 > zero:
+        return sum_of(model.penalties, job.n_pieces)
+    return 0.0
+
+
+@jit
+def inputs_mask(job, step, i):
+    """(key of the mask of dropout of what enters layer i, share that it keeps)."""
+    key = mask_key(job.seed, job.n_updates + step.number, i)
+    return key, pointer(job.keep, 0.0)[i]

@@ -8,8 +8,8 @@ operations over rows.
 Scale: the loss of a sample, summed over its outputs (for the squared error and its
 relatives: the mean over them); deltas are the exact derivatives of that number by z.
 
-`loss_and_deltas` knows the rows of scikit-learn; `any_loss_and_deltas`, for the
-kernels of `fastmlp.kernels.general`, knows all, and their parameters.
+`loss_and_deltas` knows the rows without parameters; `any_loss_and_deltas`, which is
+compiled where it is needed, knows all.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,6 @@ from fastmlp.kernels.tables import dispatch
 __all__ = [
     "LOSSES",
     "OUTPUT_ACTIVATIONS",
-    "PLAIN_LOSSES",
     "any_loss_and_deltas",
     "loss_and_deltas",
     "output_activation",
@@ -56,6 +55,11 @@ class Loss(NamedTuple):
     evaluate: Callable  # (z, targets, n_outputs, rows, losses), see loss_and_deltas
     parameters: tuple = ()  # what it is told beyond that, see any_loss_and_deltas
     reference: str = ""
+
+    @property
+    def is_parametric(self):
+        """Whether only `any_loss_and_deltas` knows it."""
+        return self in _PARAMETRIC_ROWS
 
 
 @jit
@@ -345,7 +349,7 @@ _ROWS = (
          _sum_over_outputs(_poisson_of, mean=False)),
 )  # fmt: skip
 
-_MORE_ROWS = (
+_PARAMETRIC_ROWS = (
     Loss("absolute_error", 4, "mean_j |z_j - y_j|", "identity",
          _sum_with_parameter(_absolute_error_of, mean=True)),
     Loss("huber", 5, "mean_j e^2 / 2 if |e| <= delta else delta (|e| - delta / 2), "
@@ -368,10 +372,7 @@ _MORE_ROWS = (
 )  # fmt: skip
 
 #: name -> row
-LOSSES = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
-
-#: Those that `loss_and_deltas` knows.
-PLAIN_LOSSES = frozenset(row.name for row in _ROWS)
+LOSSES = {row.name: row for row in (*_ROWS, *_PARAMETRIC_ROWS)}
 
 #: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows`
 #: rows, all arrays output-major.  z becomes the deltas; losses[r] the loss of row
@@ -383,5 +384,5 @@ loss_and_deltas = dispatch([(row.code, row.evaluate) for row in _ROWS])
 #: row; `parameters` points to the numbers that the row names (one at least).
 any_loss_and_deltas = dispatch(
     [(row.code, _without_parameters(row.evaluate)) for row in _ROWS]
-    + [(row.code, row.evaluate) for row in _MORE_ROWS]
+    + [(row.code, row.evaluate) for row in _PARAMETRIC_ROWS]
 )

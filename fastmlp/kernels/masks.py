@@ -13,7 +13,13 @@ import numpy as np
 from fastmlp.compilation import jit
 from fastmlp.kernels.simd import cast
 
-__all__ = ["mask_key", "mask_of", "multiply_by_mask", "row_key"]
+__all__ = [
+    "mask_key",
+    "mask_of",
+    "multiply_by_mask",
+    "multiply_by_masks",
+    "row_key",
+]
 
 
 @jit
@@ -68,3 +74,12 @@ def multiply_by_mask(numbers, key, first_column, count, keep):
     for i in range(count):
         factor = scale if _is_kept(key, first_column + i, threshold) else zero
         numbers[i] *= factor
+
+
+@jit
+def multiply_by_masks(numbers, keys, column, count, keep):
+    """numbers[i] times the mask of a column in the row of keys[i], for i < count."""
+    threshold = _threshold_of(keep)
+    zero, scale = cast(0, numbers[0]), cast(1.0 / keep, numbers[0])
+    for i in range(count):
+        numbers[i] *= scale if _is_kept(keys[i], column, threshold) else zero

@@ -3,9 +3,6 @@
 All rules see the regularised mean gradient g = (s + l2 w) scale, where s is the
 gradient summed over the batch, l2 the strength of the L2 penalty and scale one
 over the total weight of the batch.
-
-`update` knows the rules of scikit-learn; `any_update`, for the kernels of
-`fastmlp.kernels.general`, knows all.
 """
 
 import math
@@ -19,9 +16,7 @@ from fastmlp.kernels.tables import dispatch
 __all__ = [
     "GRADIENT_CODE",
     "OPTIMIZERS",
-    "PLAIN_OPTIMIZERS",
     "adam_rate",
-    "any_update",
     "update",
 ]
 
@@ -141,9 +136,6 @@ _ROWS = (
     Optimizer("adam", ADAM_CODE, "w -= rate c m / (sqrt v + eps), "
               "c = sqrt(1 - b2^t) / (1 - b1^t)", 2, _adam,
               "Kingma and Ba, ICLR (2015)"),
-)  # fmt: skip
-
-_MORE_ROWS = (
     Optimizer("rmsprop", 5, "w -= rate g / (sqrt v + eps)", 1, _rmsprop,
               "Tieleman and Hinton, Neural Networks for Machine Learning 6.5 (2012)"),
     Optimizer("lion", 6, "w -= rate sign(b1 m + (1 - b1) g)", 1, _lion,
@@ -151,15 +143,10 @@ _MORE_ROWS = (
 )  # fmt: skip
 
 #: name -> row
-OPTIMIZERS = {row.name: row for row in (*_ROWS, *_MORE_ROWS)}
-
-#: Those that `update` knows.
-PLAIN_OPTIMIZERS = frozenset(row.name for row in _ROWS)
+OPTIMIZERS = {row.name: row for row in _ROWS}
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
 #: 1 - beta_2) of w's type; the last two are given because they would be lost in
 #: float32 if the betas are close to 1.
 update = dispatch([(row.code, row.apply) for row in _ROWS])
-#: The same for every row.
-any_update = dispatch([(row.code, row.apply) for row in (*_ROWS, *_MORE_ROWS)])

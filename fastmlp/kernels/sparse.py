@@ -16,12 +16,7 @@ gradients, for batches of up to 256 rows, which those sum in one block).
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dense import (
-    activate_panels,
-    update_biases,
-    update_weights,
-    width_at,
-)
+from fastmlp.kernels.dense import width_at
 from fastmlp.kernels.masks import mask_of, row_key
 from fastmlp.kernels.products import weighted_sum
 from fastmlp.kernels.simd import (
@@ -29,14 +24,13 @@ from fastmlp.kernels.simd import (
     cast,
     panel_width,
     pointer,
-    tile_rows,
     vector_lanes,
 )
 
 __all__ = [
+    "drop_entries",
     "masked_sparse_forward",
     "sparse_forward",
-    "sparse_update_tiles",
     "sum_sparse_products",
     "transpose_batch",
 ]
@@ -48,10 +42,8 @@ def _sample_at(job, position, in_order):
 
 
 @jit
-def sparse_forward(
-    job, weights, biases, c, first_row, rows, start, in_order, activation, keeps_zero
-):
-    """C = g(X_B W + b) for `rows` rows of C from `first_row` on.
+def sparse_forward(job, weights, biases, c, first_row, rows, start, in_order):
+    """C = X_B W + b for `rows` rows of C from `first_row` on.
 
     start : position of the sample that belongs to `first_row`.
     in_order : whether positions are samples, or places in the epoch's order.
@@ -82,7 +74,6 @@ def sparse_forward(
                     width // lanes, to, bias, numbers, indices, count, table,
                     weights.rows,
                 )  # fmt: skip
-    activate_panels(c, first_row, rows, activation, keeps_zero)
 
 
 @jit
@@ -100,7 +91,7 @@ def _copy_masked(job, begin, indices, count, key, keep, numbers):
 def masked_sparse_forward(
     job, weights, biases, c, first_row, rows, start, key, keep, numbers
 ):
-    """`sparse_forward` of entries times the mask of dropout, without an activation.
+    """`sparse_forward` of entries times the mask of dropout.
 
     numbers : room for the entries of any sample.
     """
@@ -165,6 +156,17 @@ def transpose_batch(job, n_features, start, rows, like):
 
 
 @jit
+def drop_entries(job, n_features, key, keep, like):
+    """Multiply the entries of a batch, sorted by feature, by the mask of dropout."""
+    feature_starts = pointer(job.feature_starts, 0)
+    entry_rows = pointer(job.entry_rows, np.int32(0))
+    entry_values = pointer(job.entry_values, like)
+    for k in range(n_features):
+        for i in range(feature_starts[k], feature_starts[k + 1]):
+            entry_values[i] *= mask_of(row_key(key, entry_rows[i]), k, keep, like)
+
+
+@jit
 def sum_sparse_products(job, first, features, rows, width, d, sums):
     """sums = X_B^T D for some features, and zeros in the rows that round them up.
 
@@ -184,33 +186,3 @@ def sum_sparse_products(job, first, features, rows, width, d, sums):
                 width // vector_lanes(like), to, to, advance(entry_values, begin),
                 advance(entry_rows, begin), end - begin, d, job.batch_size,
             )  # fmt: skip
-
-
-@jit
-def sparse_update_tiles(
-    job, layer, column, first_tile, last_tile, model, deltas, rows, rule, scratch
-):
-    """`fastmlp.kernels.dense.update_tiles` for the first layer and a sparse batch."""
-    like = deltas.data[0]
-    full_width = panel_width(like)
-    mr = tile_rows(like)
-    width = width_at(column, layer.fan_out, like)
-    d = advance(deltas.data, column * deltas.rows)
-
-    if first_tile == 0:
-        for j in range(width):
-            scratch[j] = cast(0, like)
-        for r in range(rows):
-            for j in range(width):
-                scratch[j] += d[r * width + j]
-        update_biases(layer, column, width, model, rule, scratch)
-
-    tile = first_tile
-    tiles_at_once = full_width // mr
-    while tile < last_tile:
-        tiles = min(last_tile - tile, tiles_at_once)
-        first = tile * mr
-        features = min(tiles * mr, layer.fan_in - first)
-        sum_sparse_products(job, first, features, tiles * mr, width, d, scratch)
-        update_weights(layer, column, width, tile, tiles, model, rule, scratch)
-        tile += tiles

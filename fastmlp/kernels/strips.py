@@ -14,6 +14,8 @@ thread until its gradient is summed:
            parameters, in order, and updates them;
 4. (barrier)
 
+and, if the norm of the gradient is to be clipped, the updates in a third phase.
+
 How a batch is cut into strips depends on the network and the size of a batch alone:
 every number is summed in one order whatever the number of threads.
 
@@ -31,13 +33,20 @@ transposed copy of the weights is needed, but one of the deltas is.
 
 from typing import NamedTuple
 
+import numpy as np
+
 from fastmlp.compilation import jit
-from fastmlp.kernels.activations import RELU_CODE, activate, multiply_by_derivative
-from fastmlp.kernels.dense import sum_of_squares, width_at
+from fastmlp.kernels.activations import (
+    RELU_CODE,
+    activate,
+    activate_with_derivative,
+    multiply_by_derivative,
+)
+from fastmlp.kernels.dense import width_at
 from fastmlp.kernels.gathering import gather_column, gather_turned
-from fastmlp.kernels.job import layer_of
-from fastmlp.kernels.losses import loss_and_deltas
-from fastmlp.kernels.optimizers import update
+from fastmlp.kernels.job import inputs_mask, layer_of
+from fastmlp.kernels.losses import any_loss_and_deltas, loss_and_deltas
+from fastmlp.kernels.masks import multiply_by_masks, row_key
 from fastmlp.kernels.products import (
     ADD,
     FROM_BIAS,
@@ -55,14 +64,33 @@ from fastmlp.kernels.simd import (
     tile_rows,
     vector_lanes,
 )
-from fastmlp.kernels.team import ROWS, TILES, forget_pieces, next_piece
+from fastmlp.kernels.team import ROWS, TILES, UPDATES, forget_pieces, next_piece
 from fastmlp.kernels.transposing import transpose_blocks
+from fastmlp.kernels.updating import (
+    clipped,
+    make_gradient,
+    penalty_of,
+    sum_of,
+    update_parameters,
+)
 
-__all__ = ["BLOCK_PANELS", "SLICE", "slices_phase", "strips_phase", "unit_rows"]
+__all__ = [
+    "BLOCK_PANELS",
+    "MASK_KEYS",
+    "SLICE",
+    "slices_phase",
+    "strips_phase",
+    "unit_rows",
+    "update_slices_phase",
+]
 
 #: Weights that one thread adds up and updates at a time: no fewer than a tile has, of
 #: which the array of penalties has one each.
 SLICE = 512
+
+#: Keys of masks of dropout that a thread has room for: no fewer than the samples of a
+#: panel, and whole cache lines.
+MASK_KEYS = 64
 
 #: Panels that go through all layers before their gradient is summed.
 BLOCK_PANELS = 4
@@ -105,11 +133,11 @@ def _clear_padding(deltas, units, width):
 
 
 @jit
-def _forward(job, layer, workspace, parameters, panel, activation):
+def _forward(layer, workspace, parameters, panel, stored):
     """Z^T = g(W^T A^T + b) for a panel."""
     like = workspace[0]
     mr, full_width = tile_rows(like), panel_width(like)
-    fan_in, fan_out = layer.fan_in, layer.fan_out
+    fan_in, fan_out, activation = layer.fan_in, layer.fan_out, layer.activation
     a = _at(workspace, layer.inputs, fan_in, panel)
     c = _at(workspace, layer.outputs, fan_out, panel)
     mode = (FROM_BIAS | RELU) if activation == RELU_CODE else FROM_BIAS
@@ -125,16 +153,38 @@ def _forward(job, layer, workspace, parameters, panel, activation):
             advance(parameters, layer.biases + column),
             mode,
         )
-    if activation != RELU_CODE and activation != 0:
-        activate(activation, c, fan_out * panel.width)
+    if activation == RELU_CODE or activation == 0:
+        return
+    if stored is not None and layer.derivatives >= 0:
+        derivatives = _at(workspace, layer.derivatives, fan_out, panel)
+        activate_with_derivative(activation, c, derivatives, fan_out * panel.width)
+        return
+    activate(activation, c, fan_out * panel.width)
 
 
 @jit
-def _backward(job, layer, before, workspace, parameters, panel):
-    """D_before^T = (W D^T) * g'(A^T) for a panel."""
+def _drop(job, step, i, workspace, offset, panel, thread):
+    """Multiply what enters layer i, or its deltas, by the mask of dropout."""
+    key, keep = inputs_mask(job, step, i)
+    if keep < 1.0:
+        units = layer_of(job, i).fan_in
+        numbers = _at(workspace, offset, units, panel)
+        keys = advance(pointer(job.mask_keys, np.uint32(0)), thread * MASK_KEYS)
+        for r in range(panel.width):
+            keys[r] = row_key(key, panel.first + r)
+        for unit in range(units):
+            row = advance(numbers, unit * panel.width)
+            multiply_by_masks(row, keys, unit, panel.width, keep)
+
+
+@jit
+def _backward(job, step, i, workspace, parameters, panel, thread, stored, masks):
+    """D_before^T = (W D^T) * g'(A^T) for a panel, from layer i to the one before."""
     like = workspace[0]
+    layer, before = layer_of(job, i), layer_of(job, i - 1)
     mr, full_width = tile_rows(like), panel_width(like)
     fan_in, fan_out = layer.fan_in, layer.fan_out
+    activation, kept = before.activation, cast(1, like)
     a = _at(workspace, layer.inputs, fan_in, panel)
     deltas_before = _at(workspace, before.deltas, fan_in, panel)
     weights = advance(parameters, layer.weights)
@@ -152,15 +202,25 @@ def _backward(job, layer, before, workspace, parameters, panel):
         fan_out - tail,
         _at(workspace, layer.deltas, fan_out, panel),
         a,
-        MASK if job.activation == RELU_CODE else 0,
+        MASK if activation == RELU_CODE else 0,
     )
-    if job.activation != RELU_CODE and job.activation != 0:
-        multiply_by_derivative(job.activation, deltas_before, a, fan_in * panel.width)
+    count = fan_in * panel.width
+    if masks is not None:
+        kept = cast(inputs_mask(job, step, i)[1], like)
+    if stored is not None and before.derivatives >= 0:
+        derivatives = _at(workspace, before.derivatives, fan_in, panel)
+        for j in range(count):
+            deltas_before[j] *= derivatives[j]
+        activation = cast(0, activation)
+    if activation != RELU_CODE and activation != 0:
+        multiply_by_derivative(activation, deltas_before, a, kept, count)
+    if masks is not None:
+        _drop(job, step, i, workspace, before.deltas, panel, thread)
     _clear_padding(deltas_before, fan_in, panel.width)
 
 
 @jit
-def _losses_and_deltas(job, workspace, targets, panel, step):
+def _losses_and_deltas(job, workspace, targets, panel, step, parametric):
     """Sample losses of a panel; its raw outputs become the output deltas."""
     like = workspace[0]
     layer = layer_of(job, job.n_layers - 1)
@@ -173,7 +233,11 @@ def _losses_and_deltas(job, workspace, targets, panel, step):
     for j in range(n_targets):
         y = advance(all_targets, j)
         gather_column(y, order, n_targets, count, width, advance(targets, j * width))
-    loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
+    if parametric is None:
+        loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
+    else:
+        parameters = pointer(job.loss_parameters, like)
+        any_loss_and_deltas(job.loss, z, targets, n_outputs, width, losses, parameters)
     if job.sample_weights != 0:
         sample_weights = pointer(job.sample_weights, like)
         for r in range(width):
@@ -185,20 +249,22 @@ def _losses_and_deltas(job, workspace, targets, panel, step):
 
 
 @jit
-def _carry_panel(job, workspace, parameters, scratch, panel, step):
+def _carry_panel(
+    job, workspace, parameters, scratch, panel, step, thread, stored, masks, parametric
+):
     """A panel forward and backward through all layers."""
     layer = layer_of(job, 0)
     a = _at(workspace, layer.inputs, layer.fan_in, panel)
     start, count = step.start + panel.first, step.rows - panel.first
     gather_turned(job, start, count, panel.width, layer.fan_in, a, scratch)
-    last = job.n_layers - 1
     for i in range(job.n_layers):
-        activation = job.activation if i < last else cast(0, last)
-        _forward(job, layer_of(job, i), workspace, parameters, panel, activation)
-    _losses_and_deltas(job, workspace, scratch, panel, step)
-    for i in range(last, 0, -1):
-        layer, before = layer_of(job, i), layer_of(job, i - 1)
-        _backward(job, layer, before, workspace, parameters, panel)
+        layer = layer_of(job, i)
+        if masks is not None:
+            _drop(job, step, i, workspace, layer.inputs, panel, thread)
+        _forward(layer, workspace, parameters, panel, stored)
+    _losses_and_deltas(job, workspace, scratch, panel, step, parametric)
+    for i in range(job.n_layers - 1, 0, -1):
+        _backward(job, step, i, workspace, parameters, panel, thread, stored, masks)
 
 
 @jit
@@ -267,12 +333,14 @@ def _strips_of(job, step, like):
 
 
 @jit
-def _carry_strip(job, workspace, parameters, scratch, step, strip):
+def _carry_strip(
+    job, workspace, model, scratch, step, strip, thread, stored, masks, parametric
+):
     """The sums of the gradients over a strip of the batch."""
     like = workspace[0]
     lanes, full_width = vector_lanes(like), panel_width(like)
     panel_scratch = advance(scratch, job.block_rows * full_width)
-    sums = advance(pointer(job.gradients, like), strip * job.gradients_size)
+    sums = advance(model.gradients, strip * job.gradients_size)
     vectors, strips = _strips_of(job, step, like)
     first = vectors * strip // strips * lanes
     last = min(vectors * (strip + 1) // strips * lanes, step.rows)
@@ -280,13 +348,18 @@ def _carry_strip(job, workspace, parameters, scratch, step, strip):
         samples = min(job.block_rows, last - block)
         for r in range(0, samples, full_width):
             panel = Panel(r // full_width, width_at(r, samples, like), block + r)
-            _carry_panel(job, workspace, parameters, panel_scratch, panel, step)
+            _carry_panel(
+                job, workspace, model.parameters, panel_scratch, panel, step, thread,
+                stored, masks, parametric,
+            )  # fmt: skip
         mode = 0 if block == first else ADD
         _sum_gradients(job, workspace, scratch, sums, samples, cast(mode, samples))
 
 
 @jit
-def strips_phase(job, workspace, parameters, scratch, step, thread):
+def strips_phase(
+    job, workspace, model, scratch, step, thread, stored, masks, parametric
+):
     """Phase 1: strips of the batch forward and backward, and their gradients.
 
     scratch : room for the deltas of a panel of units, then for the targets of a panel
@@ -297,13 +370,11 @@ def strips_phase(job, workspace, parameters, scratch, step, thread):
     _, strips = _strips_of(job, step, workspace[0])
     strip = next_piece(job, ROWS, thread, strips)
     while strip >= 0:
-        _carry_strip(job, workspace, parameters, scratch, step, strip)
+        _carry_strip(
+            job, workspace, model, scratch, step, strip, thread, stored, masks,
+            parametric,
+        )  # fmt: skip
         strip = next_piece(job, ROWS, thread, strips)
-
-
-@jit
-def _slices_of(layer):
-    return (layer.biases - layer.weights + SLICE - 1) // SLICE
 
 
 @jit
@@ -313,57 +384,80 @@ def _add(target, source, count):
 
 
 @jit
-def _update(model, rule, l2, sums, first, count):
-    update(
-        rule.optimizer,
-        advance(model.parameters, first),
-        advance(sums, first),
-        advance(model.first_moment, first),
-        advance(model.second_moment, first),
-        count,
-        l2,
-        rule.scale,
-        rule.rates,
-    )
+def _slice_at(job, piece):
+    """(place, weights, biases) of a slice: where it begins, and how many of them.
+
+    The last slice of a layer has its biases, which come next.
+    """
+    number = piece
+    i = 0
+    layer = layer_of(job, 0)
+    n_slices = (layer.biases - layer.weights + SLICE - 1) // SLICE
+    while number >= n_slices:
+        number -= n_slices
+        i += 1
+        layer = layer_of(job, i)
+        n_slices = (layer.biases - layer.weights + SLICE - 1) // SLICE
+    place = layer.weights + number * SLICE
+    if number < n_slices - 1:
+        return place, SLICE, 0
+    return place, layer.biases - place, layer.fan_out
 
 
 @jit
-def _update_slice(job, model, step, piece):
-    """Add up the strips' gradients of a slice of some layer, and update it."""
-    like = model.parameters[0]
-    lanes, zero, rule = vector_lanes(like), cast(0, like), step.rule
-    i, number = 0, piece
-    layer = layer_of(job, 0)
-    while number >= _slices_of(layer):
-        number -= _slices_of(layer)
-        i += 1
-        layer = layer_of(job, i)
-    first = layer.weights + number * SLICE
-    last = min(first + SLICE, layer.biases)
-    end = last
-    if last == layer.biases:  # the last slice has the biases, which come next
-        end += (layer.fan_out + lanes - 1) // lanes * lanes
-    sums = pointer(job.gradients, like)
-    for strip in range(1, _strips_of(job, step, like)[1]):
-        others = advance(sums, strip * job.gradients_size + first)
-        _add(advance(sums, first), others, end - first)
-    if rule.l2 > zero:
-        weights = advance(model.parameters, first)
-        model.penalties[piece] = sum_of_squares(weights, last - first)
-        _update(model, rule, rule.l2, sums, first, last - first)
-        first = last
-    _update(model, rule, zero, sums, first, end - first)
+def _update_slice(model, rule, place, n_weights, n_biases, sums):
+    """The update of a slice, from the sums of its gradient."""
+    lanes, zero = vector_lanes(sums[0]), cast(0, sums[0])
+    n_biases = (n_biases + lanes - 1) // lanes * lanes
+    is_alike = rule.l2 == zero and rule.l1 == zero and rule.decay == cast(1, zero)
+    if is_alike:  # weights and biases
+        update_parameters(model, rule, place, n_weights + n_biases, sums, False)
+    else:
+        update_parameters(model, rule, place, n_weights, sums, True)
+        sums, place = advance(sums, n_weights), place + n_weights
+        update_parameters(model, rule, place, n_biases, sums, False)
 
 
 @jit
 def slices_phase(job, model, step, thread):
-    """Phase 2: the parameters of slices of the layers."""
+    """Phase 2: the strips' gradients of slices of the parameters, added up and applied.
+
+    Or kept in the place of the first strip's, if their norm is to be clipped.
+    """
+    like = model.parameters[0]
+    clips, rule, lanes = job.clip_norm > 0, step.rule, vector_lanes(like)
+    if thread == 0:
+        forget_pieces(job, UPDATES if clips else ROWS)
+    strips = _strips_of(job, step, like)[1]
+    piece = next_piece(job, TILES, thread, job.n_pieces)
+    while piece >= 0:
+        place, n_weights, n_biases = _slice_at(job, piece)
+        count = n_weights + (n_biases + lanes - 1) // lanes * lanes
+        sums = advance(model.gradients, place)
+        for strip in range(1, strips):
+            _add(sums, advance(sums, strip * job.gradients_size), count)
+        model.penalties[piece] = penalty_of(
+            advance(model.parameters, place), n_weights, rule
+        )
+        if clips:
+            squares = make_gradient(model, rule, place, n_weights, sums, True)
+            sums, place = advance(sums, n_weights), place + n_weights
+            squares += make_gradient(model, rule, place, n_biases, sums, False)
+            model.squares[piece] = squares
+        else:
+            _update_slice(model, rule, place, n_weights, n_biases, sums)
+        piece = next_piece(job, TILES, thread, job.n_pieces)
+
+
+@jit
+def update_slices_phase(job, model, step, thread):
+    """Phase 3, if the norm of the gradient is clipped: the updates."""
     if thread == 0:
         forget_pieces(job, ROWS)
-    all_slices = 0
-    for i in range(job.n_layers):
-        all_slices += _slices_of(layer_of(job, i))
-    piece = next_piece(job, TILES, thread, all_slices)
+    rule = clipped(step.rule, sum_of(model.squares, job.n_pieces), job.clip_norm)
+    piece = next_piece(job, UPDATES, thread, job.n_pieces)
     while piece >= 0:
-        _update_slice(job, model, step, piece)
-        piece = next_piece(job, TILES, thread, all_slices)
+        place, n_weights, n_biases = _slice_at(job, piece)
+        sums = advance(model.gradients, place)
+        _update_slice(model, rule, place, n_weights, n_biases, sums)
+        piece = next_piece(job, UPDATES, thread, job.n_pieces)
