@@ -285,6 +285,7 @@ def test_prediction_against_the_reference(activation, dtype, kind, n_threads):
     np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning")
 @pytest.mark.parametrize("solver", ["adam", "sgd"])
 def test_a_norm_that_float32_cannot_hold_does_not_stop_the_training(solver):
     rng = np.random.default_rng(0)
