@@ -224,7 +224,7 @@ def test_a_million_columns_take_the_memory_of_their_weights():
         results.append((bits(model), model.predict(data).tobytes()))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        # two weights for each column, which lie in whole vectors of float32: parameters,
+        # two weights for each column, in whole vectors of float32: the parameters,
         # two moments, and what is shown of them
         lanes = tile_shape("float32").lanes
         assert peak < 4 * (3 * lanes + 24) * n_columns
