@@ -6,6 +6,8 @@ from datetime import date, timedelta
 import numpy as np
 from scipy.sparse import issparse
 
+from fastmlp.samples import compressed_rows, entries_of
+
 __all__ = ["explained", "numbers_only"]
 
 #: Kinds of dtypes that are numbers.
@@ -140,9 +142,8 @@ def _where(X, is_bad):
     try:
         names = list(getattr(X, "columns", range(np.shape(X)[1])))
         if issparse(X):
-            bad = X.tocsr().astype(np.float64)
-            bad.data = is_bad(bad.data).astype(np.float64)
-            counts = np.asarray(bad.sum(axis=0)).ravel().astype(int)
+            columns, entries = entries_of(compressed_rows(X))
+            counts = np.bincount(columns[is_bad(entries)], minlength=X.shape[1])
         else:
             counts = is_bad(np.asarray(X, dtype=np.float64)).sum(axis=0)
     except (TypeError, ValueError):  # whatever X is, the reason has been said

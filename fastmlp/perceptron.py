@@ -183,6 +183,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                     raise ValueError(
                         "sample_weight sums to zero: at least one sample must count"
                     )
+            X = compressed_rows(X) if issparse(X) else X
             if y.ndim == 2 and y.shape[1] == 1:
                 y = column_or_1d(y, warn=True)
             binarizer = None
@@ -393,7 +394,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         return model
 
     def _progress(self, fit, incremental):
-        """The live line that ``verbose=1`` asks for."""
+        """The live line that ``verbose="progress"`` asks for."""
         if isinstance(self.verbose, str) and not shows_progress(self.verbose):
             _warn(
                 "verbose='progress' needs tqdm (pip install tqdm): the losses are "

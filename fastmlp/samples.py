@@ -2,7 +2,13 @@
 
 import numpy as np
 
-__all__ = ["compressed_rows", "dense_fields", "may_be_looked_at", "sparse_fields"]
+__all__ = [
+    "compressed_rows",
+    "dense_fields",
+    "entries_of",
+    "may_be_looked_at",
+    "sparse_fields",
+]
 
 #: What kernels read: native numbers, for a dtype is only equal to one that is.
 _KERNEL_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -62,6 +68,17 @@ def compressed_rows(X):
     X = X.tocsr()
     # numbers are summed in this order: as those of a dense X are
     return X if X.has_sorted_indices else X.sorted_indices()
+
+
+def entries_of(X):
+    """(column, number in float64) of each entry of X in compressed rows.
+
+    Copies that stay inside of X, whatever somebody does to its arrays meanwhile: what
+    SciPy would do with them in C, after they were checked, might not.
+    """
+    n_entries = X.indptr[-1]
+    columns = np.clip(X.indices[:n_entries], 0, X.shape[1] - 1)
+    return columns, X.data[:n_entries].astype(np.float64)
 
 
 def _check_starts(starts, n_rows, n_entries):

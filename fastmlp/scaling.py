@@ -3,7 +3,9 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import diags_array, issparse
+from scipy.sparse import csr_array, issparse
+
+from fastmlp.samples import compressed_rows, entries_of
 
 __all__ = ["Scaling", "Standardization", "unscaled_columns", "wild_columns"]
 
@@ -43,39 +45,41 @@ class Scaling(NamedTuple):
         Parameters
         ----------
         X : ndarray or sparse matrix of shape (n_samples, n_columns)
-            Sparse X keeps its zeros: it is divided, but not shifted.
+            Sparse X, in compressed rows, keeps its zeros: it is divided, not shifted.
         sample_weight : ndarray of shape (n_samples,), default=None
         """
-        n_samples, n_columns = X.shape
+        n_samples = X.shape[0]
         weights = np.ones(n_samples) if sample_weight is None else sample_weight
         weights = weights / weights.sum()
         with np.errstate(over="ignore", invalid="ignore"):
             if issparse(X):
-                X = X.tocsr()
-                mean = weights @ X
-                squares = X.astype(np.float64)
-                squares.data **= 2
-                variance = weights @ squares - mean**2
-                shift = np.zeros(n_columns)
+                of_entries = np.repeat(weights, np.diff(X.indptr))
+                mean = _sums_of_columns(X, of_entries, lambda entries: entries)
+                variance = _sums_of_columns(X, of_entries, np.square) - mean**2
             else:
-                mean = _weighted_sum(X, weights)
+                mean = _weighted_sum(X, weights, lambda rows: rows)
                 variance = _weighted_sum(X, weights, lambda rows: (rows - mean) ** 2)
-                shift = mean
             scale = np.sqrt(np.maximum(variance, 0))
         # constant up to the rounding of its numbers
         resolution = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
-        is_constant = scale <= 10 * resolution * np.abs(mean)
-        scale[is_constant] = 1.0
-        is_too_large = ~(np.isfinite(scale) & np.isfinite(shift))
+        scale[scale <= 10 * resolution * np.abs(mean)] = 1.0
+        shift = np.zeros(X.shape[1]) if issparse(X) else mean
+        is_too_large = ~(np.isfinite(scale) & np.isfinite(mean))
         if is_too_large.any():  # its squares are beyond float64
             shift[is_too_large] = 0.0
-            scale[is_too_large] = np.abs(X[:, is_too_large]).max()
+            scale[is_too_large] = _largest(X)[is_too_large]
         return cls(shift, scale)
 
     def apply(self, X):
-        """(X - mean) / scale, in the floating-point type of X."""
+        """(X - mean) / scale, in the floating-point type of X.
+
+        Sparse X stays sparse, unless a mean is to be subtracted from it.
+        """
+        X = compressed_rows(X) if issparse(X) else X
         if issparse(X) and not self.mean.any():
-            return (X @ diags_array(1 / self.scale)).asformat(X.format).astype(X.dtype)
+            columns, entries = entries_of(X)
+            entries = (entries / self.scale[columns]).astype(X.dtype)
+            return csr_array((entries, columns, X.indptr.copy()), X.shape)
         if issparse(X):
             X = X.toarray()
         dtype = X.dtype if X.dtype.kind == "f" else np.float64
@@ -135,7 +139,7 @@ class Standardization(NamedTuple):
         return outputs if self.y is None else self.y.undo(outputs)
 
 
-def _weighted_sum(X, weights, function=lambda rows: rows):
+def _weighted_sum(X, weights, function):
     """Sum of function(rows), each row times its weight, in float64."""
     total = np.zeros(X.shape[1])
     for start in range(0, len(X), _ROWS_AT_ONCE):
@@ -144,17 +148,37 @@ def _weighted_sum(X, weights, function=lambda rows: rows):
     return total
 
 
+def _sums_of_columns(X, weights, function):
+    """Sum of function(entries), each times its weight, of each column of sparse X."""
+    columns, entries = entries_of(X)
+    sums = np.bincount(columns, weights * function(entries), X.shape[1])
+    return sums.astype(np.float64, copy=False)  # without entries they are integers
+
+
+def _largest(X):
+    """The largest absolute value of each column."""
+    if not issparse(X):
+        return np.abs(X).max(axis=0)
+    columns, entries = entries_of(X)
+    largest = np.zeros(X.shape[1])
+    np.maximum.at(largest, columns, np.abs(entries))
+    return largest
+
+
 def _sizes(X):
     """Root mean square of each column of X, of some of its rows."""
-    rows = X[:: max(1, X.shape[0] // _ROWS_TO_LOOK_AT)]
-    if issparse(rows):
-        squares = rows.astype(np.float64)
-        squares.data **= 2
-        mean = np.asarray(squares.sum(axis=0)).ravel() / rows.shape[0]
-    else:
-        rows = rows.astype(np.float64)
-        mean = np.einsum("ij,ij->j", rows, rows) / len(rows)
-    return np.sqrt(mean)
+    with np.errstate(over="ignore"):
+        if issparse(X):
+            sizes = _sums_of_columns(X, 1 / X.shape[0], np.square)
+        else:
+            X = X[:: max(1, len(X) // _ROWS_TO_LOOK_AT)]
+            rows = X.astype(np.float64)
+            sizes = np.einsum("ij,ij->j", rows, rows) / len(rows)
+    np.sqrt(sizes, out=sizes)
+    is_too_large = ~np.isfinite(sizes)
+    if is_too_large.any():  # its squares are
+        sizes[is_too_large] = _largest(X)[is_too_large]
+    return sizes
 
 
 def _named(columns, sizes, names):
@@ -180,7 +204,7 @@ def wild_columns(X, names=None):
     sizes = _sizes(X)
     if not len(sizes) or sizes.max() < _LARGE:
         return None
-    smallest = sizes[sizes > 0].min()
+    smallest = sizes.min(where=sizes > 0, initial=np.inf)
     large = np.flatnonzero(sizes >= max(_LARGE, _WILD_RATIO * smallest))
     if not len(large):
         return None

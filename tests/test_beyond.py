@@ -291,6 +291,7 @@ def test_decay_and_clipping_in_one_step_of_descent():
     assert cosine == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning")
 def test_the_l1_penalty_leaves_fewer_weights():
     few, many = (abs(numbers(l1=l1, max_iter=99).coefs_[0]) < 0.02 for l1 in (0, 3))
     assert many.mean() > 2 * few.mean()

@@ -1,7 +1,9 @@
 """At home in scikit-learn: tags, routing, copies, files, callbacks, conversion."""
 
+import inspect
 import io
 import pickle
+import re
 
 import joblib
 import numpy as np
@@ -19,6 +21,7 @@ from sklearn.utils.fixes import parse_version
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.parameters import GROUPS, SOLVERS_OF, groups_of
 
 SKLEARN = parse_version(sklearn.__version__)
 ALL = [MLPClassifier, MLPRegressor, MLPEstimator]
@@ -112,6 +115,36 @@ def test_representations(estimator):
     assert repr(model) == f"{estimator.__name__}(alpha=0.5)"
     for version in (model, model.fit(*load_iris(return_X_y=True))):
         assert estimator.__name__ in version._repr_html_()
+
+
+@pytest.mark.parametrize("estimator", ALL)
+def test_groups_of_parameters_are_those_of_the_constructor(estimator):
+    grouped = [name for group in groups_of(estimator).values() for name in group]
+    assert sorted(grouped) == sorted(inspect.signature(estimator).parameters)
+
+
+def test_groups_name_no_parameter_that_does_not_exist():
+    known = set(MLPEstimator().get_params())  # has those of both others
+    assert {name for group in GROUPS.values() for name in group} == known
+
+
+@pytest.mark.parametrize("estimator", ALL)
+def test_docstrings_say_which_solvers_use_a_parameter(estimator):
+    section = inspect.getdoc(estimator).split("Attributes\n---")[0]
+    entries = re.split(r"^(\w+) : ", section, flags=re.MULTILINE)[1:]
+    texts = dict(zip(entries[::2], entries[1::2], strict=True))
+    solvers = ["adam", "adamw", "lbfgs", "lion", "rmsprop", "sgd"]
+    for name, text in texts.items():
+        last = text.rstrip().splitlines()[-1].strip()
+        users = SOLVERS_OF.get(name, solvers)
+        named = sorted(re.findall(r"'(\w+)'", last))
+        if "lbfgs" not in users and len(users) == 5:
+            assert re.fullmatch(r"Not (used|supported) by 'lbfgs'\.", last), name
+        elif len(users) < 5:
+            assert last.startswith("Only used by "), name
+            assert named == sorted(users), name
+        else:
+            assert not last.startswith(("Only used by", "Not used by")), name
 
 
 # --- copies and files ----------------------------------------------------------------

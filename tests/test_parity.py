@@ -109,6 +109,7 @@ def clipped(monkeypatch):
     return found
 
 
+@pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning")
 @pytest.mark.parametrize(
     "variant", ["dense", "sparse", "weighted", "deep", "linear", "alpha 0"]
 )

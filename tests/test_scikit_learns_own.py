@@ -12,7 +12,10 @@ import sklearn.neural_network
 
 import fastmlp
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning"),
+]
 
 #: It calls a private method of scikit-learn's; tests/test_passes.py has our own.
 LEFT_OUT = {"test_gradient"}

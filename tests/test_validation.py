@@ -96,7 +96,7 @@ def test_early_stopping_goes_by_the_given_samples_and_trains_on_all_others():
 BAD = {
     "only X": ({"y_val": None}, "must be given together"),
     "only y": ({"X_val": None}, "must be given together"),
-    "classes": ({"y_val": lambda y: y + 4}, r"y_val has classes that y has not: \[5"),
+    "classes": ({"y_val": lambda y: y + 4}, r"y_val has classes that y lacks: \[5"),
     "strings": ({"y_val": lambda y: y.astype(str)}, "y_val has classes"),
     "features": ({"X_val": lambda X: X[:, 1:]}, "X has 8 features, but MLPClassifier"),
     "rows": ({"X_val": lambda X: X[1:]}, "inconsistent numbers of samples"),
