@@ -295,11 +295,10 @@ def cases(ways, n_samples=lambda rows: rows):
 
 def extras_for(case):
     """Everything that steps can do; dropout if that is compiled."""
-    n_layers = len(case.units) - 1
-    drops = "all" in case.way and case.left_out
+    rates = (0.3 if case.left_out else 0.0,) * (len(case.units) - 1)
     return Extras(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
-        dropout=(0.3,) * n_layers if drops else (),
+        dropout=rates if "all" in case.way else (),
         l1=case.l2, weight_decay=0.1, clip_norm=case.left_out, average_decay=0.9,
     )  # fmt: skip
 
