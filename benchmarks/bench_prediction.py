@@ -7,19 +7,19 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier
 
-from .workloads import BY_NAME, problem, rows_to_predict
+from .workloads import BY_LABEL, WORKLOADS, problem, rows_to_predict
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 
 class Predict:
-    """`predict_proba` of the tab network, and its fast path `predictor()`."""
+    """`predict_proba`, and its fast path `predictor()`."""
 
-    params = ["predict 100,000", "predict 1"]
+    params = [w.label for w in WORKLOADS if w.kind == "predict"]
     param_names = ("workload",)
 
-    def setup(self, name):
-        workload = BY_NAME[name]
+    def setup(self, label):
+        workload = BY_LABEL[label]
         X, y = problem(workload)
         self.rows = rows_to_predict(workload)
         settings = {
@@ -32,11 +32,11 @@ class Predict:
         self.predictor = self.model.predictor()
         self.predictor(self.rows)
 
-    def time_predict_proba(self, name):
+    def time_predict_proba(self, label):
         self.model.predict_proba(self.rows)
 
-    def time_predictor(self, name):
+    def time_predictor(self, label):
         self.predictor(self.rows)
 
-    def time_scikit_learn(self, name):
+    def time_scikit_learn(self, label):
         self.peer.predict_proba(self.rows)

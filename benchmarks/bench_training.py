@@ -14,7 +14,7 @@ from fastmlp import MLPClassifier, MLPRegressor
 
 from .common import Steps
 from .machine import fma_peak
-from .workloads import BY_NAME, WORKLOADS
+from .workloads import BY_LABEL, BY_NAME, WORKLOADS
 
 warnings.simplefilter("ignore", ConvergenceWarning)
 
@@ -25,30 +25,33 @@ THREADS = sorted({1, 2, CORES})
 class Epoch:
     """An epoch of a workload; the number of its steps is in workloads.py."""
 
-    params = ([w.name for w in WORKLOADS if w.kind == "train"], THREADS)
+    params = ([w.label for w in WORKLOADS if w.kind == "train"], THREADS)
     param_names = ("workload", "threads")
     timeout = 120
 
-    def setup(self, name, n_threads):
-        self.workload = BY_NAME[name]
+    def setup(self, label, n_threads):
+        self.workload = BY_LABEL[label]
         self.steps = Steps(self.workload, n_threads)
 
-    def teardown(self, name, n_threads):
+    def teardown(self, label, n_threads):
         self.steps.close()
 
-    def time_epoch(self, name, n_threads):
+    def time_epoch(self, label, n_threads):
         self.steps.epoch()
 
 
 class FractionOfPeak:
     """How much of the processor's multiply-adds the steps of a workload use."""
 
-    params = (["tab", "mnist", "large", "SimpleChains"], sorted({1, CORES}))
+    params = (
+        [BY_NAME[n].label for n in ("tab", "mnist", "large", "SimpleChains")],
+        sorted({1, CORES}),
+    )
     param_names = ("workload", "threads")
     timeout = 120
 
-    def track_fraction_of_peak(self, name, n_threads):
-        workload = BY_NAME[name]
+    def track_fraction_of_peak(self, label, n_threads):
+        workload = BY_LABEL[label]
         steps = Steps(workload, n_threads)
         operations = workload.operations * workload.steps
         fractions = []

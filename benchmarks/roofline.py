@@ -1,4 +1,4 @@
-"""Where the workloads stand against what the machine can do, as Markdown.
+"""How close training steps come to what the CPU can do, as Markdown.
 
     python -m benchmarks.roofline        (from the top of the repository)
 
@@ -75,24 +75,33 @@ def print_peaks():
         print(f"| {n} | " + " | ".join(f"{x:.0f}" for x in (*peaks, *reads)) + " |")
 
 
+def cell(seconds, fraction):
+    """Microseconds of a step, and the fraction of the peak."""
+    return f"{seconds * 1e6:,.{0 if seconds >= 1e-4 else 1}f} ({fraction:.0%})"
+
+
+def millions(count):
+    """Three digits of a number of millions, without an exponent."""
+    return f"{count / 1e6:,.0f}" if count >= 1e9 else f"{count / 1e6:.3g}"
+
+
 def print_workloads():
     """Every workload, one thread and all."""
     print(
-        "\n| workload | MFLOP a step | FLOP/byte | 1 thread, µs | of peak | "
-        f"{CORES} threads, µs | of peak | speed-up |"
+        "\n| network | MFLOP per step | FLOP/byte | 1 thread, µs (of peak) | "
+        f"{CORES} threads, µs (of peak) | speed-up |"
     )
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("|---|---:|---:|---:|---:|---:|")
     for workload in WORKLOADS:
         if workload.kind != "train":
             continue
         results = measure(workload, sorted({1, CORES}))
-        one, fraction = results[1]
-        all_cores, fraction_of_all = results[CORES]
+        one, all_cores = results[1], results[CORES]
         intensity = workload.operations / bytes_per_step(workload)
         print(
-            f"| {workload.name} | {workload.operations / 1e6:.3g} | {intensity:.0f} | "
-            f"{one * 1e6:.1f} | {fraction:.0%} | {all_cores * 1e6:.1f} | "
-            f"{fraction_of_all:.0%} | {one / all_cores:.2f} |",
+            f"| {workload.description} | {millions(workload.operations)} | "
+            f"{intensity:.0f} | {cell(*one)} | {cell(*all_cores)} | "
+            f"{one[0] / all_cores[0]:.2f} |",
             flush=True,
         )
 
@@ -124,7 +133,7 @@ def print_model():
     shared = bandwidth(8 << 20)
     print(f"\nTwo barriers on two cores: {barriers * 1e6:.1f} µs.\n")
     print(
-        "| workload | 1 core, µs | 2 cores measured | "
+        "| network | 1 core, µs | 2 cores measured | "
         + " | ".join(f"{p} model" for p in counts)
         + " |"
     )
@@ -143,7 +152,7 @@ def print_model():
             for p in counts
         ]
         print(
-            f"| {name} | {one * 1e6:.0f} | {results[2][0] * 1e6:.0f} | "
+            f"| {workload.description} | {one * 1e6:.0f} | {results[2][0] * 1e6:.0f} | "
             + " | ".join(f"{t * 1e6:.0f} ({one / t:.1f}x)" for t in modelled)
             + " |",
             flush=True,
@@ -151,22 +160,22 @@ def print_model():
 
 
 def print_growth():
-    """The time of a step as one size grows, the others as in the middle."""
+    """The time of a step as one size grows: 64 features, 2 × 256 units, batch 256."""
     base = {"batch": 256, "width": 256, "hidden layers": 2}
     series = {
         "batch": (16, 64, 256, 1024),
         "width": (16, 64, 256, 1024),
         "hidden layers": (1, 2, 4, 8),
     }
-    print("\n| | | 1 thread, µs | of peak |")
-    print("|---|---:|---:|---:|")
+    print("\n| one size changed | 1 thread, µs (of peak) |")
+    print("|---|---:|")
     for what, values in series.items():
         for value in values:
             sizes = {**base, what: value}
             units = (64, *[sizes["width"]] * sizes["hidden layers"], 8)
             workload = Workload("growth", units, sizes["batch"], 8)
-            seconds, fraction = measure(workload, [1], repeats=5)[1]
-            print(f"| {what} | {value} | {seconds * 1e6:.1f} | {fraction:.0%} |")
+            result = measure(workload, [1], repeats=5)[1]
+            print(f"| {what} {value} | {cell(*result)} |", flush=True)
 
 
 if __name__ == "__main__":

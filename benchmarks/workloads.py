@@ -1,9 +1,12 @@
 """The work that everyone does: networks, batches, data."""
 
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import numpy as np
+
+#: Share of the held-out digits to classify correctly.
+ACCURACY = 0.97
 
 
 class Workload(NamedTuple):
@@ -37,6 +40,40 @@ class Workload(NamedTuple):
         if self.kind == "predict":
             return 2 * self.n_rows * sum(weights)
         return 2 * self.batch_size * (3 * sum(weights) - weights[0])
+
+    @property
+    def network(self):
+        """The sizes of the layers: "20 features, 100 units, 2 outputs"."""
+        n_features, *hidden, n_outputs = self.units
+        runs = [(units, len(list(run))) for units, run in groupby(hidden)]
+        layers = " + ".join(
+            f"{n} × {units}" if n > 1 else f"{units}" for units, n in runs
+        )
+        outputs = {"log_loss": "classes", "squared_error": "targets"}
+        return (
+            f"{n_features} features, {layers} units, "
+            f"{n_outputs} {outputs.get(self.loss, 'outputs')}"
+        )
+
+    @property
+    def description(self):
+        """What it is, in words: the network, and what is done with it."""
+        if self.kind == "predict":
+            rows = "one row" if self.n_rows == 1 else f"{self.n_rows:,} rows"
+            return f"predict {rows}: {self.network}"
+        words = f"{self.network}, batch {self.batch_size:,}"
+        if self.kind == "accuracy":
+            return f"digits to {ACCURACY:.0%}: {words}"
+        if self.activation != "relu":
+            words += f", {self.activation}"
+        if self.dtype != "float32":
+            words += f", {self.dtype}"
+        return words
+
+    @property
+    def label(self):
+        """The name, for command lines, and the description."""
+        return f"{self.name}: {self.description}"
 
 
 def _train(name, units, batch_size, steps, **settings):
@@ -74,6 +111,7 @@ WORKLOADS = [
 ]
 
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
+BY_LABEL = {workload.label: workload for workload in WORKLOADS}
 
 
 def problem(workload):
@@ -87,10 +125,6 @@ def problem(workload):
     if workload.loss == "binary_log_loss":
         return X, rng.integers(0, 2, (len(X), n_outputs))
     return X, rng.permutation(np.arange(len(X)) % n_outputs)
-
-
-#: Share of the held-out digits that is to be right.
-ACCURACY = 0.97
 
 
 def digits():

@@ -8,7 +8,10 @@ conf.py); by themselves they go by the reader's choice of light or dark.
 
 import json
 import math
+import re
+import runpy
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +27,10 @@ STYLE = """\
 .fd .small { font-size: 12px; }
 .fd .bold { font-weight: 600; }
 .fd .mono { font-family: var(--pst-font-family-monospace, monospace); font-size: 13px; }
+.fd .formula { font-family: "STIX Two Text", Cambria, Georgia, serif; font-size: 19px; }
+.fd .formula .letter { font-style: italic; } .fd .formula .below { font-size: 14px; }
+.fd .over { paint-order: stroke; stroke: var(--pst-color-background, Canvas);
+  stroke-width: 5px; stroke-linejoin: round; }
 .fd .line { stroke: currentColor; stroke-width: 1.2; fill: none; }
 .fd .faint { stroke: currentColor; stroke-width: 1; fill: none; opacity: .25; }
 .fd .dash { stroke: currentColor; stroke-width: 1.6; stroke-dasharray: 5 4; }
@@ -66,6 +73,25 @@ class Drawing:
             f"{escape(words)}</text>"
         )
 
+    def formula(self, x, y, words, kind="", anchor="middle"):
+        """Symbols: letters in italics, and what follows _ (in braces) as an index.
+
+        kind="over": with a rim in the colour of the page, to stand on a line.
+        """
+        spans, level = [], 0
+        for below, part in re.findall(r"(_?)((?<=_)\{[^}]*\}|(?<=_).|[^_]+)", words):
+            shift = 5 * (bool(below) - level)
+            level = bool(below)
+            for letters, run in groupby(part.strip("{}"), lambda c: c.isalpha()):
+                of = " ".join(["below"] * level + ["letter"] * letters)
+                dy = f' dy="{shift}"' if shift else ""
+                spans.append(f'<tspan class="{of}"{dy}>{escape("".join(run))}</tspan>')
+                shift = 0
+        self.parts.append(
+            f'<text class="formula {kind}" x="{x:g}" y="{y:g}" text-anchor="{anchor}">'
+            f"{''.join(spans)}</text>"
+        )
+
     def line(self, x1, y1, x2, y2, kind="line"):
         self.parts.append(
             f'<line class="{kind}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
@@ -97,6 +123,16 @@ class Drawing:
         )
         self.parts.append(f'<polygon class="{kind}" points="{points}"/>')
 
+    def link(self, start, end, kind="line", radius=22):
+        """A line from circle to circle, of which only the edges are touched."""
+        (x1, y1), (x2, y2) = start, end
+        length = math.hypot(x2 - x1, y2 - y1)
+        dx, dy = radius * (x2 - x1) / length, radius * (y2 - y1) / length
+        if kind == "arrow":
+            self.arrow(x1 + dx, y1 + dy, x2 - dx, y2 - dy)
+        else:
+            self.line(x1 + dx, y1 + dy, x2 - dx, y2 - dy, kind)
+
     def svg(self):
         body = "\n".join(self.parts)
         return (
@@ -109,20 +145,17 @@ class Drawing:
 
 def speed():
     """Times of a training step, of docs/peers.json."""
-    times = json.loads((HERE / "peers.json").read_text(encoding="utf-8"))
-    rows = [
-        ("tiny", "2-8-2"), ("small", "20-100-2"), ("odd 2", "16-64 x 6-4"),
-        ("tab", "54-256-256-7"), ("mnist", "784-256-128-10"),
-        ("large", "784-1024-1024-10"),
-    ]  # fmt: skip
+    machines = json.loads((HERE / "peers.json").read_text(encoding="utf-8"))
+    machine = next(one for one in machines if "(AVX-512)" in one["name"])
+    rows = ["tiny", "small", "odd 2", "tab", "mnist", "large"]
     libraries = [
         ("scikit-learn", ["scikit-learn"], "square", "mark-grey"),
         ("PyTorch", ["PyTorch", "PyTorch compiled"], "triangle", "mark-blue"),
         ("JAX", ["JAX"], "diamond", "mark-green"),
         ("fastmlp", ["fastmlp"], "circle", "mark-orange"),
     ]
-    d = Drawing(480, 300, "Time of a training step, six networks, four libraries")
-    left, right, top, step = 150, 462, 62, 34
+    d = Drawing(480, 352, "Time of a training step, six networks, four libraries")
+    left, right, top, step = 22, 458, 76, 43
     low, high = math.log10(1e-6), math.log10(1e-1)
 
     def at(seconds):
@@ -133,25 +166,34 @@ def speed():
         d.mark(x + 6, 16, shape, kind)
         d.text(x + 18, 21, name, "bold" if name == "fastmlp" else "")
         x += 30 + 7.6 * len(name) + 14
+    bottom = top + step * (len(rows) - 1) + 14
     for i, label in enumerate(("1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "0.1 s")):
         place = at(10.0 ** (i - 6))
-        d.line(place, 40, place, top + step * (len(rows) - 1) + 18, "faint")
-        d.text(place, 272, label, "muted", "middle")
-    for i, (workload, network) in enumerate(rows):
+        d.line(place, 38, place, bottom, "faint")
+        d.text(place, bottom + 18, label, "muted", "middle")
+    workloads = {workload["name"]: workload for workload in machine["workloads"]}
+    for i, name in enumerate(rows):
         y = top + i * step
-        d.text(left - 12, y + 5, network, "", "end")
+        d.text(left, y - 14, workloads[name]["description"])
         places = []
         for _, names, shape, kind in libraries:
             best = min(
-                median(of["times"]) for key, of in times[workload].items()
+                median(of["times"]) for key, of in workloads[name]["results"].items()
                 if key.rpartition(",")[0] in names
             )  # fmt: skip
             places.append((at(best), shape, kind))
         d.line(min(places)[0], y, max(places)[0], y, "faint")
-        for place, shape, kind in places:
+        for place, shape, kind in reversed(places):  # fastmlp below the others
             d.mark(place, y, shape, kind, 7 if kind == "mark-orange" else 6)
-    d.text((left + right) / 2, 292, "time of one training step", "muted", "middle")
+    words = f"time of one training step, {machine['name']}"
+    d.text((left + right) / 2, bottom + 38, words, "muted", "middle")
     return d
+
+
+def peers():
+    """Ratios of docs/peers.json, drawn by benchmarks/peers/report.py."""
+    report = runpy.run_path(str(HERE.parent / "benchmarks" / "peers" / "report.py"))
+    return report["chart"](report["load"](HERE), Drawing)
 
 
 def step():
@@ -409,7 +451,82 @@ def paths():
     return d
 
 
-DRAWINGS = (speed, step, tile, panels, shares, strips, cache, calls, paths)
+def neuron():
+    """One unit: inputs, weights, bias, sum, activation."""
+    d = Drawing(480, 300, "A neuron: weighted inputs and a bias, summed, then g")
+    total, g = (250, 142), (346, 142)
+    inputs = ((46, 54, "1"), (46, 124, "2"), (46, 230, "p"))
+    for x, y, j in inputs:
+        d.mark(x, y, "circle", "blue", 22)
+        d.formula(x, y + 6, f"X_{j}")
+        d.link((x, y), total, "arrow")
+        share = 0.42
+        along = x + share * (total[0] - x), y + share * (total[1] - y)
+        d.formula(along[0], along[1] + 6, f"w_{j}", "over")
+    for y in (168, 177, 186):
+        d.mark(46, y, "circle", "head", 2)
+    d.formula(250, 62, "b")
+    d.text(264, 62, "bias")
+    d.arrow(250, 72, 250, 120)
+    for place, name in ((total, "Σ"), (g, "g")):
+        d.mark(*place, "circle", "orange", 22)
+        d.formula(place[0], place[1] + 6, name)
+    d.link(total, g, "arrow")
+    d.formula(298, 132, "z")
+    d.arrow(368, 142, 424, 142)
+    d.formula(440, 148, "a")
+    d.text(46, 20, "inputs", "", "middle")
+    d.text(250, 186, "sum", "", "middle")
+    d.text(346, 186, "activation", "", "middle")
+    d.text(440, 174, "output", "", "middle")
+    d.formula(60, 286, "z = b + w_1 X_1 + … + w_p X_p", "", "start")
+    d.formula(340, 286, "a = g(z)", "", "start")
+    return d
+
+
+def network():
+    """A network with one hidden layer, in the symbols of its formula."""
+    d = Drawing(480, 420, "A multi-layer perceptron with one hidden layer")
+    ys = (62, 136, 210, 284)  # the last: a constant 1, whose weights are the biases
+    inputs, hidden = [(42, y) for y in ys], [(236, y) for y in ys]
+    output = (436, 136)
+    for i, unit in enumerate(hidden[:3]):
+        for feature in inputs:
+            d.link(feature, unit, "arrow" if i == 1 else "faint")
+    for unit in hidden:
+        d.link(unit, output, "arrow")
+    columns = (inputs, "X", ("1", "j", "p"), "blue"), (hidden, "a", ("1", "i", "m"), "")
+    for places, letter, names, kind in columns:
+        for (x, y), name in zip(places, names, strict=False):
+            d.mark(x, y, "circle", kind or ("orange" if name == "i" else "box"), 22)
+            d.formula(x, y + 6, f"{letter}_{name}")
+        x, y = places[-1]
+        d.mark(x, y, "circle", "plain", 22)
+        d.formula(x, y + 6, "1")
+        for y in (93, 99, 105, 167, 173, 179):
+            d.mark(x, y, "circle", "head", 1.8)
+    d.mark(*output, "circle", "green", 22)
+    d.formula(output[0], output[1] + 6, "f")
+    for (x, y), name in zip(inputs, ("1i", "ji", "pi", "0i"), strict=True):
+        along = x + 0.32 * (236 - x), y + 0.32 * (136 - y) + 6
+        d.formula(*along, f"β_{{{name}}}", "over")
+    for (x, y), name in zip(hidden, ("1", "i", "m", "0"), strict=True):
+        along = x + 0.42 * (436 - x), y + 0.42 * (136 - y) + 6
+        d.formula(*along, f"w_{name}", "over")
+    d.text(42, 24, "features", "", "middle")
+    d.text(236, 24, "hidden units", "", "middle")
+    d.text(436, 24, "output", "", "middle")
+    d.formula(139, 330, "W_1, b_1")
+    d.formula(336, 330, "W_2, b_2")
+    d.formula(240, 370, "a_i = g(z_i),   z_i = β_{0i} + Σ_j β_{ji} X_j")
+    d.formula(240, 406, "f(X) = w_0 + Σ_i w_i a_i")
+    return d
+
+
+DRAWINGS = (
+    speed, peers, step, tile, panels, shares, strips, cache, calls, paths, neuron,
+    network,
+)  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 LOSS_NAMES = {
     "log_loss": "`log_loss`, several classes",
     "binary_log_loss": "`log_loss`, two classes or labels",
-    "focal": "`focal`, several classes (and `label_smoothing`)",
+    "focal": "`focal`, several classes",
     "binary_focal": "`focal`, two classes or labels",
 }
 SOLVER_NAMES = {
@@ -33,13 +33,77 @@ SOLVER_NAMES = {
     "nesterov": "`sgd`",
     "adam": "`adam`, `adamw`",
 }
-OTHER_SCHEDULES = {
+
+# The formulas of the rows as mathematics.
+
+ACTIVATION_FORMULAS = {
+    "identity": r"$z$",
+    "relu": r"$\max(0, z)$",
+    "tanh": r"$\tanh z$",
+    "logistic": r"$\frac{1}{1 + e^{-z}}$",
+    "leaky_relu": r"$\max(z, 0.01\, z)$",
+    "elu": r"$\max(0, z) + \min(0, e^z - 1)$",
+    "selu": r"$1.0507\, (\max(0, z) + 1.6733\, \min(0, e^z - 1))$",
+    "gelu": r"$z\, \Phi(z)$, $\Phi$ the normal distribution function",
+    "silu": r"$\frac{z}{1 + e^{-z}}$",
+    "mish": r"$z \tanh(\log(1 + e^z))$",
+    "softplus": r"$\log(1 + e^z)$",
+    "softsign": r"$\frac{z}{1 + \lvert z \rvert}$",
+    "hard_swish": r"$\frac{z}{6} \min(\max(z + 3, 0), 6)$",
+}
+LOSS_FORMULAS = {
+    "squared_error": r"$\frac{1}{2m} \sum_j (z_j - y_j)^2$",
+    "log_loss": r"$\log \sum_j e^{z_j} - z_t$",
+    "binary_log_loss": r"$\sum_j \left( \log(1 + e^{z_j}) - y_j z_j \right)$",
+    "poisson": r"$\sum_j \left( y_j \log \frac{y_j}{\mu_j} - y_j + \mu_j \right)$",
+    "absolute_error": r"$\frac{1}{m} \sum_j \lvert z_j - y_j \rvert$",
+    "huber": r"$\frac{1}{m} \sum_j h(z_j - y_j)$, $h(e) = \frac{e^2}{2}$ if "
+    r"$\lvert e \rvert \le \delta$, else $\delta (\lvert e \rvert - \frac{\delta}{2})$",
+    "quantile": r"$\frac{1}{m} \sum_j \max(q_j e_j, (q_j - 1)\, e_j)$, "
+    r"$e_j = y_j - z_j$",
+    "gamma": r"$\sum_j \left( \log \frac{\mu_j}{y_j} + \frac{y_j}{\mu_j} - 1 \right)$",
+    "focal": r"$-\sum_j y_j (1 - p_j)^\gamma \log p_j$",
+    "binary_focal": r"$-\sum_j \left( y_j (1 - p_j)^\gamma \log p_j "
+    r"+ (1 - y_j)\, p_j^\gamma \log(1 - p_j) \right)$",
+}
+_FIRST_MOMENT = r"$m \leftarrow \beta_1 m + (1 - \beta_1)\, g$"
+_SECOND_MOMENT = r"$v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2$"
+OPTIMIZER_FORMULAS = {
+    "sgd": r"$w \leftarrow w - \eta g$",
+    "momentum": r"$v \leftarrow \mu v - \eta g$ <br> $w \leftarrow w + v$",
+    "nesterov": r"$v \leftarrow \mu v - \eta g$ <br> "
+    r"$w \leftarrow w + \mu v - \eta g$",
+    "adam": f"{_FIRST_MOMENT} <br> {_SECOND_MOMENT} <br> "
+    r"$w \leftarrow w - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} "
+    r"\frac{m}{\sqrt{v} + \epsilon}$",
+    "rmsprop": f"{_SECOND_MOMENT} <br> "
+    r"$w \leftarrow w - \eta \frac{g}{\sqrt{v} + \epsilon}$",
+    "lion": r"$w \leftarrow w - \eta \operatorname{sign}(\beta_1 m + (1 - \beta_1)\, g)"
+    r"$ <br> $m \leftarrow \beta_2 m + (1 - \beta_2)\, g$",
+}
+SCHEDULE_FORMULAS = {
     "constant": "1",
-    "invscaling": "1 / (t + 1)^power_t from the second epoch on (`adam`: 1), t samples "
-    "seen",
-    "adaptive": "a fifth each time the loss stops improving (`adam`: 1)",
-    "plateau": "a tenth each time that half of `n_iter_no_change` epochs (10 at most) "
-    "have not improved",
+    "invscaling": r"$1 / (s + 1)^p$ from the second epoch on, $s$ samples seen, $p$ "
+    "`power_t` (`adam`: 1)",
+    "adaptive": "divided by 5 each time the loss stops improving (`adam`: 1)",
+    "plateau": "divided by 10 after each `n_iter_no_change` / 2 epochs (at most 10) "
+    "without improvement",
+    "step": r"$0.1^{\lfloor 3 f \rfloor}$",
+    "exponential": r"$0.01^f$",
+    "cosine": r"$c(f)$",
+    "cosine_warmup": r"$\max(10 f, 0.01)$ for $f < 0.1$, then $c((f - 0.1) / 0.9)$",
+    "one_cycle": r"$1 - 0.96\, c(f / 0.3)$ for $f < 0.3$, then "
+    r"$\lambda + (1 - \lambda)\, c((f - 0.3) / 0.7)$, $\lambda = 4 \cdot 10^{-6}$",
+}
+_GLOROT = r"$\frac{2}{n_{\mathrm{in}} + n_{\mathrm{out}}}$"
+_HE, _LECUN = r"$\frac{2}{n_{\mathrm{in}}}$", r"$\frac{1}{n_{\mathrm{in}}}$"
+INITIALIZATION_FORMULAS = {
+    "glorot_uniform": f"uniform, variance {_GLOROT}",
+    "glorot_normal": f"normal, variance {_GLOROT}",
+    "he_uniform": f"uniform, variance {_HE}",
+    "he_normal": f"normal, variance {_HE}",
+    "lecun_normal": f"normal, variance {_LECUN}",
+    "orthogonal": "orthogonal columns (or rows) of length 1",
 }
 
 
@@ -49,46 +113,64 @@ def table(head, rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def code(text):
-    """Text as code that does not end a cell."""
-    return f"`{text}`".replace("|", "\\|")
+def complete(formulas, names):
+    """The formulas of some rows, if each has one and no other has.
+
+    Raises
+    ------
+    ValueError
+        If the table in the code has changed.
+    """
+    wrong = set(formulas) ^ set(names)
+    if wrong:
+        raise ValueError(f"rows without a formula here, or without a row: {wrong}")
+    return formulas
 
 
 def text():
     """The page."""
+    formulas = complete(ACTIVATION_FORMULAS, ACTIVATIONS)
     activations = [
-        [f"`{row.name}`", code(row.formula), row.initialization
-         if row.value is None else "scikit-learn's", row.reference or "-"]
+        [f"`{row.name}`", formulas[row.name], f"`{row.initialization}`"
+         if row.value is None else "scikit-learn's", row.reference]
         for row in ACTIVATIONS.values()
     ]  # fmt: skip
+    formulas = complete(LOSS_FORMULAS, LOSSES)
     losses = [
-        [LOSS_NAMES.get(row.name, f"`{row.name}`"), code(row.formula),
-         row.output_activation, row.reference or "-"]
+        [LOSS_NAMES.get(row.name, f"`{row.name}`"), formulas[row.name],
+         row.output_activation, row.reference]
         for row in LOSSES.values()
     ]  # fmt: skip
+    rules = [row for row in OPTIMIZERS.values() if row.name != "gradient"]
+    formulas = complete(OPTIMIZER_FORMULAS, [row.name for row in rules])
     optimizers = [
-        [SOLVER_NAMES.get(row.name, f"`{row.name}`"), code(row.formula),
-         row.reference or "-"]
-        for row in OPTIMIZERS.values() if row.name != "gradient"
-    ]  # fmt: skip
+        [SOLVER_NAMES.get(row.name, f"`{row.name}`"), formulas[row.name], row.reference]
+        for row in rules
+    ]
+    formulas = complete(SCHEDULE_FORMULAS, SCHEDULES)
     schedules = [
-        [f"`{name}`", FACTORS[name].formula if name in FACTORS
-         else OTHER_SCHEDULES[name],
-         (FACTORS[name].reference if name in FACTORS else "") or "-"]
+        [
+            f"`{name}`",
+            formulas[name],
+            FACTORS[name].reference if name in FACTORS else "",
+        ]
         for name in SCHEDULES
-    ]  # fmt: skip
+    ]
+    formulas = complete(INITIALIZATION_FORMULAS, INITIALIZATIONS)
     initializations = [
-        [f"`{row.name}`", row.formula, row.reference]
+        [f"`{row.name}`", formulas[row.name], row.reference]
         for row in INITIALIZATIONS.values()
     ]
-    return f"""# Activations, losses, optimizers, schedules
+    return rf"""# Activations, losses, optimizers, schedules
 
-Made from the tables in the code by `docs/tables.py`.
+What each name means, with its formula. `docs/tables.py` makes this page from the tables
+in the code.
 
 ## Activations
 
-`activation=`, one for all hidden layers or a list with one for each. z is what a unit
-sums up. The initial weights are those of `weight_init="auto"`.
+`activation=`: one name for all hidden layers, or a list with one for each. $z$ is the
+weighted sum of a unit's inputs, plus its bias. The initial weights are those of
+`weight_init="auto"`.
 
 ![activations](images/activation-functions.png)
 
@@ -96,32 +178,47 @@ sums up. The initial weights are those of `weight_init="auto"`.
 
 ## Losses
 
-`loss=`. z are the raw outputs, y the targets, p the probabilities; predictions are what
-the output activation makes of z. Left: of numbers (targets of the last two: 1);
-right: of two classes, y = 1.
+`loss=`. $z_j$ are the $m$ outputs before the output activation, $y_j$ the targets and
+$t$ the true class. The output activation makes the predictions: probabilities $p_j$
+(softmax and logistic), means $\mu_j$ (exp), or $z_j$ itself. $\delta$ is `huber_delta`,
+$q_j$ a `quantile` and $\gamma$ `focal_gamma`.
 
 ![losses](images/losses.png)
 
+Left: losses of a regression, for a target of 0 (`poisson` and `gamma`: 1). Right:
+losses of two classes, for $y = 1$.
+
 {table(["loss", "of a sample", "output", "reference"], losses)}
+
+`label_smoothing` $s$ replaces the targets by $(1 - s)\, y_j + s / k$, where $k$ is the
+number of classes (2 for each of several labels).
 
 ## Optimizers
 
-`solver=`. g is the gradient, m and v are running averages of g and of its squares, b1
-and b2 `beta_1` and `beta_2`, mu the momentum, t the number of the step.
-`solver="adamw"` (Loshchilov and Hutter, ICLR 2019) is `adam` behind `w *= 1 - rate
-weight_decay`, which any solver does that is given a `weight_decay`.
+`solver=`. $g$ is the gradient; $m$ and $v$ are running averages of $g$ and $g^2$ (for
+`sgd`, $v$ is the velocity). $\beta_1$, $\beta_2$, $\mu$ and $\epsilon$ are the
+parameters `beta_1`, `beta_2`, `momentum` and `epsilon`, $\eta$ is the learning rate and
+$t$ the number of the step.
 
 {table(["solver", "step", "reference"], optimizers)}
 
-`lbfgs` is SciPy's L-BFGS-B. Twenty steps of the others down a valley (a straight line
-is fitted; the loss as a function of its two numbers), at rates that suit them:
+`adamw` is Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019): each
+step first multiplies the weights by $1 - \eta \lambda$, where $\lambda$ is
+`weight_decay`, by default 0.01. The other solvers in this table do so if `weight_decay`
+is set.
+
+`lbfgs` is SciPy's L-BFGS-B.
 
 ![optimizers](images/optimizers.png)
 
+Twenty steps of each solver down a narrow valley: the loss of a straight line, as a
+function of its weight and bias. The learning rates are chosen to suit each solver.
+
 ## Schedules
 
-`learning_rate=`: what multiplies `learning_rate_init`; f is the fraction of `max_iter`
-that is done, between 0 and 1.
+`learning_rate=`: the factor by which `learning_rate_init` is multiplied. $f$ is the
+fraction of `max_iter` that is done, from 0 to 1, and
+$c(x) = \frac{{1 + \cos \pi x}}{{2}}$.
 
 ![schedules](images/schedules.png)
 
@@ -129,7 +226,8 @@ that is done, between 0 and 1.
 
 ## Initial weights
 
-`weight_init=`.
+`weight_init=`. $n_{{\mathrm{{in}}}}$ and $n_{{\mathrm{{out}}}}$ are the numbers of
+inputs and outputs of a layer.
 
 {table(["name", "distribution", "reference"], initializations)}
 """
@@ -180,7 +278,7 @@ def draw_losses():
     for (name, arguments), colour in zip(numbers.items(), COLOURS, strict=True):
         label = f"{name}, 0.9" if name == "quantile" else name
         left.plot(z, losses_of(name, z, *arguments), color=colour, label=label)
-    left.set(xlabel="z - y; of poisson and gamma: z", ylabel="loss", ylim=(0, 6))
+    left.set(xlabel="z - y (poisson, gamma: z)", ylabel="loss", ylim=(0, 6))
     classes = {"log_loss": ("binary_log_loss", 1),
                "log_loss, smoothed by 0.2": ("binary_log_loss", 0.9),
                "focal, gamma 2": ("binary_focal", 1, 2.0)}  # fmt: skip
@@ -205,7 +303,7 @@ DESCENTS = {
 }  # fmt: skip
 
 
-#: Numbers on a straight line; how well its weight fits depends on its bias.
+#: Points on a straight line; the best weight depends on the bias.
 LINE_X = np.linspace(-0.5, 1.5, 50)[:, None]
 LINE_Y = 3 * LINE_X[:, 0] - 1
 

@@ -8,13 +8,19 @@ from fastmlp import __version__
 
 def _parser():
     parser = argparse.ArgumentParser(
-        prog="fastmlp", description="Multi-layer perceptrons, compiled."
+        prog="fastmlp",
+        description="Fast multi-layer perceptrons on the CPU, with scikit-learn's "
+        "interface.",
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
 
     demo = commands.add_parser(
-        "demo", help="train on real data, side by side with scikit-learn"
+        "demo",
+        help="train on real data and compare with scikit-learn",
+        description="Train a network on real data, show what it learns, and compare "
+        "with scikit-learn: same settings, same seed, and a baseline that learns "
+        "nothing. On a terminal, training is also shown in slow motion.",
     )
     source = demo.add_mutually_exclusive_group()
     source.add_argument(
@@ -22,22 +28,42 @@ def _parser():
         choices=("digits", "breast_cancer", "wine", "diabetes", "california"),
         default="digits",
         help="a data set of scikit-learn (default: digits; california is downloaded "
-        "by scikit-learn the first time)",
+        "the first time)",
     )
-    source.add_argument("--csv", metavar="FILE", help="a CSV file with a header")
-    demo.add_argument("--target", metavar="COLUMN", help="the CSV's column to predict")
+    source.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="your own data: a CSV file in UTF-8 with a header; needs --target",
+    )
+    demo.add_argument(
+        "--target", metavar="COLUMN", help="the column of the CSV file to predict"
+    )
+    demo.add_argument(
+        "--delimiter",
+        metavar="CHARACTER",
+        help="what separates the columns of the CSV file, e.g. ';' or tab (default: "
+        "comma, semicolon, tab or pipe, whichever fits)",
+    )
     demo.add_argument(
         "--hidden",
         metavar="N,N,...",
+        type=_hidden_layers,
         default="100",
-        help="units of the hidden layers (default: 100)",
+        help="number of units of each hidden layer (default: 100)",
     )
     demo.add_argument(
-        "--epochs", type=int, default=100, help="epochs at most (default: 100)"
+        "--epochs",
+        metavar="N",
+        type=_epochs,
+        default=100,
+        help="maximum number of epochs (default: 100)",
     )
-    demo.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    demo.add_argument(
+        "--seed", metavar="N", type=_seed, default=0, help="random seed (default: 0)"
+    )
 
-    commands.add_parser("info", help="versions, processor, tiles, threads, cache")
+    what = "show versions, CPU, threads and the cache of compiled kernels"
+    commands.add_parser("info", help=what, description=what.capitalize() + ".")
     return parser
 
 
@@ -47,17 +73,57 @@ def _hidden_layers(text):
     except ValueError:
         sizes = None
     if sizes is None or any(size < 1 for size in sizes):
-        raise SystemExit(f"--hidden wants numbers above 0 such as 100,50; got {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected numbers above 0 such as 100,50, got {text!r}"
+        )
     return sizes
+
+
+def _whole_number(text, smallest):
+    try:
+        number = int(text)
+    except ValueError:
+        number = None
+    if number is None or not smallest <= number < 2**32:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from {smallest} on, got {text!r}"
+        )
+    return number
+
+
+def _epochs(text):
+    return _whole_number(text, 1)
+
+
+def _seed(text):
+    return _whole_number(text, 0)
+
+
+def _check(parser, options):
+    """End with a usage message if options do not go together."""
+    if options.csv is not None and options.target is None:
+        parser.error("--csv needs --target, the column to predict")
+    if options.csv is None:
+        for name in ("target", "delimiter"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name} needs --csv")
+    if options.delimiter is not None:
+        names = {"tab": "\t", "\\t": "\t", "space": " "}
+        options.delimiter = names.get(options.delimiter, options.delimiter)
+        if len(options.delimiter) != 1 or options.delimiter in '"\r\n':
+            parser.error("--delimiter must be one character, or 'tab' or 'space'")
 
 
 def main(arguments=None):
     """Run the command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.command == "demo":
+        _check(parser, options)
     try:
         import rich  # noqa: F401
     except ImportError:
-        print("The command line needs rich: pip install rich")
+        print("fastmlp: the command line needs rich: pip install rich", file=sys.stderr)
         return 1
     if options.command == "info":
         from fastmlp.info import show_info
@@ -66,23 +132,23 @@ def main(arguments=None):
         return 0
 
     from fastmlp.demo import DataError, load_csv, load_named, run_demo
+    from fastmlp.demo_screen import Screen
 
-    hidden = _hidden_layers(options.hidden)
-    if options.epochs < 1:
-        raise SystemExit(f"--epochs must be at least 1, got {options.epochs}")
     try:
         if options.csv is not None:
-            if options.target is None:
-                raise SystemExit("--csv needs --target, the column to predict")
-            data = load_csv(options.csv, options.target)
-        elif options.target is not None:
-            raise SystemExit("--target needs --csv")
+            with Screen().waiting(f"reading {options.csv}:"):
+                data = load_csv(
+                    options.csv, options.target, delimiter=options.delimiter
+                )
         else:
             data = load_named(options.data)
-        run_demo(data, hidden=hidden, epochs=options.epochs, seed=options.seed)
+        run_demo(data, hidden=options.hidden, epochs=options.epochs, seed=options.seed)
     except DataError as error:
         print(f"fastmlp: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("fastmlp: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 

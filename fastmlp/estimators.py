@@ -32,7 +32,7 @@ class _ClassificationMethods:
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None, classes=None):
-        """Train for one epoch on X and y, from where the last call ended.
+        """Train for one more epoch, on X and y.
 
         The optimizer keeps its state (moments, learning rate) between calls.
 
@@ -45,8 +45,8 @@ class _ClassificationMethods:
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         classes : array-like of shape (n_classes,), default=None
-            All classes that any call will see; needed in the first call
-            to classify.
+            All classes that occur in any call. Required in the first call of a
+            classification.
 
         Returns
         -------
@@ -63,7 +63,7 @@ class _ClassificationMethods:
 
     @available_if(lambda self: self._classifies())
     def predict_proba(self, X):
-        """Probability of each class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class _ClassificationMethods:
 
     @available_if(lambda self: self._classifies())
     def predict_log_proba(self, X):
-        """Logarithm of the probability of each class.
+        """Predict the logarithm of the probability of each class.
 
         Parameters
         ----------
@@ -100,17 +100,21 @@ class _ClassificationMethods:
 class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptron):
     """Multi-layer perceptron classifier, compiled.
 
-    A drop-in replacement for `sklearn.neural_network.MLPClassifier`: minimises
-    the log loss of softmax outputs (several classes) or logistic outputs (two
-    classes, or several labels at once). All beyond scikit-learn's is off by default.
+    A drop-in replacement for `sklearn.neural_network.MLPClassifier`. It minimises the
+    log loss of softmax outputs (several classes) or logistic outputs (two classes, or
+    several labels at once). Everything that scikit-learn does not have is off by
+    default.
+
+    %(groups)s
 
     Parameters
     ----------
     %(layers)s
     %(settings)s
     loss : {'log_loss', 'focal'}, default='log_loss'
-        What is minimised: -log p of the class, or (1 - p)^focal_gamma times that,
-        which counts what is easy for less.
+        Loss function. 'log_loss' is -log p, where p is the predicted probability of
+        the true class; 'focal' is (1 - p)^focal_gamma times that, which gives less
+        weight to samples that are easy to classify.
     %(classification)s
     %(more)s
 
@@ -122,11 +126,7 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
     See Also
     --------
     MLPRegressor : Multi-layer perceptron regressor.
-    MLPEstimator : Either, as the target asks for.
-
-    Notes
-    -----
-    %(notes)s
+    MLPEstimator : Chooses classification or regression by looking at y.
 
     References
     ----------
@@ -208,7 +208,7 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         return "classification"
 
     def predict(self, X):
-        """Most probable class of each sample.
+        """Predict the class of each sample.
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Class labels; for several labels at once a matrix of 0 and 1.
+            Class labels; for several labels at once, a matrix of 0 and 1.
         """
         return self._predict_labels(X)
 
@@ -232,14 +232,18 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
 class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     """Multi-layer perceptron regressor, compiled.
 
-    A drop-in replacement for `sklearn.neural_network.MLPRegressor`.
+    A drop-in replacement for `sklearn.neural_network.MLPRegressor`. Everything that
+    scikit-learn does not have is off by default.
+
+    %(groups)s
 
     Parameters
     ----------
     loss : str, default='squared_error'
-        What is minimised: half the 'squared_error', the 'absolute_error', 'huber'
-        (squared near 0, else absolute) or 'quantile', means over outputs; or half the
-        deviances 'poisson' and 'gamma' of outputs exp(z), for y >= 0 and y > 0.
+        Loss function. 'squared_error' (half of it), 'absolute_error', 'huber'
+        (quadratic for small errors, linear for large ones) and 'quantile' are means
+        over outputs. 'poisson' and 'gamma' are half the deviances of outputs exp(z),
+        for y >= 0 and y > 0.
     %(layers)s
     %(settings)s
     %(regression)s
@@ -252,11 +256,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     See Also
     --------
     MLPClassifier : Multi-layer perceptron classifier.
-    MLPEstimator : Either, as the target asks for.
-
-    Notes
-    -----
-    %(notes)s
+    MLPEstimator : Chooses classification or regression by looking at y.
 
     References
     ----------
@@ -336,7 +336,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     @available_if(lambda self: self._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None):
-        """Train for one epoch on X and y, from where the last call ended.
+        """Train for one more epoch, on X and y.
 
         The optimizer keeps its state (moments, learning rate) between calls.
 
@@ -363,7 +363,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def score(self, X, y, sample_weight=None):
-        """R^2; of a list of quantiles the mean of their D^2.
+        """Return R^2 or, for a list of quantiles, the mean of their D^2.
 
         Parameters
         ----------
@@ -382,7 +382,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         return self._score_numbers(X, y, sample_weight)
 
     def predict(self, X):
-        """Predicted target of each sample.
+        """Predict the target of each sample.
 
         Parameters
         ----------
@@ -427,18 +427,20 @@ def _warn_of_guess(y):
 
 @documented
 class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
-    """Multi-layer perceptron for classification or regression, as y asks for.
+    """Multi-layer perceptron that looks at y to choose classification or regression.
+
+    %(groups)s
 
     Parameters
     ----------
     %(layers)s
     task : {'auto', 'classification', 'regression'}, default='auto'
-        What to learn. 'auto' looks at y in fit: real numbers with fractions make
-        it a regression, everything else a classification. Whole numbers are class
-        labels: to predict counts, say ``task='regression'``.
+        What to learn. 'auto' looks at y in fit: numbers with fractions make it a
+        regression, everything else a classification. Whole numbers count as class
+        labels: to predict counts, set ``task='regression'``.
     loss : str, default='auto'
-        'auto' is 'log_loss' for classification and 'squared_error' for regression;
-        or any loss of `MLPClassifier` or `MLPRegressor`.
+        Loss function: any of `MLPClassifier` or `MLPRegressor`. 'auto' means
+        'log_loss' for classification and 'squared_error' for regression.
     %(settings)s
     %(classification)s
     %(regression)s
@@ -458,11 +460,9 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
 
     Notes
     -----
-    %(notes)s
-
-    Before fit, ``task='auto'`` declares itself a classifier to scikit-learn, so
-    that cross-validation stratifies class targets (it falls back to plain folds
-    for continuous y by itself).
+    Before fit, an estimator with ``task='auto'`` tells scikit-learn that it is a
+    classifier, so that cross-validation stratifies by class. For continuous y,
+    scikit-learn then uses ordinary folds.
 
     References
     ----------
@@ -476,8 +476,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
     >>> MLPEstimator(max_iter=1000, random_state=0).fit(X, y).task_
     'classification'
 
-    Numbers are for a regression; only if all are whole they are classes, unless
-    ``task='regression'`` says otherwise:
+    Numbers with fractions make it a regression:
 
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = MLPEstimator(standardize=True, max_iter=1000, random_state=0)
@@ -580,7 +579,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         return {**super()._identity(task, binarizer, classes), "task_": task}
 
     def predict(self, X):
-        """Most probable class, or predicted number, of each sample.
+        """Predict the class or the target of each sample.
 
         Parameters
         ----------
@@ -590,7 +589,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels or numbers, as in fit.
+            Class labels or numbers, like y in fit.
         """
         check_is_fitted(self, "coefs_")
         if self.task_ == "classification":
@@ -598,7 +597,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         return self._predict_numbers(X)
 
     def score(self, X, y, sample_weight=None):
-        """Accuracy of a classification, R^2 of a regression (see `MLPRegressor`).
+        """Return the accuracy or, for a regression, R^2 (see `MLPRegressor`).
 
         Parameters
         ----------

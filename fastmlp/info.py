@@ -1,4 +1,4 @@
-"""``python -m fastmlp info``: what this installation is and runs on."""
+"""``python -m fastmlp info``: versions, CPU, threads and the kernel cache."""
 
 import platform
 
@@ -10,6 +10,7 @@ import scipy
 import sklearn
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 import fastmlp
 from fastmlp.compilation import cache_directory, cache_size
@@ -39,10 +40,10 @@ def describe():
             "Python": f"{platform.python_version()} ({platform.system()})",
             **{module.__name__: module.__version__ for module in modules},
         },
-        "processor": {
-            "compiled for": f"{name}, {triple}",
+        "CPU": {
+            "kernels compiled for": f"{name}, {triple}",
             "features": ", ".join(f for f in _INTERESTING if f in features) or "none",
-            "tile shapes": simd.INSTRUCTION_SET,
+            "tile shapes for": simd.INSTRUCTION_SET,
             **{
                 f"tile, {dtype.__name__}": f"{shape.rows} x {shape.width} "
                 f"({shape.vectors} vectors of {shape.lanes})"
@@ -50,12 +51,12 @@ def describe():
             },
         },
         "threads": {
-            "cores, physical": str(joblib.cpu_count(only_physical_cores=True)),
-            "cores, logical": str(joblib.cpu_count()),
-            "used at most by default": str(available_threads()),
+            "physical cores": str(joblib.cpu_count(only_physical_cores=True)),
+            "logical cores": str(joblib.cpu_count()),
+            "maximum by default": str(available_threads()),
         },
         "cache of compiled kernels": {
-            "place": "off" if directory is None else str(directory),
+            "directory": "off" if directory is None else str(directory),
             "size": f"{cache_size() / 1e6:.1f} MB",
         },
     }
@@ -63,9 +64,14 @@ def describe():
 
 def show_info():
     """Print `describe` as a table."""
+    console = Console()
     table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column()
+    table.add_column(overflow="fold")
     for section, lines in describe().items():
-        table.add_row(f"[bold]{section}[/bold]")
+        table.add_row(Text(section, "bold"))
         for name, value in lines.items():
-            table.add_row(f"  {name}", value)
-    Console().print(table)
+            # a path may have characters that the terminal's encoding lacks
+            value = value.encode(console.encoding, "replace").decode(console.encoding)
+            table.add_row(Text(f"  {name}"), Text(value))
+    console.print(table)

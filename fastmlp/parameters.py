@@ -1,6 +1,7 @@
 """The estimators' parameters: what is valid, and the text that documents them."""
 
 import inspect
+import re
 import textwrap
 from functools import cache
 from numbers import Integral, Real
@@ -21,6 +22,7 @@ __all__ = [
     "CLASSIFICATION_LOSS",
     "CLASSIFICATION_LOSSES",
     "CONSTRAINTS",
+    "GROUPS",
     "OF_CLASSIFICATION",
     "OF_REGRESSION",
     "REGRESSION_LOSS",
@@ -28,6 +30,8 @@ __all__ = [
     "TASK",
     "check_lists",
     "documented",
+    "groups_of",
+    "solvers_sentence",
     "unused_parameters",
 ]
 
@@ -131,6 +135,29 @@ SOLVERS_OF = {
     "max_fun": ("lbfgs",),
 }  # fmt: skip
 
+#: Parameters by purpose; not every estimator has all of them.
+GROUPS = {
+    "Network and data": (
+        "hidden_layer_sizes", "activation", "weight_init", "standardize",
+    ),
+    "Loss": (
+        "task", "loss", "class_weight", "label_smoothing", "focal_gamma",
+        "huber_delta", "quantile",
+    ),
+    "Solver": (
+        "solver", "batch_size", "shuffle", "momentum", "nesterovs_momentum", "beta_1",
+        "beta_2", "epsilon", "clip_norm", "ema_decay", "max_fun",
+    ),
+    "Learning rate": ("learning_rate", "learning_rate_init", "power_t"),
+    "Regularization": ("alpha", "l1", "weight_decay", "dropout", "input_dropout"),
+    "Stopping": (
+        "max_iter", "tol", "n_iter_no_change", "early_stopping", "validation_fraction",
+        "scoring", "restore_best_weights", "time_limit",
+    ),
+    "Progress and resuming": ("verbose", "callbacks", "warm_start", "checkpoint"),
+    "Computation": ("precision", "n_jobs", "random_state"),
+}  # fmt: skip
+
 #: Of these, those that 'lbfgs' answers with an error.
 REFUSED_BY_LBFGS = (
     "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
@@ -154,207 +181,208 @@ _OF_WHOLE_FITS = ("callbacks", "checkpoint", "time_limit")
 _TEXTS = {
     "layers": """\
     hidden_layer_sizes : int or array-like of int, default=(100,)
-        Units of each hidden layer; ``()`` for none, which makes a linear model.
+        Number of units in each hidden layer. With ``()`` there is none, and the model
+        is linear.
     activation : str or list of str, default='relu'
-        What hidden units do with their input z; a list has one for each hidden layer.
-        'identity' (z), 'logistic' (1/(1 + exp(-z))), 'tanh', 'relu' (max(0, z));
-        'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus', 'softsign',
+        Activation function of the hidden layers; a list has one for each layer.
+        'identity' (z), 'logistic' (1/(1 + exp(-z))), 'tanh', 'relu' (max(0, z)),
+        'leaky_relu', 'elu', 'selu', 'gelu', 'silu', 'mish', 'softplus', 'softsign' or
         'hard_swish'.
 """,
     "classification": """\
     focal_gamma : float, default=2.0
-        Exponent of the loss 'focal'; 0 makes it the log loss.
+        Exponent of ``loss='focal'``; 0 gives the log loss.
     label_smoothing : float, default=0.0
-        Share of a sample's label that is spread over all classes (each of several
-        labels: over it and its opposite), so that outputs need not grow without end.
+        Fraction of each target that is spread evenly over all classes (with several
+        labels at once: over 0 and 1), so that outputs do not grow without bound.
     class_weight : dict, 'balanced' or None, default=None
-        Weights of the classes, which multiply those of the samples; 'balanced' is
-        n_samples / (n_classes * samples of the class).
+        Weights of the classes, which multiply those of the samples. 'balanced' means
+        n_samples / (n_classes * number of samples of the class).
 """,
     "regression": """\
     huber_delta : float, default=1.0
-        For ``loss='huber'``: errors beyond it count linearly, as outliers should.
+        Size of an error at which ``loss='huber'`` turns from quadratic to linear.
     quantile : float or list of float, default=0.5
-        For ``loss='quantile'``: the share of targets to be below the prediction; a list
-        has one network predict all of them, a column each.
+        Quantile to predict with ``loss='quantile'``. A list trains one network that
+        predicts all of them, in one column each.
 """,
     "settings": """\
     solver : {'adam', 'sgd', 'lbfgs', 'adamw', 'rmsprop', 'lion'}, default='adam'
-        How weights are found: 'sgd' is stochastic gradient descent, 'adam' the
-        method of Kingma and Ba, 'adamw' is it with a weight_decay of 0.01 unless
-        another is given (for none take 'adam'), 'rmsprop' and 'lion' are relatives;
-        'lbfgs' is a quasi-Newton method that looks at all samples for every step
-        (SciPy's L-BFGS-B), often best for few samples.
+        Optimizer. 'sgd' is stochastic gradient descent, 'adam' the method of Kingma
+        and Ba, 'adamw' is Adam with decoupled weight decay (default 0.01); 'rmsprop'
+        and 'lion' are related to Adam. 'lbfgs' is a quasi-Newton method (SciPy's
+        L-BFGS-B) that uses all samples in every step, often the best for small data.
     alpha : float, default=0.0001
-        Strength of the L2 penalty alpha/2 * sum of squared weights, which is
-        divided by the size of the mini-batch when added to its loss.
+        Strength of the L2 penalty. The penalty, alpha/2 times the sum of squared
+        weights, is divided by the size of the mini-batch when added to the loss.
     batch_size : int or 'auto', default='auto'
-        Rows of a mini-batch; 'auto' is min(200, n_samples). Not used by 'lbfgs'.
+        Number of samples in a mini-batch; 'auto' means min(200, n_samples).
     learning_rate : str or callable, default='constant'
-        'constant' keeps learning_rate_init; 'invscaling' divides it by
-        (t + 1)**power_t, t the samples seen so far; 'adaptive' divides the rate by 5
-        each time the loss stops improving (these two not for 'adam', as in
-        scikit-learn); 'plateau' by 10, twice as soon (after 10 epochs at most), for
-        every solver; 'step', 'exponential', 'cosine', 'cosine_warmup' and 'one_cycle'
-        follow, step by step, the fraction of max_iter that is done; so does a function
-        of that fraction, from 0 to 1, whose result multiplies learning_rate_init.
+        Learning rate schedule.
+
+        - 'constant': always learning_rate_init.
+        - 'invscaling': learning_rate_init / (t + 1)**power_t after t samples. 'adam'
+          ignores it, as in scikit-learn.
+        - 'adaptive': divided by 5 each time the loss stops improving. 'adam' ignores
+          it, as in scikit-learn.
+        - 'plateau': divided by 10 after half of n_iter_no_change epochs (at most 10)
+          without improvement.
+        - 'step', 'exponential', 'cosine', 'cosine_warmup' and 'one_cycle': change with
+          every step, by the fraction of max_iter that is done.
+        - a function of that fraction, from 0 to 1: its result multiplies
+          learning_rate_init.
     learning_rate_init : float, default=0.001
-        The (first, or highest) learning rate.
+        Initial learning rate, or the highest one for schedules that warm up.
     power_t : float, default=0.5
-        Exponent of 'invscaling'.
+        Exponent of ``learning_rate='invscaling'``.
     max_iter : int, default=200
-        Epochs (iterations of 'lbfgs') at most.
+        Maximum number of epochs (of iterations for 'lbfgs').
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     random_state : int, RandomState instance or None, default=None
-        Source of initial weights, shuffles, dropout and the split of early stopping.
-        The same seed gives the same ones as in scikit-learn.
+        Source of the initial weights, the shuffles, dropout and the split of early
+        stopping. An int makes the fit reproducible: weights, shuffles and split are
+        then the same as in scikit-learn.
     tol : float, default=1e-4
-        By how much an epoch's loss must fall below the best so far (or its
-        validation score rise above it) to count as an improvement; for 'lbfgs' the
-        size of the gradient's largest element at which it ends.
+        Minimum improvement. An epoch counts as an improvement if its loss is lower
+        than the best so far by at least tol (or its validation score higher).
+        'lbfgs' stops when no element of the gradient is larger than tol.
     verbose : bool, int or 'progress', default=False
-        True (or a number above 0) prints the loss of every epoch; 'progress' shows one
-        live line with epoch, loss, validation score, rows per second and time left
-        (extra ``progress``).
+        True, or a number above 0, prints the loss of every epoch. 'progress' shows one
+        live line with epoch, loss, validation score, rows per second and time left; it
+        needs tqdm (extra ``progress``).
     warm_start : bool, default=False
-        Whether fit starts from the weights of the last fit, and goes on with its
-        curves and its best score (so keep `scoring`), instead of from new weights.
+        Whether fit continues from the weights, the loss curve and the best score of
+        the last fit (so do not change `scoring`), instead of from new weights.
     momentum : float, default=0.9
-        Momentum of 'sgd', between 0 and 1.
+        Momentum, between 0 and 1.
     nesterovs_momentum : bool, default=True
-        Whether that is Nesterov's momentum.
+        Whether to use Nesterov's momentum.
     early_stopping : bool, default=False
-        Whether to hold out a part of the data (or take X_val of fit), stop when the
-        score on it no longer improves, and keep the weights of the best epoch. Not
-        used by 'lbfgs'.
+        Whether to stop when the score on held-out samples no longer improves, and keep
+        the weights of the best epoch. These samples are a part of the training data,
+        or X_val and y_val if fit is given them.
     validation_fraction : float, default=0.1
-        The part that early_stopping holds out.
-    beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of Adam's estimates of the gradient's first and second moment;
-        'rmsprop' uses beta_2 (others call it rho or alpha, often 0.9 or 0.99), 'lion'
-        both (its authors take 0.9 and 0.99).
+        Fraction of the training data that early_stopping holds out.
+    beta_1 : float, default=0.9
+        Decay rate of the running mean of gradients (first moment). For 'lion', weight
+        of the momentum in a step; its authors use 0.9.
+    beta_2 : float, default=0.999
+        Decay rate of the running mean of squared gradients (second moment). Elsewhere,
+        that of 'rmsprop' is called rho or alpha, and is often 0.9 or 0.99. For 'lion',
+        decay rate of the momentum; its authors use 0.99.
     epsilon : float, default=1e-8
-        What Adam and 'rmsprop' add to the denominator.
+        Number added to the denominator, for numerical stability.
     n_iter_no_change : int or inf, default=10
-        Epochs in a row without improvement that are let pass; one more ends training.
+        Maximum number of consecutive epochs without improvement to tolerate before
+        stopping.
     max_fun : int, default=15000
-        Evaluations of the loss at most; only used by 'lbfgs'.
+        Maximum number of evaluations of the loss.
     precision : {'auto', 'float32', 'float64'}, default='auto'
-        What is computed in; 'auto' is float32, but float64 for 'lbfgs'. Arrays that
-        come out have the dtype of X all the same.
+        Floating-point type of the computations; 'auto' means float32, and float64 for
+        'lbfgs'. Fitted arrays and predictions have the dtype of X regardless.
     n_jobs : int or None, default=None
-        Threads of one fit or predict. None takes as many as pay, within the
-        cores that the process may use; -1 takes all cores. Results are bitwise
-        the same for any number.
+        Number of threads of one fit or predict. None means as many as are worthwhile,
+        within the cores that the process may use; -1 means all cores. Results are
+        bitwise the same for any number.
     standardize : bool, default=False
-        Whether to shift and scale each feature, and each target of a regression (not
-        with the losses 'poisson' and 'gamma'), to mean 0 and standard deviation 1
-        before they reach the network, by the statistics of the data in `fit` (of
-        `partial_fit`: in its first call). Sparse X is only scaled. ``coefs_``,
+        Whether to scale each feature, and each target of a regression (not with the
+        losses 'poisson' and 'gamma'), to mean 0 and standard deviation 1 inside the
+        estimator. The statistics are those of the data in `fit` (for `partial_fit`: in
+        its first call). Sparse X is scaled, but not shifted. ``coefs_``,
         ``loss_curve_`` and `huber_delta` then refer to scaled data; predictions and
         scores are those of the data as given.
 """,
     "more": """\
     scoring : str, callable or None, default=None
-        What early_stopping goes by: any scorer of scikit-learn or its name (with sample
-        weights: one that takes them), 'loss' for the loss on the samples that validate;
-        None for accuracy or R^2.
+        Score on the validation samples, which early_stopping monitors: a scikit-learn
+        scorer or its name, or 'loss' for the loss. None means accuracy or R^2. With
+        sample weights, the scorer has to accept them.
     restore_best_weights : bool, default=True
-        Whether early_stopping ends with the weights of the best epoch, not the last.
+        Whether early_stopping ends with the weights of the best epoch, not of the last.
     weight_init : str, default='auto'
-        Initial weights: 'glorot_uniform', 'glorot_normal', 'he_uniform', 'he_normal',
-        'lecun_normal', 'orthogonal' (biases 0). 'auto' is scikit-learn's for its
-        activations, and for others what suits them.
+        Distribution of the initial weights: 'glorot_uniform', 'glorot_normal',
+        'he_uniform', 'he_normal', 'lecun_normal' or 'orthogonal', each with biases of
+        0. 'auto' is scikit-learn's for its activations, and a suitable one of these
+        for the others.
     dropout : float or list of float, default=0.0
-        Share of a hidden layer's units that a training step does not see; a list has
-        one for each hidden layer. Predictions see all.
+        Fraction of a hidden layer's units that are dropped in a training step; a list
+        has one for each hidden layer. Predictions use all units.
     input_dropout : float, default=0.0
-        The same of the features.
+        Fraction of the features that are dropped in a training step.
     weight_decay : float, default=0.0
-        Share of every weight, times the learning rate, that a step takes away apart
-        from the gradient (decoupled), for any solver with steps.
+        Decoupled weight decay: each step first multiplies the weights by 1 - learning
+        rate * weight_decay. With 'adamw', 0 means 0.01.
     l1 : float, default=0.0
-        Strength of the penalty l1 * sum of absolute weights, divided as alpha is.
+        Strength of the L1 penalty: l1 times the sum of absolute weights, divided like
+        that of alpha.
     clip_norm : float or None, default=None
-        If the gradient of all parameters together is longer, it is shortened to it.
+        Maximum norm of the gradient of all parameters together; a longer gradient is
+        shortened to it.
     ema_decay : float or None, default=None
-        The model is an average of the weights over the steps, from the initial ones
-        on: each step keeps this share of it, such as 0.999, and adds the rest of the
-        new weights. Take it so that many steps count, and far fewer than all.
+        Decay of an exponential moving average of the weights, such as 0.999. The model
+        is the average: it starts from the initial weights, and each step keeps this
+        fraction of it and adds the rest of the new weights. Choose it so that many
+        steps count, and far fewer than all.
     callbacks : list of callable or None, default=None
-        Functions that are called at the end of every epoch with its ``epoch``,
+        Functions called at the end of every epoch, with an object that has ``epoch``,
         ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
-        predict); fit ends if one returns True.
+        predict). fit ends if one of them returns True.
     time_limit : float or None, default=None
-        Seconds after which fit ends, with the weights of the last step (early_stopping:
-        of the best epoch).
+        Maximum time of a fit in seconds. The model then has the weights of the last
+        step or, with early_stopping, those of the best epoch.
     checkpoint : str, path or None, default=None
-        A file that is kept up to date while fit runs, and removed when it is done. If
-        it is there, fit with the same parameters and data goes on from it, from the
-        end of an epoch, to the same weights as if it had never been stopped.
+        File that is kept up to date while fit runs, and removed when it is done. If it
+        exists, fit with the same parameters and data resumes from it, at the end of an
+        epoch, and ends with the same weights as a fit that was never interrupted.
 """,
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)
-        Weights of each layer, in the dtype of X. May be written: predict,
-        partial_fit and a warm start take what they find here and in ``intercepts_``.
+        Weights of each layer, in the dtype of X. They may be changed: predict,
+        partial_fit and a warm start use what is in them and in ``intercepts_``.
     intercepts_ : list of ndarray of shape (fan_out,)
         Biases of each layer, in the dtype of X.
     loss_ : float
-        Loss of the last epoch, penalty included.
+        Loss of the last epoch, including the penalty.
     best_loss_ : float or None
-        The lowest loss of an epoch; None with early_stopping. Not set by 'lbfgs'.
+        Lowest loss of an epoch; None with early_stopping. Not set by 'lbfgs'.
     loss_curve_ : list of float
         Loss of each epoch. Not set by 'lbfgs'.
     validation_scores_ : list of float or None
-        With early_stopping or X_val: the score on the samples that validate, after
-        each epoch. Not set by 'lbfgs'.
+        Score on the validation samples after each epoch, with early_stopping or X_val.
+        Not set by 'lbfgs'.
     validation_loss_curve_ : list of float or None
-        Their loss, penalties not included.
+        Loss on the validation samples after each epoch, without penalties.
     best_validation_score_ : float or None
-        The highest score, with early_stopping.
+        Highest validation score, with early_stopping.
     n_iter_ : int
-        Epochs (iterations) done by the last fit.
+        Number of epochs (of iterations for 'lbfgs') of the last fit.
     t_ : int
-        Training samples seen, all epochs together; 0 for 'lbfgs'.
+        Number of training samples seen, over all epochs; 0 for 'lbfgs'.
     n_layers_ : int
-        Layers, input and output included.
+        Number of layers, including input and output.
     n_outputs_ : int
-        Output units.
+        Number of output units.
     out_activation_ : str
-        Activation of the output units.
+        Activation function of the output units.
     precision_ : str
-        What was computed in, 'float32' or 'float64'.
+        Floating-point type of the computations, 'float32' or 'float64'.
     X_mean_, X_scale_ : ndarray of shape (`n_features_in_`,)
         With `standardize`: what is subtracted from the features, and what they are
-        then divided by. Not set without.
+        then divided by. Otherwise not set.
     y_mean_, y_scale_ : ndarray of shape (n_targets,)
-        The same of the targets of a regression.
+        The same for the targets of a regression.
     n_features_in_ : int
-        Features seen in fit.
+        Number of features seen in fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Their names, if X had names that are all strings.
+        Names of the features, if X has names that are all strings.
 """,
     "classes": """\
     classes_ : ndarray of shape (n_classes,)
         Class labels.
 """,
-    "notes": """\
-    Parameters by purpose, those of scikit-learn in brackets:
-
-    - network: (hidden_layer_sizes, activation), weight_init
-    - what is minimised: loss, (alpha), l1, class_weight, label_smoothing, focal_gamma,
-      huber_delta, quantile
-    - how: (solver, batch_size, shuffle, momentum, nesterovs_momentum, beta_1, beta_2,
-      epsilon, max_fun), clip_norm, ema_decay, precision
-    - learning rate: (learning_rate, learning_rate_init, power_t)
-    - against overfitting: dropout, input_dropout, weight_decay, (early_stopping,
-      validation_fraction), scoring, restore_best_weights
-    - when it ends: (max_iter, tol, n_iter_no_change), time_limit, callbacks
-    - running: (random_state, warm_start, verbose), n_jobs, checkpoint
-""",
     "examples": """\
-    Samples of one's own to validate on, and any score to stop by:
+    Early stopping with your own validation set and any scorer:
 
     >>> import numpy as np
     >>> from sklearn.datasets import load_iris
@@ -368,7 +396,7 @@ _TEXTS = {
     >>> len(model.validation_loss_curve_) == len(model.validation_scores_)
     True
 
-    Losses that outliers, rare classes or quantiles ask for:
+    Losses for rare classes, outliers and quantiles:
 
     >>> settings = {"max_iter": 5, "tol": 1, "n_iter_no_change": 1, "random_state": 0}
     >>> MLPEstimator(loss="focal", class_weight="balanced", **settings).fit(X, y).loss
@@ -386,20 +414,20 @@ _TEXTS = {
     >>> interval.predict(X[:5, :3]).shape
     (5, 3)
 
-    An activation for each layer, and initial weights:
+    A different activation for each layer, and other initial weights:
 
     >>> deep = MLPEstimator(
     ...     (20, 10), activation=["silu", "tanh"], weight_init="he_normal", **settings
     ... ).fit(X, y)
 
-    Against overfitting, for stable steps, and weights that are averaged:
+    Regularization, gradient clipping and averaged weights:
 
     >>> calm = MLPEstimator(
     ...     dropout=0.2, input_dropout=0.1, weight_decay=0.01, l1=1e-4, clip_norm=1.0,
     ...     ema_decay=0.99, **settings
     ... ).fit(X, y)
 
-    Other solvers, and rates that follow the training, or a function of it:
+    Other solvers, a learning rate schedule, and one of your own:
 
     >>> cycle = MLPEstimator(solver="adamw", learning_rate="one_cycle", **settings)
     >>> cycle.fit(X, y).n_iter_ > 0
@@ -410,8 +438,7 @@ _TEXTS = {
     >>> linear.fit(X, y).n_iter_ > 0
     True
 
-    Something to be done at the end of every epoch, a limit of time, and a file to go on
-    from:
+    A callback for every epoch, a time limit, and a checkpoint to resume from:
 
     >>> losses = []
     >>> watched = MLPEstimator(
@@ -547,6 +574,53 @@ def unused_parameters(estimator, *, n_hidden, has_validation_set, incremental):
     return found
 
 
+def groups_of(cls):
+    """`GROUPS` with only the parameters that an estimator class has.
+
+    Parameters
+    ----------
+    cls : type
+
+    Returns
+    -------
+    dict of str to list of str
+    """
+    names = inspect.signature(cls).parameters
+    return {
+        title: [name for name in group if name in names]
+        for title, group in GROUPS.items()
+    }
+
+
+def solvers_sentence(name):
+    """Which solvers use a parameter, as a sentence; empty if all do."""
+    solvers = SOLVERS_OF.get(name)
+    if solvers is None:
+        return ""
+    if solvers == _STEPPING:
+        verb = "supported" if name in REFUSED_BY_LBFGS else "used"
+        return f"Not {verb} by 'lbfgs'."
+    *others, last = map(repr, solvers)
+    return (
+        f"Only used by {', '.join(others)} and {last}."
+        if others
+        else (f"Only used by {last}.")
+    )
+
+
+#: A parameter in a docstring, and its description.
+_ENTRY = re.compile(r"^(\w+) : .*\n((?: {4}.*\n|\n(?= {4}))+)", re.MULTILINE)
+
+
+def _with_solvers(match):
+    """The entry of a parameter, with the solvers that use it."""
+    sentence = solvers_sentence(match[1])
+    if not sentence:
+        return match[0]
+    gap = "\n" if "\n\n" in match[2] else ""  # below a list
+    return f"{match[0]}{gap}    {sentence}\n"
+
+
 def documented(cls):
     """Fill the shared texts into the docstring of an estimator class."""
     if cls.__doc__:  # Python -OO has none
@@ -554,5 +628,11 @@ def documented(cls):
         text = inspect.cleandoc(cls.__doc__)
         for name, shared in _TEXTS.items():
             text = text.replace(f"%({name})s", textwrap.dedent(shared).rstrip())
-        cls.__doc__ = text
+        groups = [
+            textwrap.fill(f"- {title}: {', '.join(names)}", 80, subsequent_indent="  ")
+            for title, names in groups_of(cls).items()
+        ]
+        lead = "Parameters by purpose:\n\n"
+        text = text.replace("%(groups)s", lead + "\n".join(groups))
+        cls.__doc__ = _ENTRY.sub(_with_solvers, text)
     return cls

@@ -115,8 +115,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None gives each the weight 1.
         X_val, y_val : array-like, default=None
-            Samples to validate on after each epoch, which are not trained on. With
-            ``early_stopping=True`` they stand for the part that is held out else.
+            A validation set: evaluated after each epoch, never trained on. With
+            ``early_stopping=True`` it replaces the part that would be held out.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Their weights.
 

@@ -56,7 +56,7 @@ FLOORS = [
     ["lbfgs", "fitting"],
     ["perceptron", "estimators", "display"],
     [""],  # the package itself
-    ["info", "demo"],
+    ["info", "demo_screen", "demo_csv", "demo_fit", "demo"],
     ["__main__"],
 ]
 HEIGHT = {name: i for i, floor in enumerate(FLOORS) for name in floor}
@@ -77,6 +77,8 @@ OWNERS = {
         "callbacks",
         "conversion",
         "demo",
+        "demo_csv",
+        "demo_fit",
         "display",
         "estimators",
         "fitting",
@@ -88,7 +90,7 @@ OWNERS = {
         "targets",
         "validation",
     },
-    "rich": {"demo", "info", "__main__"},
+    "rich": {"demo", "demo_screen", "info", "__main__"},
 }
 
 BANNED = {"parallel", "fastmath"}

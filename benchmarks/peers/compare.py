@@ -1,4 +1,4 @@
-"""Runs the contestants in turn and writes the table and the plot.
+"""Runs the contestants in turn and stores what they took.
 
 Started by ``python benchmarks/peers`` in the environment that it makes.
 """
@@ -16,7 +16,10 @@ from pathlib import Path
 from statistics import median
 
 from joblib import cpu_count
+from report import add, best_of, describe_machine, ratios, render, time_of
 from workloads import WORKLOADS
+
+from fastmlp.kernels.simd import INSTRUCTION_SET
 
 HERE = Path(__file__).resolve().parent
 
@@ -72,7 +75,7 @@ def contestants_for(workload, cores):
 
 
 def measure(workload, team, repeats, turn):
-    """{(name, threads): {"prepare": seconds, "times": [seconds per unit]}}.
+    """{"name, threads": {"prepare": seconds, "times": [seconds per unit]}}.
 
     The unit is a training step, or a prediction.
     """
@@ -95,32 +98,7 @@ def measure(workload, team, repeats, turn):
             contestant = team[key]
             seconds = contestant.ask(run=contestant.count)
             result["times"].append(seconds / contestant.count / steps)
-    return results
-
-
-def summary(results):
-    """{name: (threads, times, prepare)} with the better number of threads."""
-    best = {}
-    for (name, threads), result in results.items():
-        entry = (median(result["times"]), threads, result["times"], result["prepare"])
-        best[name] = min(best.get(name, entry), entry)
-    return {name: entry[1:] for name, entry in best.items()}
-
-
-def ratios(best, name="fastmlp"):
-    """Ratios best peer / fastmlp, one for each repeat, and that peer's name."""
-    ours = best[name][1]
-    peers = {name: e for name, e in best.items() if not name.startswith("fastmlp")}
-    name = min(peers, key=lambda name: median(peers[name][1]))
-    return [b / a for a, b in zip(ours, peers[name][1], strict=True)], name
-
-
-def _time(seconds):
-    if seconds < 1e-4:
-        return f"{seconds * 1e6:.1f} µs"
-    if seconds < 1e-2:
-        return f"{seconds * 1e6:.0f} µs"
-    return f"{seconds * 1e3:.1f} ms"
+    return {f"{name}, {threads}": result for (name, threads), result in results.items()}
 
 
 def _processor():
@@ -133,120 +111,36 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def machine():
-    """One line on where and with what this ran."""
-    names = ("numba", "numpy", "scikit-learn", "torch", "jax", "optax")
-    libraries = ", ".join(f"{name} {version(name)}" for name in names)
-    return (
-        f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, "
-        f"Python {platform.python_version()}, {libraries}"
-    )
+def machine(name, repeats):
+    """Where and with what this runs."""
+    libraries = ("numba", "numpy", "scikit-learn", "torch", "jax", "optax", "lightgbm")
+    return {
+        "name": name or f"{_processor()} ({INSTRUCTION_SET})",
+        "processor": _processor(),
+        "cores": usable_cores(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "libraries": {library: version(library) for library in libraries},
+        "date": time.strftime("%Y-%m-%d"),
+        "repeats": repeats,
+        "workloads": [],
+    }
 
 
-COLUMNS = (
-    "fastmlp", "fastmlp predictor()", "scikit-learn", "scikit-learn float64", "PyTorch",
-    "PyTorch compiled", "JAX", "LightGBM",
-)  # fmt: skip
-
-
-def write_table(everything, repeats, path):
-    """The Markdown page."""
-    lines = [
-        "<!-- written by `python benchmarks/peers`; do not edit -->",
-        "# Side by side with the peers",
-        "",
-        f"{machine()}. {time.strftime('%Y-%m-%d')}.",
-        "",
-        f"Medians of {repeats} interleaved repeats: time of a training step (Adam, "
-        "shuffled mini-batches, steady state, compilation apart) or a prediction; *to "
-        "accuracy*: seconds from nothing to 97 % of held-out digits. "
-        "In brackets the number of threads, the better one of 1 and all cores; fastmlp "
-        "chooses by itself. *Ratio*: best peer / fastmlp, the median of the repeats' "
-        "own ratios, with the smallest and the largest.",
-        "",
-        "![ratios](peers.svg)",
-        "",
-        "| workload | network, batch | " + " | ".join(COLUMNS) + " | ratio |",
-        "|---|---|" + "---:|" * (len(COLUMNS) + 1),
-    ]
-    for workload, results in everything:
-        best = summary(results)
-        cells = []
-        for name in COLUMNS:
-            if name in best:
-                threads, times, _ = best[name]
-                count = "" if name.startswith("fastmlp") else f" ({threads})"
-                cells.append(f"{_time(median(times))}{count}")
-            else:
-                cells.append("")
-        claims = []
-        for name in ("fastmlp", "fastmlp predictor()"):
-            if name in best:
-                values, peer = ratios(best, name)
-                claims.append(
-                    f"**{median(values):.2f}** ({min(values):.2f} to "
-                    f"{max(values):.2f}) {peer}"
-                )
-        units = "-".join(map(str, workload.units))
-        size = (
-            f"{workload.n_rows:,} rows"
-            if workload.kind == "predict"
-            else workload.batch_size
-        )
-        lines.append(
-            f"| {workload.name} | {units}, {size} | "
-            + " | ".join(cells)
-            + f" | {'; predictor(): '.join(claims)} |"
-        )
-    lines += [
-        "",
-        "Seconds to get ready (imports apart): building, compiling, two first epochs. "
-        "fastmlp keeps what it compiled on disk: if nothing is there yet, the first "
-        "row of a kind compiles for all that follow.",
-        "",
-        "| workload | " + " | ".join(COLUMNS) + " |",
-        "|---|" + "---:|" * len(COLUMNS),
-    ]
-    for workload, results in everything:
-        if workload.kind == "accuracy":
-            continue
-        best = summary(results)
-        cells = [f"{best[n][2]:.2f}" if n in best else "" for n in COLUMNS]
-        lines.append(f"| {workload.name} | " + " | ".join(cells) + " |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def draw(everything, path):
-    """The plot: ratio per workload, with its spread."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 0.4 * len(everything) + 1.2))
-    for row, (_, results) in enumerate(everything):
-        values, peer = ratios(summary(results))
-        axes.barh(row, median(values), color="#4c78a8")
-        axes.plot([min(values), max(values)], [row, row], color="black", linewidth=1.5)
-        axes.annotate(
-            f" {median(values):.1f}x {peer}", (max(values), row), va="center", size=8
-        )
-    axes.axvline(1, color="grey", linewidth=0.8)
-    axes.set_xscale("log")
-    axes.set_xlim(0.5, axes.get_xlim()[1] * 4)
-    axes.set_yticks(range(len(everything)), [w.name for w, _ in everything])
-    axes.invert_yaxis()
-    axes.set_xlabel("time of the best peer / time of fastmlp")
-    figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+def usable_cores():
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def main():
-    """Compare, print as it goes, write the page."""
+    """Compare, print as it goes, store the times, write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--machine")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     repeats = 3 if options.quick else options.repeats
@@ -254,11 +148,10 @@ def main():
     chosen = [
         w for w in WORKLOADS if not options.workloads or w.name in options.workloads
     ]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    cores = cores or os.cpu_count()
+    cores = usable_cores()
     processes = {}
-    everything = []
-    print(machine(), flush=True)
+    here = machine(options.machine, repeats)
+    print(describe_machine(here), flush=True)
     try:
         for workload in chosen:
             for key in contestants_for(workload, cores):
@@ -266,27 +159,28 @@ def main():
                     processes[key] = Contestant(*key)
             team = {key: processes[key] for key in contestants_for(workload, cores)}
             results = measure(workload, team, repeats, turn)
-            everything.append((workload, results))
-            values, peer = ratios(summary(results))
+            entry = {
+                "name": workload.name,
+                "description": workload.description,
+                "kind": workload.kind,
+                "results": results,
+            }
+            here["workloads"].append(entry)
+            values, peer = ratios(best_of(results))
             print(
-                f"{workload.name}: {median(values):.2f} ({min(values):.2f} to "
+                f"{workload.label}\n    {median(values):.2f} ({min(values):.2f} to "
                 f"{max(values):.2f}) times as fast as {peer}",
                 flush=True,
             )
-            for (name, threads), result in results.items():
-                print(f"    {name} ({threads}): {_time(median(result['times']))}")
+            for key, result in results.items():
+                print(f"    {key}: {time_of(median(result['times']))}", flush=True)
     finally:
         for process in processes.values():
             process.close()
     if not options.workloads:
         options.output.mkdir(exist_ok=True)
-        write_table(everything, repeats, options.output / "peers.md")
-        draw(everything, options.output / "peers.svg")
-        raw = {
-            workload.name: {f"{n}, {t}": r for (n, t), r in results.items()}
-            for workload, results in everything
-        }
-        (options.output / "peers.json").write_text(json.dumps(raw, indent=1) + "\n")
+        add(here, options.output)
+        render(options.output)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """
-Outliers, and losses that bear them
-===================================
+Robust losses for data with outliers
+====================================
 
-The squared error counts a mistake of 10 a hundred times as much as one of 1, so a few
-wrong targets pull the whole curve. ``loss="huber"`` counts mistakes beyond
-``huber_delta`` linearly, ``"absolute_error"`` counts all of them so.
+The squared error of an error of 10 is a hundred times that of an error of 1, so a few
+outliers pull the whole curve towards them. ``loss="huber"`` is linear for errors larger
+than ``huber_delta``; ``loss="absolute_error"`` is linear for all errors.
 """
 
 # %%
-# A curve with a little noise; one target in twelve is wrong, and far too high.
+# A curve with a little noise. One target in twelve is an outlier, far too high.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,14 +23,19 @@ wrong = rng.random(400) < 1 / 12
 y[wrong] += rng.uniform(4, 12, wrong.sum())
 
 # %%
-# The same network with three losses. Their errors are measured against the curve
-# without noise.
+# The same network with three losses. The error is the root mean square distance to the
+# curve without noise.
 
 fine = np.linspace(-3, 3, 300).reshape(-1, 1)
 settings = {
-    "hidden_layer_sizes": (50, 50), "learning_rate_init": 0.005, "max_iter": 300,
-    "learning_rate": "cosine", "tol": 0, "n_iter_no_change": np.inf, "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (50, 50),
+    "learning_rate_init": 0.005,
+    "max_iter": 300,
+    "learning_rate": "cosine",
+    "tol": 0,
+    "n_iter_no_change": np.inf,
+    "random_state": 0,
+}
 losses = {
     "squared_error": {},
     "huber": {"huber_delta": 0.3},
@@ -44,12 +49,13 @@ for loss, parameters in losses.items():
     print(f"{loss:15} error {error:.3f}")
 
 # %%
+# Left: the predictions. Right: the three losses as functions of the error.
 
 fig, (left, right) = plt.subplots(
     1, 2, figsize=(10, 4), layout="constrained", width_ratios=[2, 1]
 )
 left.plot(X[~wrong], y[~wrong], ".", color="0.6", label="targets")
-left.plot(X[wrong], y[wrong], "x", color="black", label="wrong targets")
+left.plot(X[wrong], y[wrong], "x", color="black", label="outliers")
 looks = {
     "squared_error": ("#D55E00", "--"),
     "huber": ("#0072B2", "-"),
@@ -69,5 +75,5 @@ shapes = {
 }
 for loss, (colour, style) in looks.items():
     right.plot(error, shapes[loss], style, color=colour, lw=2, label=loss)
-right.set(xlabel="error z - y", ylabel="loss", title="What is minimised")
+right.set(xlabel="error z - y", ylabel="loss", title="Loss functions")
 plt.show()

@@ -1,15 +1,15 @@
 """
-Learning rates that change
-==========================
+Learning rate schedules compared
+================================
 
-``learning_rate`` names a schedule, or is a function of the share of the fit that is
-done. Here seven of them train the same network on the digits from the same start, for
-the same number of epochs.
+``learning_rate`` is the name of a schedule, or a function of the fraction of the
+training that is done. Here seven schedules train the same network on the digits, from
+the same start and for the same number of epochs.
 """
 
 # %%
-# A rate of 0.03 and mini-batches of 16: steps that are large and noisy, so that ending
-# with smaller ones matters.
+# With a learning rate of 0.03 and mini-batches of 16, steps are large and noisy, so
+# that it matters to end with smaller ones.
 
 import warnings
 
@@ -21,7 +21,7 @@ from sklearn.model_selection import train_test_split
 
 from fastmlp import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end at max_iter
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
@@ -35,19 +35,29 @@ def linear(done):
 
 
 schedules = {
-    "constant": "constant", "step": "step", "exponential": "exponential",
-    "cosine": "cosine", "cosine_warmup": "cosine_warmup", "one_cycle": "one_cycle",
-    "a function, linear": linear,
-}  # fmt: skip
+    "constant": "constant",
+    "step": "step",
+    "exponential": "exponential",
+    "cosine": "cosine",
+    "cosine_warmup": "cosine_warmup",
+    "one_cycle": "one_cycle",
+    "your own, linear": linear,
+}
 curves, errors = {}, {}
 for name, schedule in schedules.items():
     fits = [
         MLPClassifier(
-            (64,), learning_rate=schedule, learning_rate_init=0.03, batch_size=16,
-            max_iter=40, tol=0, n_iter_no_change=np.inf, random_state=seed,
+            (64,),
+            learning_rate=schedule,
+            learning_rate_init=0.03,
+            batch_size=16,
+            max_iter=40,
+            tol=0,
+            n_iter_no_change=np.inf,
+            random_state=seed,
         ).fit(X_train, y_train)
         for seed in range(5)
-    ]  # fmt: skip
+    ]
     curves[name] = np.median([fit.loss_curve_ for fit in fits], axis=0)
     errors[name] = [100 * (1 - fit.score(X_test, y_test)) for fit in fits]
     print(
@@ -56,9 +66,9 @@ for name, schedule in schedules.items():
     )
 
 # %%
-# Medians of five random starts, and the errors of each of them on the test set (the bar
-# is their mean). A falling rate brings the training loss further down; the differences
-# in the test error are small beside those between random starts.
+# Left: training loss, the median of five random starts. Right: the test error of each
+# start (the bar is the mean). A falling learning rate reaches a lower training loss.
+# The differences in test error are small compared with those between random starts.
 
 colours = ("black", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 styles = ("-", "--", "-.", ":", "-", "--", "-.")

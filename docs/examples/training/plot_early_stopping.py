@@ -1,16 +1,16 @@
 """
-Loss curves, and early stopping on samples of one's own
-=======================================================
+Early stopping with your own validation set
+===========================================
 
-``early_stopping`` ends a fit when the score on samples that are not trained on no
-longer improves, and keeps the weights of the best epoch. It holds out a part of the
-data, or takes ``X_val`` and ``y_val`` of ``fit``.
+``early_stopping`` ends a fit when the score on held-out samples no longer improves, and
+keeps the weights of the best epoch. It holds out a part of the training data, or uses
+the ``X_val`` and ``y_val`` that are passed to ``fit``.
 """
 
 # %%
-# Diabetes is a small data set. A network with 100 hidden units can learn it by heart.
-# Without early stopping, the validation loss falls and then rises while the training
-# loss goes on falling.
+# The diabetes data set is small: a network with 100 hidden units can memorise it.
+# Without early stopping, the validation loss first falls and then rises, while the
+# training loss keeps falling.
 
 import warnings
 
@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from fastmlp import MLPRegressor
 from fastmlp.display import LossCurveDisplay
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end at max_iter
 
 X, y = load_diabetes(return_X_y=True)
 X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
@@ -43,31 +43,38 @@ for name, model in (("200 epochs", to_the_end), ("early stopping", stopped)):
     print(f"{name:15} {model.n_iter_:3d} epochs, test R^2 {score:.3f}")
 
 # %%
-# What decides is R² on the validation samples; ``scoring`` takes the name of any scorer
-# of scikit-learn, such as ``"neg_mean_absolute_error"``, or ``"loss"``.
+# Early stopping goes by R² on the validation set. ``scoring`` changes that: it takes
+# any scorer of scikit-learn, such as ``"neg_mean_absolute_error"``, or ``"loss"``.
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
 for ax, model, name in zip(
-    axes, (to_the_end, stopped), ("to the end", "early stopping"), strict=True
+    axes, (to_the_end, stopped), ("200 epochs", "early stopping"), strict=True
 ):
     epochs = np.arange(1, model.n_iter_ + 1)
     ax.semilogy(epochs, model.loss_curve_, color="#0072B2", label="training loss")
     ax.semilogy(
-        epochs, model.validation_loss_curve_, "--", color="#D55E00",
+        epochs,
+        model.validation_loss_curve_,
+        "--",
+        color="#D55E00",
         label="validation loss",
-    )  # fmt: skip
+    )
     best = int(np.argmin(model.validation_loss_curve_))
     ax.plot(
-        best + 1, model.validation_loss_curve_[best], "o", color="#D55E00", mfc="white",
+        best + 1,
+        model.validation_loss_curve_[best],
+        "o",
+        color="#D55E00",
+        mfc="white",
         label=f"best epoch ({best + 1})",
-    )  # fmt: skip
+    )
     score = model.score(X_test, y_test)
     ax.set(xlabel="epoch", title=f"{name}: test R² {score:.2f}")
     ax.legend()
 axes[0].set_ylabel("loss")
 
 # %%
-# `fastmlp.display.LossCurveDisplay` draws the same with one call, scores included.
+# `fastmlp.display.LossCurveDisplay` plots loss and scores in a single call.
 
 LossCurveDisplay.from_estimator(stopped)
 plt.show()

@@ -1,14 +1,15 @@
 """
-Rare classes: class_weight and the focal loss
-=============================================
+Imbalanced classes: class_weight and focal loss
+===============================================
 
-If one sample in thirty is of the class that matters, a network that says "no" to all is
-right 97 times in a hundred. ``class_weight="balanced"`` counts rare samples for more,
-``loss="focal"`` counts those for less that are predicted well already. Neither works
-wonders, and the pictures show what they do.
+If one sample in thirty belongs to the class that matters, a network that always says
+"no" has an accuracy of 97%. ``class_weight="balanced"`` gives more weight to the rare
+class. ``loss="focal"`` gives less weight to samples that are already predicted well.
+Neither works wonders; the plots show what they do.
 """
 
 # %%
+# An imbalanced data set with two classes.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,24 +25,33 @@ from sklearn.model_selection import train_test_split
 from fastmlp import MLPClassifier
 
 X, y = make_classification(
-    20000, n_features=12, n_informative=6, n_clusters_per_class=3, weights=[0.97],
-    class_sep=0.9, flip_y=0.005, random_state=0,
-)  # fmt: skip
+    20000,
+    n_features=12,
+    n_informative=6,
+    n_clusters_per_class=3,
+    weights=[0.97],
+    class_sep=0.9,
+    flip_y=0.005,
+    random_state=0,
+)
 X_train, X_test, y_train, y_test = train_test_split(
     X, y, stratify=y, train_size=0.4, random_state=0
 )
 print(f"share of the rare class: {y.mean():.3f}")
 
 # %%
-# Recall is the share of the rare samples that are found; precision the share of those
-# that are found that are rare.
+# Recall is the share of the rare class that is found. Precision is the share of
+# positive predictions that are right.
 
 settings = {
-    "hidden_layer_sizes": (50,), "early_stopping": True, "max_iter": 200,
-    "scoring": "average_precision", "random_state": 0,
-}  # fmt: skip
+    "hidden_layer_sizes": (50,),
+    "early_stopping": True,
+    "max_iter": 200,
+    "scoring": "average_precision",
+    "random_state": 0,
+}
 models = {
-    "plain": MLPClassifier(**settings),
+    "default": MLPClassifier(**settings),
     "class_weight='balanced'": MLPClassifier(class_weight="balanced", **settings),
     "loss='focal'": MLPClassifier(loss="focal", focal_gamma=2.0, **settings),
 }
@@ -57,11 +67,10 @@ for name, model in models.items():
     )
 
 # %%
-# Left: precision and recall over all thresholds, the dots at a probability of one half.
-# The weights move the dot, to more recall at less precision. They do not make a better
-# curve: where the ranking is good enough, one may as well choose another threshold.
-# Right: what probabilities the rare samples get. The focal loss keeps them away from
-# both ends.
+# Left: precision and recall for all thresholds; the dots mark a threshold of 0.5. Class
+# weights move the dot towards more recall and less precision. They do not make the
+# curve better: choosing another threshold does the same. Right: the probabilities that
+# are predicted for the rare class. The focal loss keeps them away from both ends.
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 looks = (("#0072B2", "-"), ("#D55E00", "--"), ("#009E73", "-."))
@@ -71,9 +80,15 @@ for (name, p), (colour, style) in zip(probabilities.items(), looks, strict=True)
     half = np.searchsorted(threshold, 0.5)
     left.plot(recall[half], precision[half], "o", color=colour, ms=9, mec="black")
     right.hist(
-        p[y_test == 1], bins=25, range=(0, 1), histtype="step", color=colour, lw=2,
-        ls=style, label=name,
-    )  # fmt: skip
+        p[y_test == 1],
+        bins=25,
+        range=(0, 1),
+        histtype="step",
+        color=colour,
+        lw=2,
+        ls=style,
+        label=name,
+    )
 left.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
 left.legend(loc="lower left")
 right.set(xlabel="probability of the rare class", ylabel="rare test samples")

@@ -1,15 +1,15 @@
 """
-Handwritten digits: what the units look for
-===========================================
+Handwritten digits: what hidden units look for
+==============================================
 
-A network learns the digits that come with scikit-learn. The weights of a unit of the
-first layer are an image of the size of the input: where it is red, ink speaks for the
-unit, where it is blue, against it.
+A network learns the digits of scikit-learn. The weights of a unit in the first layer
+form an image as large as the input. Ink on red pixels activates the unit; ink on blue
+pixels inhibits it.
 """
 
 # %%
-# Train on three quarters of the images and look at the rest. ``alpha`` keeps weights
-# small that do not matter, which makes their images clearer.
+# Train on three quarters of the images, and test on the rest. ``alpha`` keeps
+# unimportant weights small, which makes the images clearer.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,16 +26,16 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 model = MLPClassifier((36,), alpha=1.0, max_iter=1000, random_state=0)
 model.fit(X_train, y_train)
-print(f"accuracy on images that it has not seen: {model.score(X_test, y_test):.3f}")
+print(f"test accuracy: {model.score(X_test, y_test):.3f}")
 
 # %%
-# The 36 units, the same colours for all. One that is blank is not used: the penalty has
-# taken all its weights to 0.
+# The 36 units, all with the same colour scale. A blank unit is not used: the penalty
+# has reduced all of its weights to 0.
 
 display = NetworkDisplay.from_estimator(model, kind="images", image_shape=(8, 8))
 
 # %%
-# A deeper look at one of them: the images that excite it most, and least.
+# The images that activate one of the units most and least.
 
 hidden = np.maximum(0, X_test @ model.coefs_[0] + model.intercepts_[0])
 unit = np.argmax(hidden.std(axis=0))
@@ -50,9 +50,9 @@ for row, (chosen, name) in enumerate(((order[::-1][:8], "most"), (order[:8], "le
 fig.suptitle(f"What unit {unit} responds to")
 
 # %%
-# What is confused with what.
+# The confusion matrix shows which digits are confused.
 
 fig, ax = plt.subplots(figsize=(5.2, 4.6), layout="constrained")
 ConfusionMatrixDisplay.from_estimator(model, X_test, y_test, cmap="Blues", ax=ax)
-ax.set_title(f"{np.sum(model.predict(X_test) != y_test)} of {len(y_test)} are wrong")
+ax.set_title(f"{np.sum(model.predict(X_test) != y_test)} errors of {len(y_test)}")
 plt.show()

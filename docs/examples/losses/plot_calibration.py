@@ -1,14 +1,15 @@
 """
-Probabilities that mean what they say
-=====================================
+Calibrated probabilities: label smoothing
+=========================================
 
-A network that is trained to the end on few samples is too sure of itself: of what it
-predicts with 99 %, less than 99 % is true. Label smoothing, an L2 penalty (`alpha`)
-and early stopping make it more modest in different ways. A calibration curve shows it.
+A network that is trained for long on few samples is overconfident: of its predictions
+with a probability of 99%, fewer than 99% are right. Label smoothing, an L2 penalty
+(``alpha``) and early stopping reduce this in different ways, as calibration curves
+show.
 """
 
 # %%
-# Two classes that overlap; 5 % of the labels are wrong besides.
+# Two overlapping classes; the labels of 5% of the samples are random.
 
 import warnings
 
@@ -22,7 +23,7 @@ from sklearn.model_selection import train_test_split
 
 from fastmlp import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end at max_iter
 
 X, y = make_classification(
     12000, n_features=20, n_informative=6, flip_y=0.05, class_sep=0.8, random_state=0
@@ -32,12 +33,11 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# The log loss on the test set punishes what is sure and wrong; accuracy does not see
-# it.
+# The log loss on the test set penalises confident errors; accuracy does not.
 
 settings = {"hidden_layer_sizes": (100,), "max_iter": 200, "random_state": 0}
 models = {
-    "plain": MLPClassifier(**settings),
+    "default": MLPClassifier(**settings),
     "label_smoothing=0.15": MLPClassifier(label_smoothing=0.15, **settings),
     "alpha=1": MLPClassifier(alpha=1.0, **settings),
     "early_stopping": MLPClassifier(
@@ -53,8 +53,9 @@ for name, model in models.items():
     print(f"{name:21} accuracy {accuracy:.3f}, log loss {loss:.3f}")
 
 # %%
-# A curve on the diagonal is calibrated. One that is flatter than the diagonal is too
-# sure, a steeper one not sure enough. Below, how often each probability is given.
+# A calibrated classifier is on the diagonal. A curve that is flatter than the diagonal
+# is overconfident, a steeper one underconfident. Below: how often each probability is
+# predicted.
 
 fig, (top, bottom) = plt.subplots(
     2, 1, figsize=(6.4, 6.4), layout="constrained", height_ratios=[3, 1], sharex=True
@@ -65,6 +66,6 @@ for (name, p), (colour, marker) in zip(probabilities.items(), looks, strict=True
         y_test, p, n_bins=10, ax=top, name=name, color=colour, marker=marker
     )
     bottom.hist(p, bins=20, range=(0, 1), histtype="step", color=colour, lw=1.5)
-top.set(xlabel="", ylabel="share of class 1 that is true")
+top.set(xlabel="", ylabel="observed share of class 1")
 bottom.set(xlabel="predicted probability of class 1", ylabel="samples")
 plt.show()

@@ -1,14 +1,14 @@
 """
-Quantile regression: bands instead of lines
-===========================================
+Quantile regression: prediction intervals
+=========================================
 
-With ``loss="quantile"`` and a list of quantiles, one network predicts them all: below
-the column of 0.9, nine of ten targets should lie. Here the noise grows with x, so the
-band must, too.
+With ``loss="quantile"`` and a list of quantiles, one network predicts all of them. Nine
+of ten targets should lie below the predicted quantile 0.9, for example. Here the noise
+grows with x, so the interval should grow, too.
 """
 
 # %%
-# The data: a curve with noise that is not the same everywhere, and not symmetric.
+# The data: a curve with noise that is neither constant nor symmetric.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,10 +27,17 @@ X_train, X_test, y_train, y_test = train_test_split(x.reshape(-1, 1), y, random_
 
 quantiles = [0.05, 0.25, 0.5, 0.75, 0.95]
 model = MLPRegressor(
-    "quantile", hidden_layer_sizes=(64, 32), activation="silu", quantile=quantiles,
-    learning_rate_init=0.005, learning_rate="cosine", max_iter=150, tol=0,
-    n_iter_no_change=np.inf, random_state=0,
-).fit(X_train, y_train)  # fmt: skip
+    "quantile",
+    hidden_layer_sizes=(64, 32),
+    activation="silu",
+    quantile=quantiles,
+    learning_rate_init=0.005,
+    learning_rate="cosine",
+    max_iter=150,
+    tol=0,
+    n_iter_no_change=np.inf,
+    random_state=0,
+).fit(X_train, y_train)
 
 predicted = model.predict(X_test)
 for q, column in zip(quantiles, predicted.T, strict=True):
@@ -39,21 +46,31 @@ crossings = np.mean(np.diff(predicted, axis=1) < 0)
 print(f"neighbouring quantiles in the wrong order: {crossings:.2%}")
 
 # %%
-# On the left the bands, on the right what share of the test set is below each of them,
-# in bins of x: it should be the same everywhere.
+# Left: the predicted intervals. Right: the share of test samples below each predicted
+# quantile, in bins of x. Ideally, it is the dotted line everywhere.
 
 fine = np.linspace(0, 4, 300).reshape(-1, 1)
 bands = model.predict(fine)
 fig, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 left.plot(X_test, y_test, ".", ms=3, color="0.5", label="test samples")
 left.fill_between(
-    fine[:, 0], bands[:, 0], bands[:, 4], color="#56B4E9", alpha=0.3, lw=0,
+    fine[:, 0],
+    bands[:, 0],
+    bands[:, 4],
+    color="#56B4E9",
+    alpha=0.3,
+    lw=0,
     label="5 % to 95 %",
-)  # fmt: skip
+)
 left.fill_between(
-    fine[:, 0], bands[:, 1], bands[:, 3], color="#0072B2", alpha=0.4, lw=0,
+    fine[:, 0],
+    bands[:, 1],
+    bands[:, 3],
+    color="#0072B2",
+    alpha=0.4,
+    lw=0,
     label="25 % to 75 %",
-)  # fmt: skip
+)
 left.plot(fine, bands[:, 2], color="#D55E00", lw=2, label="median")
 left.set(xlabel="x", ylabel="y")
 left.legend(loc="upper left")
@@ -68,8 +85,11 @@ for i, q in enumerate(quantiles):
         range(4), below, markers[i] + "-", color=colours[i], label=f"quantile {q}"
     )
 right.set(
-    xticks=range(4), xticklabels=["0 to 1", "1 to 2", "2 to 3", "3 to 4"],
-    xlabel="x", ylabel="share of the test set below", ylim=(0, 1),
-)  # fmt: skip
+    xticks=range(4),
+    xticklabels=["0 to 1", "1 to 2", "2 to 3", "3 to 4"],
+    xlabel="x",
+    ylabel="share of the test set below",
+    ylim=(0, 1),
+)
 right.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()

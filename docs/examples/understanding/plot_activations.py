@@ -1,14 +1,14 @@
 """
-Activations and the surfaces that they make
-===========================================
+Activation functions and their decision boundaries
+==================================================
 
-The activation of the hidden units decides what a network's surface is made of: planes
-with edges for ``relu``, smooth bends for ``tanh`` or ``silu``. Here are nine of the
-thirteen, the same network and data for each.
+The activation function shapes what a network predicts: planes with edges for ``relu``,
+smooth curves for ``tanh`` or ``silu``. Here are nine of the thirteen, each with the
+same network and data.
 """
 
 # %%
-# Two spirals, and two hidden layers of 32 units.
+# Two spirals, and a network with two hidden layers of 32 units.
 
 import warnings
 
@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end at max_iter
 
 rng = np.random.default_rng(0)
 t = np.sqrt(rng.uniform(0.02, 1, 400)) * 2.5 * np.pi
@@ -29,22 +29,36 @@ X = np.column_stack([t * np.cos(angle), t * np.sin(angle)]) / 4
 X += 0.06 * rng.standard_normal(X.shape)
 
 names = (
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu",
+    "identity",
+    "logistic",
+    "tanh",
+    "relu",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "silu",
     "softsign",
-)  # fmt: skip
+)
 models = {
     name: MLPClassifier(
-        (32, 32), name, learning_rate_init=0.01, learning_rate="cosine", batch_size=50,
-        max_iter=400, tol=0, n_iter_no_change=np.inf, random_state=0,
+        (32, 32),
+        name,
+        learning_rate_init=0.01,
+        learning_rate="cosine",
+        batch_size=50,
+        max_iter=400,
+        tol=0,
+        n_iter_no_change=np.inf,
+        random_state=0,
     ).fit(X, y)
     for name in names
-}  # fmt: skip
+}
 for name, model in models.items():
     print(f"{name:10} loss {model.loss_:.4f}, accuracy {model.score(X, y):.3f}")
 
 # %%
-# ``identity`` is a single plane whatever the layers: the network is a perceptron then.
-# ``logistic`` may need more epochs than these, since its slopes are small.
+# With ``identity``, the network is linear, however many layers it has. ``logistic`` may
+# need more epochs than these, since its slopes are small.
 
 cmap = LinearSegmentedColormap.from_list("", ["#9fc8e5", "white", "#f3b58a"])
 limit = abs(X).max() + 0.4
@@ -57,9 +71,14 @@ fig, axes = plt.subplots(
 for ax, (name, model) in zip(axes.flat, models.items(), strict=True):
     p = model.predict_proba(points)[:, 1].reshape(grid[0].shape)
     shade = ax.imshow(
-        p, cmap=cmap, vmin=0, vmax=1, extent=(-limit, limit) * 2, origin="lower",
+        p,
+        cmap=cmap,
+        vmin=0,
+        vmax=1,
+        extent=(-limit, limit) * 2,
+        origin="lower",
         interpolation="bilinear",
-    )  # fmt: skip
+    )
     for label, colour, marker in ((0, "#0072B2", "o"), (1, "#D55E00", "^")):
         ax.plot(*X[y == label].T, marker, color=colour, ms=2.5)
     ax.set_title(f"{name}, loss {model.loss_:.3f}")
@@ -68,7 +87,11 @@ for ax in axes[-1]:
 for ax in axes[:, 0]:
     ax.set_ylabel("$x_2$")
 fig.colorbar(
-    shade, ax=axes, label="probability of class 1", location="bottom", shrink=0.5,
+    shade,
+    ax=axes,
+    label="probability of class 1",
+    location="bottom",
+    shrink=0.5,
     aspect=40,
-)  # fmt: skip
+)
 plt.show()

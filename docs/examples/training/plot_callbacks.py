@@ -3,13 +3,13 @@ Callbacks: record weights, print, and stop
 ==========================================
 
 ``callbacks`` is a list of functions that are called at the end of every epoch. They get
-a state with ``epoch``, ``loss``, ``validation_score``, ``seconds`` and ``estimator``, a
-copy that can predict. If one returns True, the fit ends.
+an object with ``epoch``, ``loss``, ``validation_score``, ``seconds`` and ``estimator``,
+a copy that can predict. If one of them returns True, the fit ends.
 """
 
 # %%
-# Three of them: one records weights, one prints now and then, one stops when the loss
-# is low enough.
+# Three callbacks: one records weights, one prints the loss every 100 epochs, and one
+# stops when the loss is low enough.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,14 +41,19 @@ def low_enough(state):
 
 
 model = MLPClassifier(
-    (5,), "tanh", learning_rate_init=0.01, max_iter=2000, tol=0, random_state=0,
+    (5,),
+    "tanh",
+    learning_rate_init=0.01,
+    max_iter=2000,
+    tol=0,
+    random_state=0,
     callbacks=[record, report, low_enough],
-).fit(X, y)  # fmt: skip
+).fit(X, y)
 print(f"stopped after {model.n_iter_} epochs")
 
 # %%
-# The weights of the first layer over the epochs, and the probability that is given to
-# the class of each sample. The few that stay low are where two species look alike.
+# Left: the weights of the first layer. Right: the predicted probability of each
+# sample's true class. It stays low for a few samples of two species that look alike.
 
 weights, margins = np.array(weights), np.array(margins)
 epochs = np.arange(1, len(weights) + 1)
@@ -68,7 +73,7 @@ species = load_iris().target_names
 for label, colour in enumerate(colours[:3]):
     lines = right.plot(epochs, margins[:, y == label], color=colour, lw=0.5, alpha=0.6)
     lines[0].set_label(str(species[label]))
-right.set(xlabel="epoch", ylabel="probability of the sample's own class")
+right.set(xlabel="epoch", ylabel="probability of the true class")
 legend = right.legend(ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.14))
 for line in legend.get_lines():
     line.set(linewidth=2, alpha=1)

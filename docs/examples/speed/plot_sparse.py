@@ -1,15 +1,15 @@
 """
-Sparse counts, as of words
-==========================
+Text classification with sparse word counts
+===========================================
 
-Texts become rows of counts, nearly all of them 0. fastmlp trains on such matrices as
-they are, without making them dense: the work is that of the entries, not of the
-columns.
+The word counts of texts form a matrix in which nearly all entries are 0. fastmlp trains
+on such a sparse matrix without making it dense: the time depends on the number of
+nonzero entries, not of columns.
 """
 
 # %%
-# Texts are made here, so that nothing must be downloaded: each topic prefers some
-# words. A hash of a word is its column, so no list of words is needed.
+# The texts are generated, so that nothing has to be downloaded: each topic prefers some
+# words. The column of a word is a hash of it, so no vocabulary is needed.
 
 import time
 import warnings
@@ -23,7 +23,7 @@ from sklearn.model_selection import train_test_split
 
 from fastmlp import MLPClassifier
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # all fits end at max_iter
 
 rng = np.random.default_rng(0)
 n_texts, n_topics, n_words = 6000, 8, 30000
@@ -33,7 +33,7 @@ topics = rng.integers(0, n_topics, n_texts)
 
 
 def text_about(topic):
-    """Thirty words, a few of them of the topic."""
+    """Thirty words, some of them from the topic."""
     n_special = rng.binomial(30, 0.2)
     words = np.concatenate(
         [rng.choice(special[topic], n_special), rng.choice(usual, 30 - n_special)]
@@ -46,12 +46,12 @@ counts = hasher.transform(text_about(topic) for topic in topics)
 X = TfidfTransformer().fit_transform(counts)
 X_train, X_test, y_train, y_test = train_test_split(X, topics, random_state=0)
 share = X.nnz / np.prod(X.shape)
-print(f"{X.shape[0]} x {X.shape[1]}, {share:.2%} of the entries are not 0")
+print(f"{X.shape[0]} x {X.shape[1]}, {share:.2%} of the entries are nonzero")
 
 # %%
-# The same fit on the sparse matrix and on a dense copy: the same loss, in less time and
-# memory for the sparse one. (The small fits before the clock starts only make sure that
-# everything is compiled.)
+# The same fit on the sparse matrix and on a dense copy: the loss is the same, but the
+# sparse one takes less time and memory. (The small fits before the clock starts make
+# sure that everything is compiled.)
 
 settings = {"hidden_layer_sizes": (64,), "max_iter": 5, "tol": 0, "random_state": 0}
 settings |= {"n_iter_no_change": 5, "learning_rate": "one_cycle"}
@@ -72,9 +72,9 @@ model = MLPClassifier(**settings).fit(X_train, y_train)
 print(f"all texts, test accuracy: {model.score(X_test, y_test):.3f}")
 
 # %%
-# Which words speak for a topic? The product of the weights of both layers says it
-# roughly (it passes over what relu cuts off). On the left, its mean over the columns of
-# the words of each topic.
+# Which words indicate a topic? The product of the weights of both layers tells roughly
+# (it ignores the activation function). Left: its mean over the words of each topic.
+# Right: the times of the two fits.
 
 influence = model.coefs_[0] @ model.coefs_[1]
 fig, (left, right) = plt.subplots(
@@ -91,13 +91,15 @@ table = np.array(
     ]
 )
 image = left.imshow(table, cmap="PuOr_r", vmin=-abs(table).max(), vmax=abs(table).max())
-left.set(xlabel="output of topic", ylabel="words of topic", title="Mean influence")
+left.set(
+    xlabel="output of topic", ylabel="words of topic", title="Mean product of weights"
+)
 fig.colorbar(image, ax=left)
 right.bar(
     list(seconds), list(seconds.values()), color=["#0072B2", "#D55E00"], width=0.5
 )
 for place, value in enumerate(seconds.values()):
     right.text(place, value, f"{value:.2f} s", ha="center", va="bottom")
-right.set(ylabel="seconds of a fit, this machine", title="1500 texts, 5 epochs")
+right.set(ylabel="seconds per fit, this machine", title="1500 texts, 5 epochs")
 right.spines[["top", "right"]].set_visible(False)
 plt.show()

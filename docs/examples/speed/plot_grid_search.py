@@ -1,14 +1,14 @@
 """
-A grid search in a pipeline, beside scikit-learn
-================================================
+Grid search: fastmlp and scikit-learn
+=====================================
 
-The estimators take part in scikit-learn's pipelines and searches like its own. Here the
-same search is done with both libraries, one process each, and timed.
+The estimators work in scikit-learn's pipelines and searches. Here the same grid search
+runs with both libraries, in one process each, and is timed.
 """
 
 # %%
-# ``precision="float64"`` makes fastmlp follow scikit-learn digit by digit, so both do
-# the same work and find the same. The default is float32. One small fit before the
+# With ``precision="float64"``, fastmlp follows scikit-learn digit by digit: both do the
+# same work and find the same parameters. The default is float32. A small fit before the
 # clock starts makes sure that the kernels are compiled. scikit-learn gets one thread
 # for its matrix products: for matrices as small as these, more threads make it slower.
 
@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 
 import fastmlp
 
-warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end with max_iter
+warnings.simplefilter("ignore", ConvergenceWarning)  # some fits end at max_iter
 
 X, y = load_breast_cancer(return_X_y=True)
 grid = {
@@ -42,8 +42,8 @@ networks = {
 }
 seconds, searches = {}, {}
 for name, network in networks.items():
-    network.fit(X[:200], y[:200]).predict_proba(X)
     pipeline = make_pipeline(StandardScaler(), network)
+    pipeline.fit(X[:200], y[:200]).predict_proba(X)
     search = GridSearchCV(pipeline, grid, scoring="neg_log_loss", cv=StratifiedKFold(3))
     start = time.perf_counter()
     one_thread = threadpool_limits(1) if name == "scikit-learn" else None
@@ -54,7 +54,7 @@ for name, network in networks.items():
     print(f"{name:16} {seconds[name]:5.1f} s, {search.best_score_:.6f} with {best}")
 
 # %%
-# The times are those of the machine on which this page was built: one run, no more than
+# The times are from a single run on the machine that built this page, so they are only
 # an impression. The scores agree.
 
 fig, (left, right) = plt.subplots(
@@ -78,9 +78,14 @@ markers = dict(zip(networks, "s^o", strict=True))
 sizes = dict(zip(networks, (13, 9, 5), strict=True))
 for name, search in searches.items():
     right.plot(
-        -search.cv_results_["mean_test_score"], markers[name], label=name,
-        color=colours[name], ms=sizes[name], mec="black", mew=0.5,
-    )  # fmt: skip
+        -search.cv_results_["mean_test_score"],
+        markers[name],
+        label=name,
+        color=colours[name],
+        ms=sizes[name],
+        mec="black",
+        mew=0.5,
+    )
 right.set(xticks=range(len(labels)), xticklabels=labels, ylabel="log loss, 3 folds")
 right.margins(x=0.15)
 right.legend(loc="center")
