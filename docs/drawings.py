@@ -412,7 +412,7 @@ def calls():
 
 def paths():
     """Which kernels a fit takes."""
-    d = Drawing(730, 250, "Which kernels a fit takes")
+    d = Drawing(486, 250, "Which kernels a fit takes")
 
     def question(x, y, words, more=""):
         d.box(x, y, 190, 50, "box", 8)
@@ -425,27 +425,21 @@ def paths():
         d.text(x + 95, y + 21, name, "mono", "middle")
         d.text(x + 95, y + 39, words, "small", "middle")
 
-    question(10, 20, "anything that", "scikit-learn has not?")
-    question(254, 20, "a small network,", "dense X?")
-    question(498, 20, "sparse X?")
+    question(10, 20, "a small network,", "dense X?")
+    question(254, 20, "sparse X?")
     d.arrow(200, 45, 252, 45)
-    d.arrow(444, 45, 496, 45)
     d.text(226, 37, "no", "small", "middle")
-    d.text(470, 37, "no", "small", "middle")
     d.arrow(105, 70, 105, 148)
     d.arrow(349, 70, 349, 148)
-    d.arrow(593, 70, 593, 148)
     d.text(114, 112, "yes", "small")
-    d.text(358, 112, "yes", "small")
-    d.text(602, 104, "yes: the first layer", "small")
-    d.text(602, 120, "is kernels.sparse", "small")
-    answer(10, 150, "general", "two or three phases")
-    answer(254, 150, "strips", "strips, then slices")
-    answer(498, 150, "passes", "rows, then tiles")
+    d.text(358, 104, "yes: the first layer", "small")
+    d.text(358, 120, "is kernels.sparse", "small")
+    answer(10, 150, "strips", "strips, then slices")
+    answer(254, 150, "passes", "rows, then tiles")
     d.text(
         10,
         234,
-        "decided by the parameters, the network and the batch; never by threads",
+        "decided by the network, the batch and X; never by threads",
         "muted",
     )
     return d

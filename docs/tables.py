@@ -132,7 +132,7 @@ def text():
     formulas = complete(ACTIVATION_FORMULAS, ACTIVATIONS)
     activations = [
         [f"`{row.name}`", formulas[row.name], f"`{row.initialization}`"
-         if row.value is None else "scikit-learn's", row.reference]
+         if row.initialization else "scikit-learn's", row.reference]
         for row in ACTIVATIONS.values()
     ]  # fmt: skip
     formulas = complete(LOSS_FORMULAS, LOSSES)

@@ -1,8 +1,8 @@
 """Activations a = g(z) of the hidden layers: a table of values and derivatives.
 
 Most derivatives are functions of the activation, g'(z) = d(g(z)), so that the backward
-pass needs no pre-activations. Where they are not, g and g' are computed together, from
-z, and the derivatives are stored until the deltas come back.
+pass needs no pre-activations. Where they are not, they are computed from z on the way
+forward, and stored until the deltas come back.
 """
 
 from collections.abc import Callable
@@ -36,9 +36,9 @@ class Activation(NamedTuple):
     name: str
     code: int
     formula: str
-    value: Callable | None  # z -> a
+    value: Callable  # z -> a
     derivative: Callable | None  # a -> g'(z)
-    both: Callable | None = None  # z -> (a, g'(z)), where that is no function of a
+    slope: Callable | None = None  # z -> g'(z), where that is no function of a
     keeps_zero: bool = True  # g(0) = 0: the padding of a panel stays zero by itself
     gain: float = 6.0  # numerator of the Glorot bound, see fastmlp.initialization
     #: row of `fastmlp.initialization.INITIALIZATIONS` that suits it; None: as
@@ -150,38 +150,60 @@ def _softsign_derivative(a):
 
 @jit
 def _gelu(z):
+    return z * normal_cdf(z)
+
+
+@jit
+def _gelu_slope(z):
     share = normal_cdf(z)
-    return z * share, share + z * normal_density(z)
+    return share + z * normal_density(z)
 
 
 @jit
 def _silu(z):
-    share = logistic(z)
-    return z * share, share * (cast(1, z) + z * logistic(-z))
+    return z * logistic(z)
+
+
+@jit
+def _silu_slope(z):
+    return logistic(z) * (cast(1, z) + z * logistic(-z))
 
 
 @jit
 def _mish(z):
     # tanh(log(1 + e)) = w/(w + 2) with e = e**z and w = e**2 + 2 e
+    two, highest = cast(2, z), cast(22, z)  # beyond it the tanh is 1
+    e = elementwise.exp(highest if z > highest else z)
+    w = e * (e + two)
+    return z * (w / (w + two))
+
+
+@jit
+def _mish_slope(z):
     one, two, four = cast(1, z), cast(2, z), cast(4, z)
-    highest = cast(22, z)  # beyond it the tanh is 1
+    highest = cast(22, z)
     bounded = highest if z > highest else z
     e = elementwise.exp(bounded)
     w = e * (e + two)
-    share = w / (w + two)
     slope = four * ((w + one) / (w + two)) / (w + two)  # 1 - tanh**2
-    return z * share, share + bounded * slope * (e / (e + one))
+    return w / (w + two) + bounded * slope * (e / (e + one))
 
 
 @jit
 def _hard_swish(z):
-    zero, three, six, sixth = cast(0, z), cast(3, z), cast(6, z), cast(1 / 6, z)
-    share = z + three
+    zero, six = cast(0, z), cast(6, z)
+    share = z + cast(3, z)
     share = zero if share < zero else share
     share = six if share > six else share
-    slope = (z + z + three) * sixth
+    return z * share * cast(1 / 6, z)
+
+
+@jit
+def _hard_swish_slope(z):
+    zero, one, three = cast(0, z), cast(1, z), cast(3, z)
+    slope = (z + z + three) * cast(1 / 6, z)
     slope = zero if z < -three else slope
-    return z * share * sixth, cast(1, z) if z > three else slope
+    return one if z > three else slope
 
 
 _ROWS = (
@@ -199,13 +221,13 @@ _ROWS = (
     Activation("selu", 6, "1.0507 (z if z > 0 else 1.6733 (exp(z) - 1))", _selu,
                _selu_derivative, initialization="lecun_normal",
                reference="Klambauer, Unterthiner, Mayr and Hochreiter, NIPS (2017)"),
-    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", None, None, _gelu,
-               initialization="he_uniform",
+    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", _gelu, None,
+               _gelu_slope, initialization="he_uniform",
                reference="Hendrycks and Gimpel, arXiv:1606.08415 (2016)"),
-    Activation("silu", 8, "z / (1 + exp(-z))", None, None, _silu,
+    Activation("silu", 8, "z / (1 + exp(-z))", _silu, None, _silu_slope,
                initialization="he_uniform",
                reference="Elfwing, Uchibe and Doya, Neural Networks 107 (2018)"),
-    Activation("mish", 9, "z tanh(log(1 + exp z))", None, None, _mish,
+    Activation("mish", 9, "z tanh(log(1 + exp z))", _mish, None, _mish_slope,
                initialization="he_uniform",
                reference="Misra, BMVC (2020)"),
     Activation("softplus", 10, "log(1 + exp z)", _softplus, _softplus_derivative,
@@ -214,8 +236,8 @@ _ROWS = (
     Activation("softsign", 11, "z / (1 + |z|)", _softsign, _softsign_derivative,
                initialization="glorot_uniform",
                reference="Glorot and Bengio, AISTATS (2010)"),
-    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", None, None,
-               _hard_swish, initialization="he_uniform",
+    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", _hard_swish, None,
+               _hard_swish_slope, initialization="he_uniform",
                reference="Howard et al., ICCV (2019)"),
 )  # fmt: skip
 
@@ -241,24 +263,16 @@ def _multiply_with(derivative):
     return multiply
 
 
-def _activate_with_both(both):
+def _activate_with_slope(value, slope):
     @jit
     def activate(z, derivatives, count):
+        # one after the other: LLVM does not vectorise a loop that stores both
         for i in range(count):
-            a, derivative = both(z[i])
-            z[i] = a
-            derivatives[i] = derivative
+            derivatives[i] = slope(z[i])
+        for i in range(count):
+            z[i] = value(z[i])
 
     return activate
-
-
-def _value_of(both):
-    @jit
-    def value(z):
-        a, _ = both(z)
-        return a
-
-    return value
 
 
 _OF_ACTIVATIONS = [row for row in _ROWS if not row.stores_derivatives]
@@ -278,10 +292,8 @@ multiply_by_derivative = dispatch(
 #: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
 #: derivatives[i] = g'(z[i]); of the other rows.
 activate_with_derivative = dispatch(
-    [(row.code, _activate_with_both(row.both)) for row in _STORED]
+    [(row.code, _activate_with_slope(row.value, row.slope)) for row in _STORED]
 )
 
 #: activate_any(code, z, count): `activate` for every row.
-activate_any = dispatch(
-    [(row.code, _activate_with(row.value or _value_of(row.both))) for row in _ROWS]
-)
+activate_any = dispatch([(row.code, _activate_with(row.value)) for row in _ROWS])
