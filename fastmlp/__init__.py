@@ -30,9 +30,9 @@ def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
     sparse : bool, default=False
         Whether for sparse X, which has kernels of its own, instead of dense X.
     general : bool, default=False
-        Whether for fits with what scikit-learn has not (dropout, ``solver='adamw'``,
-        ``activation='gelu'`` and so on), which have kernels of their own, instead of
-        plain ones.
+        Whether for fits with dropout, with ``activation='gelu'``, 'silu', 'mish' or
+        'hard_swish', or with a loss that has parameters, each of which needs kernels of
+        its own, instead of for plain fits.
 
     Raises
     ------

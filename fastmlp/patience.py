@@ -16,7 +16,7 @@ logger = logging.getLogger("fastmlp")
 _SECONDS = 2.0
 
 _MESSAGE = (
-    "fastmlp: compiling kernels for this processor, which takes some ten seconds the "
+    "fastmlp: compiling kernels for this CPU, which takes some ten seconds the "
     "first time; they are kept on disk for the next. fastmlp.warmup() does it ahead of "
     "time; FASTMLP_QUIET=1 hides this line."
 )

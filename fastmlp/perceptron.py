@@ -426,7 +426,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         Raises
         ------
         ValueError
-            If scikit-learn has no such model: an activation that it has not, before
+            If scikit-learn has no such model: an activation that it lacks, before
             fit also a solver or loss, or ``task='auto'``.
 
         Warns

@@ -32,7 +32,8 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
     sparse : bool, default=False
         Whether for sparse X, instead of dense X.
     general : bool, default=False
-        Whether the kernels for what scikit-learn has not, instead of the plain ones.
+        Whether for stored derivatives, for dropout and for losses with parameters,
+        instead of for plain fits.
     """
     shuffle_once()
     for precision in precisions:

@@ -186,13 +186,13 @@ def normal_density(x):
 def normal_cdf(x):
     """Share of the standard normal distribution below x, erfc(-x / sqrt 2) / 2.
 
-    0 where it is less than the precision of 1.
+    To the precision of 1: far below 0 only its size is right.
     """
     zero, one, highest = cast(0, x), cast(1, x), _ERFC_HIGHEST(x)
     size = absolute(x) * _SQRT_HALF(x)
-    is_beyond = size > highest
-    size = highest if is_beyond else size
-    s = (size - _ERFC_CENTRE(x)) / (size + _ERFC_CENTRE(x))
+    bounded = highest if size > highest else size
+    s = (bounded - _ERFC_CENTRE(x)) / (bounded + _ERFC_CENTRE(x))
     tail = cast(0.5, x) * exp(-size * size) * _SCALED_ERFC(s)
-    tail = zero if is_beyond else tail
-    return tail if x < zero else one - tail
+    # the rest is added: a choice of one of two results would be turned into branches,
+    # and loops that are meant to be vectors into loops over numbers
+    return tail + (zero if x < zero else one - tail - tail)
