@@ -1,4 +1,4 @@
-"""fastmlp: multi-layer perceptrons, compiled, with scikit-learn's interface."""
+"""fastmlp: compiled multi-layer perceptrons with scikit-learn's interface."""
 
 __version__ = "0.1.0.dev0"
 
@@ -18,21 +18,21 @@ from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
     """Compile kernels now, or load them from the disk cache.
 
-    Without it, the first fit and the first predict compile what they need: some ten
-    seconds, once per machine and version.  Useful when a container image is built, or
-    before time is measured.
+    Without this call, the first fit and the first predict compile what they need, which
+    takes some ten seconds, once per machine and version.  Useful when you build a
+    container image, or before you measure time.
 
     Parameters
     ----------
     precisions : collection of {"float32", "float64"}, default=both
-        What estimators will compute in: float32 by default, float64 with
+        Precisions of the estimators: float32 by default, float64 with
         ``solver="lbfgs"`` or ``precision="float64"``.
     sparse : bool, default=False
-        Whether for sparse X, which has kernels of its own, instead of dense X.
+        Compile the kernels for sparse X instead of those for dense X.
     general : bool, default=False
-        Whether for fits with dropout, with ``activation='gelu'``, 'silu', 'mish' or
-        'hard_swish', or with a loss that has parameters, each of which needs kernels of
-        its own, instead of for plain fits.
+        Instead of the kernels for plain fits, compile those for dropout, those for
+        ``activation='gelu'``, 'silu', 'mish' or 'hard_swish', and those for losses
+        with parameters.
 
     Raises
     ------
@@ -56,28 +56,28 @@ def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
 
 
 def from_sklearn(model, *, precision=None, n_jobs=None):
-    """The same model, fitted or not, as an estimator of fastmlp.
+    """Convert a model of scikit-learn, fitted or not, to the estimator of fastmlp.
 
     Parameters
     ----------
     model : sklearn.neural_network.MLPClassifier or MLPRegressor
-        Is not changed, and shares no array with the result.
+        The model; it is not changed, and shares no array with the result.
     precision : {'auto', 'float32', 'float64'}, default=None
-        The parameter of the result. None is the precision that the model was fitted
-        in, so that predictions and further training are the same to rounding (if it
-        is not fitted: 'auto').
+        This parameter of the result. None: the precision in which the model was
+        fitted, so that predictions and further training agree up to rounding ('auto'
+        if it is not fitted).
     n_jobs : int, default=None
-        The parameter of the result.
+        This parameter of the result.
 
     Returns
     -------
     fastmlp.MLPClassifier or fastmlp.MLPRegressor
-        With the parameters, the fitted attributes and the state of the optimizer.
+        With the parameters, fitted attributes and optimizer state of the model.
 
     Raises
     ------
     TypeError
-        If `model` is no multi-layer perceptron of scikit-learn.
+        If `model` is not an MLPClassifier or MLPRegressor of scikit-learn.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""scikit-learn's callbacks (from its version 1.9 on): what they are told of a fit."""
+"""Support for scikit-learn's callbacks (scikit-learn 1.9 and later)."""
 
 import sklearn
 from sklearn.utils.fixes import parse_version
@@ -12,11 +12,11 @@ if parse_version(sklearn.__version__) >= parse_version("1.9"):
 else:
 
     class CallbackSupport:
-        """Stands for ``sklearn.callback.CallbackSupportMixin``, which is missing."""
+        """Placeholder for ``sklearn.callback.CallbackSupportMixin``."""
 
 
 class CallbackEvents(Events):
-    """Passes the epochs (iterations of 'lbfgs') of a fit on to the callbacks.
+    """Pass the epochs (iterations of 'lbfgs') of a fit to scikit-learn's callbacks.
 
     The fit is the root of scikit-learn's tree of tasks, each epoch a child.
 
@@ -27,9 +27,9 @@ class CallbackEvents(Events):
     X, y, sample_weight : object
         The data as the user gave them.
     model : callable
-        Gives the fitted attributes that predict needs, as they are now.
+        Returns the current fitted attributes that predict needs.
     task : str, default="epoch"
-        What callbacks shall call a child.
+        Name of a child task.
     """
 
     def __init__(self, estimator, X, y, sample_weight, model, task="epoch"):
@@ -44,7 +44,7 @@ class CallbackEvents(Events):
         self._root.call_on_fit_task_begin(**self._arguments)
 
     def begin(self):
-        # a fit that starts again, in float64, may have more than there can be children
+        # a fit that starts again in float64 may have more epochs than max_iter
         if self.looks and self._left > 0 and self._child is None:
             self._left -= 1
             self._child = self._root.subcontext(task_name=self._task)
@@ -59,7 +59,7 @@ class CallbackEvents(Events):
         )
 
     def close(self):
-        if self._child is not None:  # begun and given up
+        if self._child is not None:  # begun and not finished
             self.end(None, None)
         self._root.call_on_fit_task_end(
             **self._arguments, reconstruction_attributes=self._model

@@ -1,8 +1,8 @@
-"""A file that keeps what a fit has learnt, so that it can go on after a crash.
+"""Checkpoints: files from which a fit resumes after a crash.
 
-The file is NumPy's npz, without pickled objects: arrays, and one JSON text. It is
-written beside the old one and moved into its place, so that there is a whole one at any
-moment.
+A checkpoint is a NumPy npz file without pickled objects: arrays, and one JSON text. It
+is written next to the old one and then replaces it, so that there is a complete file at
+any time.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ _FORMAT = 1
 
 _PLAIN = str | bytes | int | float | complex | np.generic
 
-#: Attributes of classes that say nothing of what their objects do.
+#: Attributes of classes that do not affect what their objects do.
 _OF_EACH_CLASS = {"__dict__", "__weakref__", "__doc__", "__module__", "__slots__"}
 
-#: Arrays of a network that a fit changes, as far as it has them.
+#: Arrays of a network that a fit changes, if they exist.
 _ARRAYS = ("parameters", "first_moment", "second_moment", "average")
 
-#: Seconds between two files are at least so many times what one takes.
+#: The pause between two files is at least this many times the time to write one.
 _LEAST_PAUSE = 10.0
 
 
 def _feed(digest, value):
-    """Make a digest depend on a value: arrays, or what has a repr of its own."""
+    """Update a digest with a value: arrays, plain values, callables, containers."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, int | float):  # 1, 1.0, True and numpy's are the same number
@@ -74,16 +74,16 @@ def _feed(digest, value):
 
 
 def _told_apart(value, seen=None):
-    """Plain values by which a callable differs from others.
+    """Plain values that distinguish a callable from others.
 
-    Its code and all that it was given: by defaults, by what it closes over, by globals
-    that it names, by attributes. Code of installed packages is known by its name.
+    These are its code and all values that it uses: defaults, closure, globals that it
+    names, and attributes. Code of installed packages is identified by its name.
     """
     if value is None or isinstance(value, _PLAIN):
         return value
     if isinstance(value, np.ndarray) and value.dtype != object:
         return value
-    if isinstance(value, os.PathLike):  # these remember what they were asked
+    if isinstance(value, os.PathLike):  # these cache properties that were read
         return os.fspath(value)
     seen = {} if seen is None else seen
 
@@ -98,7 +98,7 @@ def _told_apart(value, seen=None):
         return parts([value.__func__, value.__self__])
     if id(value) in seen:  # functions that call each other
         return seen[id(value)][0]
-    seen[id(value)] = len(seen), value  # kept, so that its id stays its own
+    seen[id(value)] = len(seen), value  # kept alive, so that its id is not reused
     name = getattr(value, "__qualname__", getattr(value, "__name__", None))
     if isinstance(value, list | np.ndarray):
         return parts(value)
@@ -111,7 +111,7 @@ def _told_apart(value, seen=None):
     if isinstance(value, FunctionType):
         code, used, cells = value.__code__, (), []
         for cell in value.__closure__ or ():
-            with contextlib.suppress(ValueError):  # it is empty yet
+            with contextlib.suppress(ValueError):  # the cell is still empty
                 cells.append(cell.cell_contents)
         if not _is_installed(code.co_filename):
             used = code, *(value.__globals__.get(name) for name in code.co_names)
@@ -139,7 +139,7 @@ def _told_apart(value, seen=None):
 
 
 def _is_installed(file):
-    """Whether this is code of Python or of a package."""
+    """Whether a file belongs to Python or to an installed package."""
     python = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen"
     return file.startswith(python) or any(
         f"{kind}-packages" in file for kind in ("site", "dist")
@@ -147,7 +147,7 @@ def _is_installed(file):
 
 
 def fingerprint(*values):
-    """A text that tells parameters and data from others.
+    """A digest that distinguishes parameters and data from others.
 
     Parameters
     ----------
@@ -161,37 +161,37 @@ def fingerprint(*values):
 
 
 class Checkpoint:
-    """What a fit keeps at the ends of epochs.
+    """The file that a fit writes at the end of epochs.
 
     Parameters
     ----------
     path : str or path-like
-        Of the file.
+        Path of the file.
     identity : str
         `fingerprint` of the parameters and the data.
     precision : str
-        Of this try.
+        Precision of this attempt.
     """
 
     def __init__(self, path, identity, precision):
         self._path = Path(path)
         self._identity = identity
         self._precision = precision
-        self._next = 0.0  # when the next file may be written
+        self._next = 0.0  # earliest time of the next file
         self._content = self._read()
-        self._start = None  # state of the random numbers before the first was drawn
+        self._start = None  # random state before anything was drawn
         try:
             with tempfile.TemporaryFile(dir=self._path.parent):
                 pass
         except OSError as error:
             raise ValueError(
-                f"checkpoint={str(path)!r} cannot be written: no file can be made in "
-                f"{str(self._path.parent)!r} ({error.strerror})"
+                f"checkpoint={str(path)!r} cannot be written: creating a file in "
+                f"{str(self._path.parent)!r} failed ({error.strerror})"
             ) from error
 
     @property
     def needs_float64(self):
-        """Whether the fit was already being done again in float64."""
+        """Whether the fit had already started again in float64."""
         kept = self._content
         return kept is not None and kept[0]["precision"] > self._precision
 
@@ -201,12 +201,12 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If it is no file of ours, or of another fit.
+            If it is not a checkpoint, or one of another fit.
         """
         if not self._path.exists():
             return None
         try:
-            # np.load leaves a file open that it cannot read
+            # np.load does not close a file that it cannot read
             with (
                 open(self._path, "rb") as stream,
                 np.load(stream, allow_pickle=False) as file,
@@ -219,28 +219,30 @@ class Checkpoint:
         if found != _FORMAT or identity != self._identity:
             raise ValueError(
                 f"checkpoint={str(self._path)!r} is of a fit with other parameters or "
-                "data (or of one that runs now: each needs a file of its own), or of "
-                "another version; it is left as it is: give the same ones to go on "
-                "with it, choose another file, or remove it"
+                "data (or of one that is still running: each fit needs its own file), "
+                "or of another version of fastmlp. The file was not changed. Use the "
+                "same parameters and data to resume, choose another file, or delete "
+                "this one"
             )
         return values, arrays
 
     def _damaged(self, error):
         return ValueError(
-            f"checkpoint={str(self._path)!r} is no checkpoint, or a damaged one "
-            f"({error}); it is left as it is: choose another file, or remove it"
+            f"checkpoint={str(self._path)!r} is not a checkpoint, or is damaged "
+            f"({error}). The file was not changed: choose another file, or delete this "
+            "one"
         )
 
     def begin(self, random_state):
-        """Have the same be drawn (weights, split, masks) as in the earlier try.
+        """Make this fit draw the same weights, split and masks as the earlier one.
 
-        random_state : numpy.random.RandomState, of which nothing was drawn yet.
+        random_state : numpy.random.RandomState, from which nothing was drawn yet.
         """
         kind = random_state.get_state(legacy=False)["bit_generator"]
         if kind != "MT19937":
             raise ValueError(
-                "checkpoint needs a random_state of NumPy's usual kind, MT19937, got "
-                f"{kind}: give a number"
+                "checkpoint needs a random_state of NumPy's default kind, MT19937, got "
+                f"{kind}: set random_state to an integer"
             )
         if self._content is not None:
             values, arrays = self._content
@@ -252,7 +254,7 @@ class Checkpoint:
         self._start = random_state.get_state()[1:]
 
     def restore(self, state):
-        """Bring the state of a fit to what it was at the end of the last epoch kept.
+        """Restore the state of a fit at the end of the last epoch in the file.
 
         Parameters
         ----------
@@ -298,7 +300,7 @@ class Checkpoint:
             getattr(history, name)[:] = numbers if is_loss else numbers.tolist()
 
     def keep(self, state):
-        """Write the file, if the last one is old enough for its cost."""
+        """Write the file, unless the last one was written too recently."""
         if time.monotonic() < self._next:
             return
         started = time.monotonic()
@@ -353,5 +355,5 @@ class Checkpoint:
             raise
 
     def remove(self):
-        """The fit is done: what comes next starts anew."""
+        """Delete the file, at the end of a fit: the next fit starts afresh."""
         self._path.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""Models from scikit-learn and back, with all that they have learnt.
+"""Convert fitted models from and to scikit-learn.
 
-What knows scikit-learn's own classes and their private state stands here only.
+Only this file uses scikit-learn's own MLP classes and their private state.
 """
 
 import copy
@@ -17,7 +17,7 @@ from fastmlp.scaling import Standardization
 
 __all__ = ["convert_from_sklearn", "to_sklearn"]
 
-#: Fitted attributes that mean the same on both sides.
+#: Fitted attributes with the same meaning in both packages.
 _SAME = (
     "coefs_", "intercepts_", "loss_curve_", "validation_scores_",
     "n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "loss_",
@@ -26,7 +26,7 @@ _SAME = (
 )  # fmt: skip
 
 
-#: What some parameters may be there. Predictions only depend on the first.
+#: Values of some parameters in scikit-learn. Predictions depend only on the first.
 _THEIRS = {
     "activation": ("identity", "logistic", "relu", "tanh"),
     "solver": ("adam", "lbfgs", "sgd"),
@@ -34,14 +34,14 @@ _THEIRS = {
     "loss": ("log_loss", "squared_error", "poisson"),
 }
 
-#: Parameters of ours that it needs not.
+#: Parameters of ours that scikit-learn's models do not need.
 _OF_NO_MODEL = {
     "callbacks", "checkpoint", "loss", "n_jobs", "precision", "task", "time_limit",
 }  # fmt: skip
 
 
 def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
-    """See `fastmlp.from_sklearn`; `classes` are ours, under the names of theirs."""
+    """Implement `fastmlp.from_sklearn`; `classes` maps scikit-learn's names to ours."""
     cls = next(
         (
             ours
@@ -53,7 +53,7 @@ def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
     if cls is None:
         raise TypeError(
             "from_sklearn takes an MLPClassifier or MLPRegressor of scikit-learn, "
-            f"not {type(model).__name__}"
+            f"got {type(model).__name__}"
         )
     fitted = hasattr(model, "coefs_")
     if precision is None:
@@ -72,7 +72,7 @@ def convert_from_sklearn(model, classes, *, precision=None, n_jobs=None):
 
 
 def to_sklearn(model):
-    """The same model, fitted or not, as scikit-learn's; see the method of estimators.
+    """Convert a model, fitted or not, to scikit-learn's estimator.
 
     Parameters
     ----------
@@ -85,23 +85,23 @@ def to_sklearn(model):
     Raises
     ------
     ValueError
-        If scikit-learn has no such model.
+        If scikit-learn cannot represent the model.
 
     Warns
     -----
     UserWarning
-        If parameters that only a fit depends on are left out.
+        If parameters that only affect training are left out.
     """
     task = getattr(model, "task_", model._declared_task())
     if task == "auto":
         raise ValueError(
-            "task='auto' decides in fit which of scikit-learn's estimators this is: "
-            "fit it first, or set the task"
+            "with task='auto', only fit decides whether this is a classifier or a "
+            "regressor: fit it first, or set the task"
         )
     name = "MLPClassifier" if task == "classification" else "MLPRegressor"
     cls = getattr(neural_network, name)
     known = inspect.signature(cls).parameters
-    # a subclass may hide some of our parameters, and set them all the same
+    # a subclass may hide some of our parameters, and still set them
     ours = next(c for c in type(model).__mro__ if c.__module__.startswith("fastmlp."))
     defaults = inspect.signature(ours).parameters
     parameters = {name: getattr(model, name) for name in defaults}
@@ -109,10 +109,10 @@ def to_sklearn(model):
         del parameters["loss"]
     if "loss" not in known and parameters.get("loss") in ("poisson", "gamma"):
         loss = parameters["loss"]
-        raise ValueError(f"this version of scikit-learn has no loss={loss!r}")
+        raise ValueError(f"the installed scikit-learn has no loss={loss!r}")
     fitted = hasattr(model, "coefs_")
     activation = parameters["activation"]
-    if fitted and len(model.coefs_) == 1:  # no hidden layer, any will do
+    if fitted and len(model.coefs_) == 1:  # no hidden layer: any activation will do
         parameters["activation"] = "relu"
     elif not isinstance(activation, str) and len(set(activation)) == 1:
         parameters["activation"] = activation[0]
@@ -133,7 +133,7 @@ def to_sklearn(model):
         what = "further training may be" if fitted else "fits will be"
         warnings.warn(
             f"scikit-learn has no {_listed(parameters, left_out)}: left out, {what} "
-            "another one.",
+            "different.",
             stacklevel=3,
         )
     theirs = cls(
@@ -145,20 +145,20 @@ def to_sklearn(model):
             check_numbers(pair[0], 2, f"coefs_[{i}]")
             check_numbers(pair[1], 1, f"intercepts_[{i}]")
         _copy_fitted(model, theirs)
-        # the same lists, as after early stopping: a warm start must not undo itself
+        # the same lists, as after early stopping, or a warm start would undo itself
         theirs._best_coefs, theirs._best_intercepts = theirs.coefs_, theirs.intercepts_
         scaling = Standardization.read(vars(model))
         _fold(scaling, theirs)
         state = getattr(model, "_optimizer_state", None)
         if scaling != Standardization():
-            return theirs  # what the optimizer remembers is of other weights
+            return theirs  # the optimizer's state belongs to the unfolded weights
         if state is not None and state["name"] not in ("rmsprop", "lion"):
             theirs._optimizer = _optimizer_from(state, theirs)
     return theirs
 
 
 def _fold(scaling, model):
-    """Make the first and the last layer do what `standardize` did."""
+    """Fold the scaling of `standardize` into the first and the last layer."""
     coefs, intercepts = model.coefs_, model.intercepts_
     with np.errstate(over="ignore"):
         if scaling.X is not None:
@@ -178,7 +178,7 @@ def _listed(parameters, names):
 
 
 def _copy_requests(source, target):
-    """What set_fit_request and its like have asked for."""
+    """Copy the metadata requests (set_fit_request and others)."""
     if hasattr(source, "_metadata_request"):
         target._metadata_request = copy.deepcopy(source._metadata_request)
 
@@ -190,7 +190,7 @@ def _copy_fitted(source, target):
 
 
 def _state_from(optimizer, n_layers):
-    """`fastmlp.optimizer.Optimizer.state` of an optimizer of scikit-learn."""
+    """State of scikit-learn's optimizer, like `fastmlp.optimizer.Optimizer.state`."""
 
     def split(arrays):
         copies = [np.copy(array) for array in arrays]
@@ -220,7 +220,7 @@ def _state_from(optimizer, n_layers):
         "decay_1": momentum,
         "decay_2": 0.0,
         "epsilon": 0.0,
-        "n_updates": 0,  # only Adam asks for it
+        "n_updates": 0,  # only Adam uses it
         "first_moment": split(optimizer.velocities),
     }
     if momentum == 0:

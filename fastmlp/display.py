@@ -1,7 +1,7 @@
-"""Pictures of fitted networks, by scikit-learn's conventions for displays.
+"""Plots of fitted networks, following scikit-learn's conventions for displays.
 
-What is drawn comes from public attributes, so networks of scikit-learn can be shown
-too. matplotlib is imported when something is drawn.
+They use public attributes only, so that they also show networks of scikit-learn.
+matplotlib is imported when something is drawn.
 """
 
 import math
@@ -14,11 +14,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 __all__ = ["ActivationDisplay", "LossCurveDisplay", "NetworkDisplay"]
 
-#: Blue, vermilion and green that colour-blind people tell apart (Okabe and Ito).
+#: Blue, vermilion and green that colour-blind people can distinguish (Okabe and Ito).
 _LOSS, _SCORE, _VALIDATION = "#0072B2", "#D55E00", "#009E73"
 _INK = "0.25"
 
-#: Inches between layers, between units, and per letter; points of the widest line.
+#: Inches between layers, between units, and per letter; width in points of the widest
+#: line.
 _COLUMN, _ROW, _LETTER, _WIDEST = 1.6, 0.36, 0.085, 3.5
 
 #: Mean 0 and variance 1 are a fixed point with these (Klambauer et al., 2017).
@@ -46,20 +47,22 @@ _FORMULAS = {
     "hard_swish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
 }
 
-#: Activations that are exactly 0, without a gradient, for a whole range of z.
+#: Activations that are exactly 0, with zero gradient, over a whole range of z.
 _CUT_OFF = {"relu", "hard_swish"}
 
-#: Activations with a bound on either side, and how near to it is saturated.
+#: Bounds of activations that saturate, and how close to a bound is saturated.
 _BOUNDS = {"logistic": (0, 1), "tanh": (-1, 1), "softsign": (-1, 1)}
 _NEAR = 0.01
 
 
 def _axes(ax, width, height):
-    """The axes that are given, or those of a new figure; sizes are in inches."""
+    """The given axes, or those of a new figure; sizes are in inches."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise ImportError("Displays need matplotlib: pip install it") from error
+        raise ImportError(
+            "Displays need matplotlib: python -m pip install matplotlib"
+        ) from error
     if ax is None:
         ax = plt.subplots(figsize=(width, height), layout="constrained")[1]
     return ax
@@ -69,11 +72,13 @@ def _check_is_network(estimator):
     check_is_fitted(estimator)
     if not hasattr(estimator, "coefs_"):
         name = type(estimator).__name__
-        raise TypeError(f"{name} has no coefs_; of a pipeline, give the last step")
+        raise TypeError(
+            f"{name} has no coefs_; if it is a pipeline, pass the last step"
+        )
 
 
 def _hidden_activations(estimator):
-    """Names of the hidden layers' activations: one for all, or one for each."""
+    """Names of the activations, one per hidden layer."""
     given, n_hidden = estimator.activation, len(estimator.coefs_) - 1
     return [given] * n_hidden if isinstance(given, str) else list(given)
 
@@ -90,18 +95,18 @@ class LossCurveDisplay:
     loss_curve : array-like of shape (n_epochs,)
         Training losses.
     validation_loss_curve, validation_scores : array-like, default=None
-        Losses and scores on the data that were held out. If shorter than loss_curve,
-        they are of the last epochs: a fit may have gone on with early stopping.
+        Losses and scores on the validation data. If shorter than loss_curve, they
+        belong to the last epochs: a resumed fit may have added early stopping.
     score_name : str, default="score"
-        What the scores are.
+        Name of the scores.
 
     Attributes
     ----------
     best_epoch_ : int
-        The epoch, from 1 on, with the highest score; without scores, with the lowest
-        validation loss; without both, with the lowest training loss.
+        The epoch, counted from 1, with the highest score; without scores, with the
+        lowest validation loss; without both, with the lowest training loss.
     line_, best_line_ : matplotlib Line2D
-        The training losses, and the mark at the best epoch.
+        The training losses, and the marker at the best epoch.
     validation_line_, score_line_ : matplotlib Line2D or None
         The validation losses and scores.
     ax_, score_ax_, figure_ : matplotlib Axes, Axes or None, and Figure
@@ -136,11 +141,11 @@ class LossCurveDisplay:
         estimator : estimator
             Fitted with 'sgd' or 'adam'.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None creates a figure.
         log_scale : bool, default=False
             Whether the axis of the losses is logarithmic.
         **kwargs : dict
-            For `matplotlib.axes.Axes.plot` of the training losses.
+            Passed to `matplotlib.axes.Axes.plot` for the training losses.
 
         Returns
         -------
@@ -152,12 +157,14 @@ class LossCurveDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If there are no losses of epochs, as after a fit by 'lbfgs'.
+            If there is no loss curve, as after a fit with 'lbfgs'.
         """
         _check_is_network(estimator)
         if not getattr(estimator, "loss_curve_", None):
-            why = "'lbfgs' does not keep one, nor a fit that ends in its first epoch"
-            raise ValueError(f"No loss_curve_: {why}; got {estimator.solver!r}")
+            why = "'lbfgs' does not keep one, nor does a fit that stops in epoch 1"
+            raise ValueError(
+                f"No loss_curve_: {why}; the solver is {estimator.solver!r}"
+            )
         curves = {}
         for name in ("loss_curve", "validation_loss_curve", "validation_scores"):
             curves[name] = getattr(estimator, f"{name}_", None) or None
@@ -190,7 +197,7 @@ class LossCurveDisplay:
         self.score_ax_ = self.score_line_ = self.validation_line_ = None
         style = {"color": _LOSS, "label": "Training loss", **kwargs}
         self.line_ = decisive = self._draw(ax, self.loss_curve, **style)
-        sign = -1  # of what is better
+        sign = -1  # lower is better
         if self.validation_loss_curve is not None:
             style = {"color": _VALIDATION, "label": "Validation loss", "ls": "--"}
             decisive = self._draw(ax, self.validation_loss_curve, **style)
@@ -204,7 +211,7 @@ class LossCurveDisplay:
             decisive = self._draw(second, self.validation_scores, **style)
             self.score_line_ = decisive
         epochs, values = decisive.get_data()
-        # the score of too few samples is NaN, which is never the best
+        # scores of too few samples are NaN, which is never the best
         best = np.argmax(np.nan_to_num(sign * values, nan=-np.inf))
         self.best_epoch_ = int(epochs[best])
         (self.best_line_,) = decisive.axes.plot(
@@ -216,7 +223,7 @@ class LossCurveDisplay:
         ax.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10], integer=True))
         lines = [self.line_, self.validation_line_, self.score_line_, self.best_line_]
         lines = [line for line in lines if line is not None]
-        # above: no place inside is free of the lines of both axes for certain
+        # above the axes: inside, the lines of either axis may be in the way
         ax.legend(
             handles=lines, ncols=2 + len(lines) % 2, frameon=False,
             loc="lower center", bbox_to_anchor=(0.5, 1.0),
@@ -224,7 +231,7 @@ class LossCurveDisplay:
         return self
 
     def _draw(self, ax, curve, **style):
-        """The line of a curve, which ends with the last epoch."""
+        """Draw a curve that ends with the last epoch."""
         last = len(self.loss_curve)
         epochs = np.arange(last - len(curve) + 1, last + 1)
         return ax.plot(epochs, np.asarray(curve, float), **style)[0]
@@ -238,9 +245,9 @@ class NetworkDisplay:
     coefs : list of ndarray of shape (fan_in, fan_out)
         Weights of each layer.
     layer_names : list of str
-        Title of each layer of units, input and output included.
+        Titles of the layers of units, input and output included.
     feature_names, output_names : list of str
-        Names of the input and of the output units.
+        Names of the input units and of the output units.
 
     Attributes
     ----------
@@ -248,14 +255,14 @@ class NetworkDisplay:
         Indices of the units that are drawn: of each layer of a graph, or of the one
         layer whose images are drawn.
     connections_, nodes_ : list of matplotlib Collection
-        Weights between layers of a graph (their arrays hold the weights, the smallest
-        absolute values first) and units of each layer.
+        Weights between the layers of a graph (the arrays hold the weights, smallest
+        absolute values first), and the units of each layer.
     images_ : list of matplotlib AxesImage
-        Weights of each unit whose image is drawn.
+        Weights of each unit, drawn as an image.
     colorbar_ : matplotlib Colorbar
-        What the colours mean.
+        Legend of the colours.
     ax_, figure_ : matplotlib Axes and Figure
-        Where it is drawn.
+        Where the network is drawn.
 
     Examples
     --------
@@ -286,20 +293,20 @@ class NetworkDisplay:
         estimator : estimator
             A fitted network.
         kind : {"graph", "images"}, default="graph"
-            "graph" draws units with lines between them, as wide as the weights'
-            absolute values; "images" draws the weights of each unit of the first layer
-            as an image of the input.
+            "graph" draws units and lines between them, whose widths are the absolute
+            values of the weights; "images" draws the weights of each unit of the first
+            layer as an image of the input.
         max_units : int, default=None
-            Units drawn of a layer: of a larger one those whose weights have the largest
-            sums of squares. None is 12 for a graph and 64 for images.
+            Most units to draw per layer. Of a larger layer, those whose weights have
+            the largest sums of squares are drawn. None: 12 for a graph, 64 for images.
         image_shape : tuple of (int, int), default=None
-            Height and width of the images; None takes a square.
+            Height and width of the images; None for a square.
         feature_names : sequence of str, default=None
-            Names of the inputs; None takes `feature_names_in_`, or else x0, x1, ...
+            Names of the inputs; None for `feature_names_in_`, or else x0, x1, ...
         cmap : str or matplotlib Colormap, default="RdBu_r"
-            Colours of the weights; 0 has the one in the middle.
+            Colours of the weights; 0 has the middle colour.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -311,7 +318,7 @@ class NetworkDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If a parameter is invalid, or does not fit the number of features.
+            If a parameter is invalid, or does not match the number of features.
         """
         _check_is_network(estimator)
         coefs = estimator.coefs_
@@ -321,9 +328,11 @@ class NetworkDisplay:
             feature_names = getattr(estimator, "feature_names_in_", numbered)
         if len(feature_names) != n_features:
             n_names = len(feature_names)
-            raise ValueError(f"feature_names: {n_names} for {n_features} features")
+            raise ValueError(
+                f"feature_names has {n_names} names for {n_features} features"
+            )
         numbered = [f"y{i}" for i in range(n_outputs)]
-        # of two classes, the one output unit stands for the second
+        # with two classes, the single output unit is for the second
         output_names = getattr(estimator, "classes_", numbered)[-n_outputs:]
         layers = [*(f"Hidden {i}" for i in range(1, len(coefs))), "Output"]
         activations = [*_hidden_activations(estimator), estimator.out_activation_]
@@ -369,7 +378,7 @@ class NetworkDisplay:
         return self
 
     def _strongest(self, layer, max_units):
-        """Indices of the units of a layer with the largest weights, in order."""
+        """Sorted indices of the units of a layer with the largest weights."""
         into = self.coefs[layer - 1] if layer > 0 else np.zeros((1, 1))
         out = self.coefs[layer] if layer < len(self.coefs) else np.zeros((1, 1))
         strengths = np.square(into).sum(axis=0) + np.square(out).sum(axis=1)
@@ -379,12 +388,12 @@ class NetworkDisplay:
         sizes = [len(self.coefs[0]), *(w.shape[1] for w in self.coefs)]
         shown = [self._strongest(i, max_units) for i in range(len(sizes))]
         self.shown_units_ = shown
-        # a row more for the note of how many units are not drawn
+        # one more row for the note on how many units are not drawn
         rows = [len(u) + (n > len(u)) for u, n in zip(shown, sizes, strict=True)]
         top = max(rows) / 2
         inputs = [_shortened(self.feature_names[i]) for i in shown[0]]
         outputs = [_shortened(self.output_names[i]) for i in shown[-1]]
-        # room for names and titles inside the axes, which then suit any layout
+        # names and titles are inside the axes, so that these suit any layout
         letters = [max(map(len, names)) for names in (inputs, outputs)]
         left, right = np.maximum(0.5, 0.2 + np.multiply(letters, _LETTER / _COLUMN))
         xlim, ylim = (-left, len(sizes) - 1 + right), (-top, top + 1.2)
@@ -401,7 +410,7 @@ class NetworkDisplay:
         weights = [w[np.ix_(*units)] for w, units in pairs]
         largest = max(np.abs(w).max() for w in weights) or 1.0
         for w, (starts, ends) in zip(weights, pairwise(places), strict=True):
-            # the strongest on top
+            # draw the largest weights on top
             i, j = np.unravel_index(np.argsort(np.abs(w), axis=None), w.shape)
             lines = LineCollection(
                 np.stack([starts[i], ends[j]], axis=1), array=w[i, j], zorder=1,
@@ -431,7 +440,7 @@ class NetworkDisplay:
             raise ValueError(f"{problem}: set image_shape=(height, width)")
         units = self._strongest(1, max_units)
         self.shown_units_ = [units]
-        # rows and columns that make the whole nearly a square
+        # as many rows and columns as make the whole nearly a square
         wide = math.ceil(math.sqrt(len(units) * shape[0] / shape[1]))
         wide = min(wide, len(units))
         gap = 0.08 * max(shape)
@@ -445,7 +454,7 @@ class NetworkDisplay:
             image = self.coefs[0][:, unit].reshape(shape)
             style = {"cmap": cmap, "clim": (-largest, largest)}
             self.images_.append(ax.imshow(image, extent=box, **style))
-            # a frame, as weights at the margin are often 0, like the paper
+            # a frame, because weights at the edge are often 0, the background's colour
             ax.plot(box[[0, 1, 1, 0, 0]], box[[2, 2, 3, 3, 2]], color="0.8", lw=0.5)
         ax.set(xlim=(-gap, total[1]), ylim=(total[0], -gap))
         count = f"{len(units)} of {n_units}" if len(units) < n_units else n_units
@@ -453,18 +462,18 @@ class NetworkDisplay:
 
 
 class ActivationDisplay:
-    """What hidden units give for some samples; made by `from_estimator`.
+    """Distribution of the hidden units' activations; made by `from_estimator`.
 
-    Where activations are cut off at 0 (relu, hard_swish), the histogram leaves zeros
-    out; their share is written beside it. The outermost bins hold the 0.1% of a layer
-    that may lie beyond them, too.
+    For activations that are exactly 0 over a range (relu, hard_swish), the histogram
+    omits zeros; their share is written beside it. The outermost bins include up to 0.1%
+    of a layer's activations that lie beyond them.
 
     Parameters
     ----------
     activations : list of ndarray of shape (n_samples, n_units)
         Activations of each layer to draw.
     activation_names, layer_names : list of str
-        Each layer's activation function, and its name.
+        The activation function and the title of each layer.
 
     Attributes
     ----------
@@ -472,11 +481,11 @@ class ActivationDisplay:
         Share of units that are 0 for all samples, share of activations that are 0, and
         share of activations within 0.01 of a bound of 'logistic', 'tanh' or 'softsign'.
     histograms_ : list of matplotlib StepPatch
-        Distribution of each layer's activations; their highest bins are equally high.
+        Histograms of each layer's activations, scaled to equal heights.
     texts_ : list of matplotlib Text
-        What is written beside them.
+        The text beside each histogram.
     ax_, figure_ : matplotlib Axes and Figure
-        Where it is drawn.
+        Where the histograms are drawn.
 
     Examples
     --------
@@ -501,15 +510,15 @@ class ActivationDisplay:
         Parameters
         ----------
         estimator : estimator
-            A fitted network with a hidden layer.
+            A fitted network with at least one hidden layer.
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Samples; some hundreds are enough, and all their activations are kept.
+            Samples; a few hundred are enough. All their activations are kept.
         layer : int, default=None
-            The only hidden layer to draw, 0 for the first and -1 for the last one.
+            Draw only this hidden layer: 0 is the first, -1 the last. None draws all.
         bins : int, default=60
-            Bins of the histograms.
+            Number of bins of the histograms.
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            Axes to draw on; None creates a figure.
 
         Returns
         -------
@@ -521,14 +530,16 @@ class ActivationDisplay:
         NotFittedError
             If the estimator is not fitted.
         ValueError
-            If X does not fit, or there is no such layer, or no formula is known for an
-            activation function.
+            If X has the wrong number of features, there is no such layer, or no formula
+            is known for an activation function.
         """
         _check_is_network(estimator)
         names = _hidden_activations(estimator)
         n_hidden = len(names)
         if n_hidden == 0 or not -n_hidden <= (layer or 0) < n_hidden:
-            raise ValueError(f"{n_hidden or 'no'} hidden layers, got layer={layer}")
+            raise ValueError(
+                f"the network has {n_hidden or 'no'} hidden layers, got layer={layer}"
+            )
         kept = range(n_hidden) if layer is None else [layer % n_hidden]
         activations = _forward(estimator, X, names)
         return cls(
@@ -555,7 +566,7 @@ class ActivationDisplay:
         self.figure_ = ax.figure
         self.dead_, self.zero_, self.saturated_ = np.zeros((3, n_layers))
         self.histograms_, self.texts_ = [], []
-        # a few far out shall not make the rest narrow
+        # a few outliers must not squeeze the rest
         ends = [np.quantile(a, [0.001, 0.999]) for a in self.activations]
         edges = np.histogram_bin_edges(ends, bins)
         labels = []
@@ -586,7 +597,7 @@ class ActivationDisplay:
 
 
 def _forward(estimator, X, names):
-    """Activations of the hidden layers, by plain NumPy."""
+    """Activations of the hidden layers, computed with NumPy."""
     unknown = sorted(set(names) - set(_FORMULAS))
     if unknown:
         raise ValueError(f"No formula is known for {', '.join(unknown)}")

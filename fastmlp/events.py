@@ -1,4 +1,4 @@
-"""What is told of a fit while it runs."""
+"""Events of a running fit, and listeners that can stop it."""
 
 import time
 
@@ -6,24 +6,24 @@ __all__ = ["Events", "Several", "TimeLimit"]
 
 
 class Events:
-    """What is told of the epochs of a fit; by default nobody listens."""
+    """Listener to the epochs of a fit; this base class ignores them."""
 
-    #: Whether somebody may look at the network after an epoch.
+    #: Whether the listener may look at the network after an epoch.
     looks = False
 
     def begin(self):
-        """An epoch begins."""
+        """Called when an epoch begins."""
 
     def end(self, epoch, loss, score=None):
-        """An epoch has ended, and what its score was; true to stop the fit."""
+        """Called when an epoch has ended; returns whether to stop the fit."""
         return False
 
     def close(self):
-        """The fit is over."""
+        """Called when the fit is over."""
 
 
 class Several(Events):
-    """Passes everything on to several listeners; each can stop the fit."""
+    """Pass events to several listeners; each can stop the fit."""
 
     def __init__(self, listeners):
         self._listeners = listeners
@@ -34,7 +34,7 @@ class Several(Events):
             listener.begin()
 
     def end(self, epoch, loss, score=None):
-        # all of them are told, whoever says stop
+        # call all of them, even if one stops the fit
         stops = [each.end(epoch, loss, score) for each in self._listeners]
         return any(stops)
 
@@ -44,7 +44,7 @@ class Several(Events):
 
 
 class TimeLimit(Events):
-    """Stops a fit when so many seconds are over."""
+    """Stop a fit after `seconds` seconds."""
 
     def __init__(self, seconds):
         self._end = time.perf_counter() + seconds

@@ -1,4 +1,4 @@
-"""What a training step may do beyond scikit-learn's."""
+"""Options of training steps that scikit-learn lacks."""
 
 from dataclasses import dataclass, field
 
@@ -7,25 +7,25 @@ __all__ = ["Extras"]
 
 @dataclass(frozen=True)
 class Extras:
-    """What `fastmlp.jobs.TrainingJob` is told beyond loss, optimizer and L2 penalty.
+    """Options of `fastmlp.jobs.TrainingJob` that scikit-learn lacks.
 
     Parameters
     ----------
     loss_parameters : sequence of float, default=()
-        What the loss's row of `fastmlp.kernels.losses.LOSSES` names.
+        The parameters that the loss's row of `fastmlp.kernels.losses.LOSSES` names.
     dropout : sequence of float, default=()
-        Share of its inputs that each layer does not see in a step, the first layer
-        first; () for none.
+        Dropout rate of the inputs of each layer, first layer first; () for none.
     seed : int, default=0
-        Of the masks that choose them.
+        Of the dropout masks.
     l1 : float, default=0.0
         Penalty ``l1 * sum of |weights|``, divided by the batch's weight.
     weight_decay : float, default=0.0
-        Share of the weights, times the rate, that each step takes away.
+        Decoupled weight decay: each step subtracts this share, times the learning
+        rate, of the weights.
     clip_norm : float, default=0.0
-        The norm that the gradient of all parameters is shortened to; 0 for none.
+        Largest norm of the gradient of all parameters; 0 for no clipping.
     average_decay : float, default=0.0
-        Of the average of the parameters over the steps, if the network keeps one.
+        Decay of the moving average of the parameters, if the network keeps one.
     """
 
     loss_parameters: tuple = field(default=())

@@ -12,19 +12,19 @@ __all__ = ["INITIALIZATIONS", "glorot_uniform", "initial_weights"]
 def glorot_uniform(units, gain, random_state, dtype):
     """Weights and biases drawn from U(-b, b), b = sqrt(gain / (fan_in + fan_out)).
 
-    The draws come in scikit-learn's order (weights, then biases, layer by layer),
-    so the same seed gives the same network.
+    Numbers are drawn in scikit-learn's order (weights, then biases, layer by layer), so
+    that the same seed gives the same network.
 
     Parameters
     ----------
     units : sequence of int
-        Units of every layer.
+        Units of each layer.
     gain : float
         6, or 2 for logistic units.
     random_state : numpy.random.RandomState
-        Source of the draws; advanced.
+        Source of the random numbers; its state advances.
     dtype : dtype
-        What the draws, made in float64, are rounded to.
+        Of the result; numbers are drawn in float64 and rounded to it.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def glorot_uniform(units, gain, random_state, dtype):
 
 
 def _uniform(scale):
-    """U(-b, b) with b = sqrt(3 scale(fan_in, fan_out)): the variance is the scale."""
+    """U(-b, b) with b = sqrt(3 scale(fan_in, fan_out)), of variance `scale`."""
 
     def draw(random_state, fan_in, fan_out):
         bound = np.sqrt(3 * scale(fan_in, fan_out))
@@ -67,12 +67,12 @@ def _normal(scale):
 def _orthogonal(random_state, fan_in, fan_out):
     tall = random_state.normal(size=(max(fan_in, fan_out), min(fan_in, fan_out)))
     q, r = np.linalg.qr(tall)
-    q *= np.sign(np.diag(r))  # else they would not be spread evenly
+    q *= np.sign(np.diag(r))  # otherwise q is not uniformly distributed
     return q if fan_in >= fan_out else q.T
 
 
 class Initialization(NamedTuple):
-    """One row: how weights are drawn, and their variance."""
+    """One row: the distribution of initial weights."""
 
     name: str
     formula: str
@@ -114,18 +114,18 @@ INITIALIZATIONS = {row.name: row for row in _ROWS}
 
 
 def initial_weights(units, names, random_state, dtype):
-    """Weights by one of `INITIALIZATIONS` for each layer, biases 0.
+    """Weights drawn from a row of `INITIALIZATIONS` for each layer; biases are 0.
 
     Parameters
     ----------
     units : sequence of int
-        Units of every layer.
+        Units of each layer.
     names : sequence of str
-        Rows of `INITIALIZATIONS`, one for each layer of weights.
+        Names of rows of `INITIALIZATIONS`, one per layer of weights.
     random_state : numpy.random.RandomState
-        Source of the draws; advanced.
+        Source of the random numbers; its state advances.
     dtype : dtype
-        What the draws, made in float64, are rounded to.
+        Of the result; numbers are drawn in float64 and rounded to it.
 
     Returns
     -------

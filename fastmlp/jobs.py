@@ -1,7 +1,7 @@
-"""What kernels are told: data, network and settings as one record of addresses.
+"""The input of the kernels: data, network and settings as one record of addresses.
 
-A job keeps every array alive whose address it has handed out, and checks all that
-keeps the kernels inside these arrays.
+A job keeps every array alive whose address the record holds, and checks whatever could
+make a kernel leave these arrays.
 """
 
 import numpy as np
@@ -26,60 +26,63 @@ from fastmlp.threads import threads_that_pay
 __all__ = ["PredictionJob", "TrainingJob", "activation_rows", "panels_at_once"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
-#: through all layers: about half of a core's second-level cache.
+#: through all layers: about half of a core's L2 cache.
 _BLOCK_BYTES = 192 * 1024
-#: Bounds on these rows: few would read all weights too often, many leave the cache.
+#: Bounds on these rows: few read all weights too often, many do not fit the cache.
 _LEAST_BLOCK_ROWS = 64
 _MOST_BLOCK_ROWS = 256
 
-#: Bytes of a panel of weights that a product reads again and again: half of a
-#: first-level cache, the other half is for the rows that pass by.
+#: Bytes of a panel of weights that a product reads repeatedly: half of an L1 cache;
+#: the other half is for the rows of activations.
 _PANEL_BYTES = 16 * 1024
 
-#: Bytes after which addresses fall on the same place in a first-level cache.
+#: Addresses this many bytes apart fall into the same set of an L1 cache.
 _CACHE_WAY_BYTES = 4096
 
-#: Where these stand among the numbers of a JOB.
+#: Positions of these fields among the numbers of a JOB.
 _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     JOB.fields[name][1] // 8
     for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
 _OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES]
 
-#: Elements between what two threads write, so that they share no cache line.
+#: Elements between the parts of two threads, so that they share no cache line.
 _SCRATCH_GAP = 16
 
-#: Samples that a strip should have at least, and most strips of a batch.
+#: Fewest samples per strip, and most strips per batch.
 _STRIP_ROWS = 40
 _MOST_STRIPS = 16
-#: Bytes of a gradient that stays in a second-level cache while strips add to it.
+#: Bytes of a gradient that stays in the L2 cache while strips add to it.
 _STRIP_GRADIENT_BYTES = 128 * 1024
 
 
 def panels_at_once(network):
-    """Panels that a product sums before it stores: weights that fit a near cache."""
+    """Panels that a product sums before it stores: weights that fit the L1 cache."""
     panel_bytes = network.shape.width**2 * network.dtype.itemsize
     return max(1, _PANEL_BYTES // panel_bytes)
 
 
 def activation_rows(activation, n_hidden):
-    """Rows of `ACTIVATIONS` for every hidden layer.
+    """The row of `ACTIVATIONS` for each hidden layer.
 
-    activation : one name for all, or a sequence of one name for each.
+    activation : one name for all layers, or a sequence of one name per layer.
     """
     names = [activation] * n_hidden if isinstance(activation, str) else activation
     if len(names) != n_hidden:
         raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
     if unknown := [name for name in names if name not in ACTIVATIONS]:
-        raise ValueError(f"no activation {unknown[0]!r}, but {sorted(ACTIVATIONS)}")
+        raise ValueError(
+            f"unknown activation {unknown[0]!r}; choose from {sorted(ACTIVATIONS)}"
+        )
     return [ACTIVATIONS[name] for name in names]
 
 
 def strips_of(network, batch_size):
-    """Strips that a batch is cut into, see `fastmlp.kernels.strips`; 0 for none.
+    """Number of strips of a batch, see `fastmlp.kernels.strips`; 0 for none.
 
-    They pay if their gradients are fewer numbers than the activations and deltas that
-    threads would else have to hand over.  Never depends on how many threads there are.
+    Strips are worthwhile if their gradients have fewer numbers than the activations and
+    deltas that threads would otherwise exchange.  Does not depend on the number of
+    threads.
     """
     shape, units = network.shape, network.units
     n_parameters = network.arena.arrays["parameters"].size
@@ -89,21 +92,21 @@ def strips_of(network, batch_size):
     handed_over = batch_size * sum(round_up(n, shape.lanes) for n in units)
     handed_over += batch_size * sum(round_up(n, shape.lanes) for n in units[1:-1])
     fits = n_parameters * network.dtype.itemsize <= _STRIP_GRADIENT_BYTES
-    # a strip is for one thread: all threads that the work pays for want theirs
+    # one strip per thread: there must be enough for all worthwhile threads
     wanted = min(_MOST_STRIPS, int(threads_that_pay(network, batch_size)))
     pays = n_strips * n_parameters <= handed_over and n_strips >= wanted
     return n_strips if fits and pays else 0
 
 
 def _samples(samples, n_samples):
-    """Indices of samples in an array of their own, checked; all if None."""
+    """A checked copy of the indices of samples; all samples if None."""
     if samples is None:
         return np.arange(n_samples, dtype=np.int64)
     samples = np.array(samples, dtype=np.int64)
     if samples.ndim != 1 or len(samples) == 0:
-        raise ValueError("samples must be a list of at least one index")
+        raise ValueError("samples must be a one-dimensional list of at least one index")
     if samples.min() < 0 or samples.max() >= n_samples:
-        raise ValueError(f"samples must be indices of {n_samples} rows")
+        raise ValueError(f"samples must be row indices below {n_samples}")
     return samples
 
 
@@ -113,13 +116,13 @@ class _Job:
     def __init__(self, network, X, activation, n_threads):
         self.network = network
         self._n_threads = n_threads
-        self._joined = None, 0  # what a team shares, and its size
+        self._joined = None, 0  # the array that a team shares, and the team's size
         self._kept = {"network": network}
         self._records = np.zeros(1, JOB)
         self.address = self._records.ctypes.data
         self.precision = network.dtype.type(0)
         self.layers = network.layers.copy()
-        # the kernels' argument: None means that only dense kernels are needed
+        # argument of the kernels: None means that only dense kernels are needed
         self.sparse = True if issparse(X) else None
         X = compressed_rows(X) if self.sparse else np.asarray(X)
         self._check_shape(X)
@@ -139,26 +142,26 @@ class _Job:
 
     def __reduce__(self):
         raise TypeError(
-            "what is ready to run holds addresses of this process and cannot be copied "
-            "or pickled; pickle the estimator"
+            "a job holds addresses in this process and cannot be copied or pickled; "
+            "pickle the estimator instead"
         )
 
     def _check_shape(self, X):
         n_features = self.network.units[0]
         if X.ndim != 2 or X.shape[1] != n_features:
             raise ValueError(
-                f"X has shape {X.shape}, the network takes {n_features} features"
+                f"X has shape {X.shape}, but the network takes {n_features} features"
             )
 
     def _widths(self):
-        """Columns of the buffers of every layer's activations, padding included."""
+        """Columns of the buffers of each layer's activations, padding included."""
         widths = [round_up(n, self.network.shape.lanes) for n in self.network.units]
         if self.sparse:
-            widths[0] = 0  # sparse samples are read where they are
+            widths[0] = 0  # sparse samples are read in place
         return widths
 
     def _set(self, **fields):
-        """Set fields of the record; of an array, its address."""
+        """Set fields of the record; for an array, store its address and keep it."""
         record = self._records[0]
         for name, value in fields.items():
             if isinstance(value, np.ndarray):
@@ -169,7 +172,7 @@ class _Job:
     def _block_rows(self, n_rows, buffers):
         """Rows that go through all layers together: whole tiles that fit the cache.
 
-        buffers : numbers that one row needs.
+        buffers : numbers per row.
         """
         tile = self.network.shape.rows
         fitting = _BLOCK_BYTES // (self.network.dtype.itemsize * buffers)
@@ -179,9 +182,9 @@ class _Job:
     def _capacity(self, n_rows):
         """Rows of the panels that hold `n_rows` rows: whole tiles, and spread out.
 
-        A product reads the same few rows of one panel after the other.  Were panels
-        a multiple of _CACHE_WAY_BYTES apart, as a batch of 128 or 256 makes them,
-        all of these would compete for the same few places in the cache.
+        A product reads the same few rows of one panel after the other.  If panels were
+        a multiple of _CACHE_WAY_BYTES apart, as with a batch of 128 or 256, all of
+        these rows would compete for the same few cache sets.
         """
         shape, itemsize = self.network.shape, self.network.dtype.itemsize
         row_bytes = shape.width * itemsize
@@ -202,7 +205,8 @@ class _Job:
         size = team.size
         if size > self._n_threads:
             raise ValueError(
-                f"a team of {size} for a job made for {self._n_threads} threads"
+                f"a team of {size} for a job made for {self._n_threads} threads: "
+                f"set its n_threads to {size} or more"
             )
         self._set(n_threads=size, team=team.shared, spins=team.spins)
         self._joined = team.shared, size
@@ -214,40 +218,40 @@ class TrainingJob(_Job):
     Parameters
     ----------
     network : Network
-        Trainable, with the moments that the optimizer needs; changed in place.
+        Trainable, with the moments that the optimizer needs; modified in place.
     X : ndarray or sparse matrix of shape (n_samples, n_features)
-        float32 or float64, any strides; read, never copied as a whole (but converted
-        to compressed sparse rows).
+        float32 or float64, any strides; a dense X is never copied as a whole, a sparse
+        one is converted to compressed sparse rows (CSR).
     targets : ndarray of shape (n_samples, n_targets)
         Numbers of any dtype; class numbers for ``log_loss`` and ``focal``.
     sample_weight : ndarray of shape (n_samples,) or None
     samples : ndarray of int64, default=None
-        Which of the samples to train on; None for all.
+        Indices of the samples to train on; None for all.
     batch_size : int
-        Rows of a step; the last one of an epoch may have fewer.
+        Rows of a step; the last step of an epoch may have fewer.
     activation : str or sequence of str
-        Names of rows in the kernels' table, one for all hidden layers or one for each.
+        Names of rows in the kernels' table, one for all hidden layers or one per layer.
     loss, optimizer : str
         Names of rows in the kernels' tables.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
     extras : fastmlp.extras.Extras, default=Extras()
-        What the steps do beyond scikit-learn's.
+        Options that scikit-learn lacks.
     n_threads : int, default=1
-        Threads that will take part.
+        Most threads that will take part.
 
     Attributes
     ----------
     rates : ndarray of shape (n_steps,)
-        Learning rates of the steps of the epoch.
+        Learning rate of each step of the epoch.
     n_samples : int
-        Samples that are trained on.
+        Number of samples to train on.
     n_steps : int
-        Mini-batches of an epoch.
+        Mini-batches per epoch.
     steps_done : int
         Mini-batches of this epoch that have been run.
     order : ndarray of int64 of shape (n_samples,)
-        The samples in the order of the next epoch; to be shuffled in place.
+        The samples in the order of the next epoch; shuffle it in place.
     """
 
     def __init__(
@@ -287,21 +291,21 @@ class TrainingJob(_Job):
         self.rates = np.zeros(self.n_steps)
         factor = 1.0
 
-        with np.errstate(over="ignore"):  # the loss will be infinite, and say so
+        with np.errstate(over="ignore"):  # an infinite loss will show it
             targets = np.require(targets, dtype, ["C_CONTIGUOUS", "ALIGNED"])
         is_of_classes = LOSSES[loss].output_activation == "softmax"
         expected = (n_rows, 1 if is_of_classes else network.units[-1])
         if targets.shape != expected:
-            raise ValueError(f"targets have shape {targets.shape}, not {expected}")
+            raise ValueError(f"targets have shape {targets.shape}, expected {expected}")
         if sample_weight is not None:
             sample_weight = np.asarray(sample_weight, dtype=np.float64)
             if sample_weight.shape != (n_rows,):
                 raise ValueError(
                     f"sample_weight has shape {sample_weight.shape}, "
-                    f"X has {n_rows} rows"
+                    f"but X has {n_rows} rows"
                 )
-            # a common factor changes nothing but the share of the penalty; taken
-            # out, weights of any size fit the precision
+            # a common factor only changes the share of the penalty; divided by it,
+            # weights of any size fit the precision
             factor = float(np.abs(sample_weight).max()) or 1.0
             l2 /= factor
             sample_weight = (sample_weight / factor).astype(dtype)
@@ -332,7 +336,7 @@ class TrainingJob(_Job):
         if not network.averaged:
             self._set(average=0)
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
-        self.strips = n_strips > 0  # the way that its steps go
+        self.strips = n_strips > 0  # whether steps use strips or tiles
         # the kernels' last arguments, see `passes.train_steps`
         self._choices = (
             *((None, None, True) if self.strips else (True, self.sparse, None)),
@@ -355,15 +359,15 @@ class TrainingJob(_Job):
         if len(extras.loss_parameters) != n_expected:
             raise ValueError(
                 f"the loss {loss.name} takes {n_expected} parameters, "
-                f"got {extras.loss_parameters}"
+                f"got {len(extras.loss_parameters)}: {extras.loss_parameters}"
             )
         if len(extras.dropout) not in (0, network.n_layers):
             raise ValueError(
-                f"{len(extras.dropout)} dropout rates for {network.n_layers} layers"
+                f"got {len(extras.dropout)} dropout rates for {network.n_layers} layers"
             )
 
     def _lay_out_batch(self, n_targets):
-        """Room for `fastmlp.kernels.passes`: a batch that all threads share."""
+        """Allocate buffers for `fastmlp.kernels.passes`: all threads share a batch."""
         network, n_threads = self.network, self._n_threads
         shape = network.shape
         capacity = self._capacity(self.batch_size)
@@ -404,7 +408,7 @@ class TrainingJob(_Job):
         )
 
     def _lay_out_strips(self, n_strips, n_targets):
-        """Room for `fastmlp.kernels.strips`: a strip for each thread."""
+        """Allocate buffers for `fastmlp.kernels.strips`: a strip for each thread."""
         network, n_threads = self.network, self._n_threads
         shape = network.shape
         vectors = -(-self.batch_size // shape.lanes)
@@ -418,7 +422,7 @@ class TrainingJob(_Job):
             round_up(network.units[0], shape.lanes) * shape.lanes,
         )
         scratch_size = samples * shape.width + of_a_panel + _SCRATCH_GAP
-        # on cache lines of their own: other threads write their neighbours
+        # on separate cache lines: other threads write to their neighbours
         gradients_size = n_parameters + _SCRATCH_GAP
         weights = self.layers["biases"] - self.layers["weights"]
         n_slices = int(np.sum(-(-weights // strips.SLICE)))
@@ -444,25 +448,25 @@ class TrainingJob(_Job):
         )
 
     def _place_layers(self, sizes):
-        """Offsets of activations, deltas and stored derivatives.
+        """Set the offsets of activations, deltas and stored derivatives.
 
-        sizes : of the activations of each layer, what enters the first one before.
-        Returns how many numbers all of them are.
+        sizes : of the network's input, then of the activations of each layer.
+        Returns the total number of elements.
         """
-        # activations of every layer, then deltas of the hidden ones, then derivatives
+        # activations of all layers, then deltas of the hidden ones, then derivatives
         activations = np.concatenate([[0], np.cumsum(sizes)])
         deltas = activations[-1] + np.concatenate([[0], np.cumsum(sizes[1:-1])])
         self.layers["inputs"] = activations[:-2]
         self.layers["outputs"] = activations[1:-1]
         self.layers["deltas"][:-1] = deltas[:-1]
-        self.layers["deltas"][-1] = activations[-2]  # in place of the raw outputs
+        self.layers["deltas"][-1] = activations[-2]  # overwrite the raw outputs
         stored = np.array(sizes[1:])[self._stored]
         derivatives = deltas[-1] + np.concatenate([[0], np.cumsum(stored)])
         self.layers["derivatives"][self._stored] = derivatives[:-1]
         return int(derivatives[-1])
 
     def _entries_of_a_batch(self):
-        """Room for the entries of any batch, sorted by feature."""
+        """Allocate room for the entries of any batch, sorted by feature."""
         entries_of_rows = np.diff(self._kept["row_starts"])[self.order]
         n_entries = int(np.sort(entries_of_rows)[-self.batch_size :].sum())
         return {
@@ -473,35 +477,36 @@ class TrainingJob(_Job):
         }
 
     def refresh(self):
-        """Renew what is derived from the weights.
+        """Update what is derived from the weights.
 
-        After they were written, or another job has trained the network in strips.
+        Call it after writing weights, or after another job trained the network in
+        strips.
         """
-        if not self.strips:  # which do without the transposed weights
+        if not self.strips:  # strips need no transposed weights
             passes.refresh_transposed(self.address, self.precision)
 
     def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
             epsilon=0.0, n_updates=0):  # fmt: skip
-        """Mini-batches first_step..last_step of the epoch.
+        """Run mini-batches first_step..last_step of the epoch.
 
         Parameters
         ----------
         team : Team
         first_step, last_step : int
         rate : float or ndarray of shape (n_steps,)
-            Learning rate, of all steps of the epoch or of each.
+            Learning rate of all steps of the epoch, or of each step.
         decay_1 : float
             Momentum of sgd, beta_1 of Adam.
         decay_2, epsilon : float
             beta_2 and epsilon of Adam.
         n_updates : int
-            Steps made before this epoch, for Adam's bias correction and for masks.
+            Steps before this epoch, for Adam's bias correction and the dropout masks.
 
         Returns
         -------
         float
-            Sum over the batches since step 0 of their loss times their rows. Steps
-            must be run in order; it does not matter in how many runs.
+            Sum, over the batches since step 0, of loss times number of rows. Steps must
+            be run in order; in how many runs does not matter.
         """
         self._join(team)
         record = self._records[0]
@@ -509,20 +514,20 @@ class TrainingJob(_Job):
         record["n_updates"] = n_updates
         record["decay_1"] = decay_1
         record["decay_2"] = decay_2
-        # a denominator of zero would follow if it were flushed to zero
+        # flushed to zero, it could make a denominator zero
         record["epsilon"] = max(epsilon, self._tiny)
-        if first_step == 0:  # else go on: bits must not depend on where a run ended
+        if first_step == 0:  # else continue: bits must not depend on where runs end
             record["loss_sum"] = 0.0
             record["beta_1_power"] = decay_1**n_updates
             record["beta_2_power"] = decay_2**n_updates
-        self.steps_done = last_step  # also if an interrupt is raised behind them
+        self.steps_done = last_step  # even if an interrupt is raised afterwards
         team.run(self._steps(first_step, last_step))
         return float(record["loss_sum"])
 
     def _steps(self, first_step, last_step):
-        """What each thread of the team does in a run."""
+        """The function that each thread of the team calls in a run."""
 
-        def steps(thread, job=self):  # which keeps its memory while a thread is in it
+        def steps(thread, job=self):  # keeps the job's memory alive in a thread
             passes.train_steps(
                 job.address, job.precision, thread, first_step, last_step,
                 *job._choices,
@@ -532,7 +537,7 @@ class TrainingJob(_Job):
 
 
 class PredictionJob(_Job):
-    """Predictions of a network for every row of X.
+    """Predictions of a network for each row of X.
 
     Parameters
     ----------
@@ -540,17 +545,17 @@ class PredictionJob(_Job):
     X : ndarray or sparse matrix of shape (n_samples, n_features)
         float32 or float64, any strides.
     samples : ndarray of int64, default=None
-        Which of the samples to predict; None for all.
+        Indices of the samples to predict; None for all.
     activation : str or sequence of str
-        One for all hidden layers or one for each.
+        Names of rows in the kernels' table, one for all hidden layers or one per layer.
     output_activation : str
-        Names of rows in the kernels' tables.
+        Name of a row in the kernels' table.
     dtype : dtype, default=None
         Of the predictions, float32 or float64; None for that of X.
     n_threads : int, default=1
-        Threads that will take part.
+        Most threads that will take part.
     array : str, default="parameters"
-        What to predict with, in the network's arena.
+        Name of the array in the network's arena that holds the weights.
     """
 
     def __init__(
@@ -580,7 +585,7 @@ class PredictionJob(_Job):
         self.layers["inputs"] = turns % 2 * buffer
         self.layers["outputs"] = (turns + 1) % 2 * buffer
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
-        self._output_type = self._output_dtype.type(0)  # the kernels' argument
+        self._output_type = self._output_dtype.type(0)  # argument of the kernels
         self._integers = self._records.view(np.int64)
         self._alone = np.zeros(team_size(1), np.int64)
         self._alone_address = address_of(self._alone)
@@ -607,12 +612,12 @@ class PredictionJob(_Job):
         )
 
     def outputs_for(self, X):
-        """Predictions of other samples, by the calling thread alone.
+        """Predict other samples, in the calling thread alone.
 
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            float32 or float64, native, aligned and contiguous, as the job's own X was.
+            float32 or float64, native, aligned and contiguous, like the job's own X.
 
         Returns
         -------
@@ -620,9 +625,11 @@ class PredictionJob(_Job):
         """
         self._check_shape(X)
         if not may_be_looked_at(X):
-            raise ValueError("X must be contiguous float32 or float64")
+            raise ValueError("X must be a contiguous array of float32 or float64")
         if not self._is_plain:
-            raise ValueError("the job is for sparse, strided or chosen samples")
+            raise ValueError(
+                "this job was made for sparse or strided X, or for chosen samples"
+            )
         outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
         fields = self._integers
         fields[_X] = address_of(X)

@@ -1,7 +1,7 @@
-"""The solver 'lbfgs': scipy's L-BFGS-B over the loss of all samples at once.
+"""The solver 'lbfgs': SciPy's L-BFGS-B on the loss of all samples.
 
-The samples pass through the network in pieces, so the memory for activations does
-not grow with their number; the kernels add the gradients of the pieces up.
+The samples pass through the network in pieces, so that the memory for activations does
+not grow with their number.  The kernels add up the gradients of the pieces.
 """
 
 import numpy as np
@@ -14,16 +14,16 @@ from fastmlp.training import run_steps
 
 __all__ = ["minimize_loss", "rows_of_a_piece"]
 
-#: Bytes of activations and deltas that a piece may take, and bounds on its rows:
-#: each piece costs two barriers and a pass over the gradient.
+#: Bytes of activations and deltas per piece, and bounds on its rows: each piece costs
+#: two barriers and a pass over the gradient.
 _PIECE_BYTES = 4 * 1024 * 1024
 _LEAST_ROWS, _MOST_ROWS = 256, 4096
 
 
 def rows_of_a_piece(network, n_samples, sparse=False):
-    """Samples that pass through the network together.
+    """Number of samples that pass through the network together.
 
-    sparse : whether X is, of which then no row is copied.
+    sparse : whether X is sparse; its rows are then not copied.
     """
     units = sum(network.units[1:] if sparse else network.units)
     fitting = _PIECE_BYTES // (2 * units * network.dtype.itemsize)
@@ -39,7 +39,7 @@ class _Objective:
         self._events = events
         self.iterates = False
         self._sums = job.network.arena.arrays["first_moment"]
-        # two vectors, and all weights and biases as views of them
+        # two vectors, and views of them for the weights and biases
         self._x, self._gradient = np.empty((2, job.network.n_parameters))
         self._parameters = job.network.split(self._x)
         self._gradients = job.network.split(self._gradient)
@@ -57,7 +57,7 @@ class _Objective:
         return loss, self._gradient.copy()
 
     def write(self, x):
-        """Make x the parameters of the network."""
+        """Write x to the parameters of the network."""
         self._x[:] = x
         self._job.network.write(*self._parameters)
 
@@ -70,17 +70,17 @@ def minimize_loss(
     Parameters
     ----------
     job : fastmlp.jobs.TrainingJob
-        Made for the optimizer ``gradient``; its network holds the initial weights,
-        and in the end the best ones.
+        Made for the optimizer ``gradient``; its network holds the initial weights, and
+        at the end the best ones.
     n_threads : int
     max_iter, max_fun : int
-        Iterations, and evaluations of the loss, at most.
+        Most iterations, and most evaluations of the loss.
     tol : float
-        Where the largest element of the (projected) gradient is below, it ends.
+        Stop when the largest element of the (projected) gradient is at most this.
     verbose : bool, default=False
-        Whether scipy prints what it does (scipy before 1.15).
+        Whether SciPy prints its progress (SciPy before 1.15).
     events : fastmlp.events.Events, default=None
-        Is told of iterations and can stop the fit.
+        Receives the iterations, and can stop the fit.
 
     Returns
     -------
@@ -101,9 +101,9 @@ def minimize_loss(
         x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)
         last.update(x=x, fun=loss, nit=last.nit + 1)
         if events.looks:
-            # the network may hold another point, which was tried and not taken
+            # the network may hold a point that the line search has rejected
             objective.write(x)
-        objective.iterates = False  # another one begins if the loss is asked for again
+        objective.iterates = False  # the next evaluation begins another iteration
         if events.end(last.nit, loss):
             raise StopIteration
 

@@ -1,4 +1,4 @@
-"""A network's numbers: one arena of padded, packed arrays, and views on it."""
+"""The arrays of a network: one arena of padded, packed arrays, and views of it."""
 
 import math
 from itertools import pairwise
@@ -12,21 +12,21 @@ from fastmlp.saving import check_numbers
 
 __all__ = ["Arena", "Network", "address_of", "round_up", "units_of"]
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector there is
+_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
 
 def round_up(count, multiple):
-    """The smallest multiple that is not less than `count`."""
+    """The smallest multiple of `multiple` that is at least `count`."""
     return -(-count // multiple) * multiple
 
 
 def units_of(coefs):
-    """Units of every layer, from the weights (fan_in, fan_out) between them.
+    """Units of each layer, given the weights (fan_in, fan_out) between them.
 
     Raises
     ------
     ValueError
-        If the weights of a layer are no matrix of real numbers.
+        If the weights of a layer are not a matrix of real numbers.
     """
     for layer, coef in enumerate(coefs):
         check_numbers(coef, 2, f"coefs_[{layer}]")
@@ -34,12 +34,12 @@ def units_of(coefs):
 
 
 def address_of(array):
-    """Where the first element of an array is."""
+    """The address of the first element of an array."""
     return array.__array_interface__["data"][0]
 
 
 def _as_numbers_of_one_type(weights, biases):
-    """Both as float32 or both as float64, in memory that kernels can read."""
+    """Both as float32 or both as float64, in a layout that kernels can read."""
     weights, biases = np.asarray(weights), np.asarray(biases)
     singles = weights.dtype == biases.dtype == np.float32
     dtype = np.float32 if singles else np.float64
@@ -47,7 +47,7 @@ def _as_numbers_of_one_type(weights, biases):
 
 
 def _as_readable(array, dtype):
-    """The array itself, or a copy, of native numbers and whole strides."""
+    """The array, or a copy with native numbers and strides of whole elements."""
     is_native = array.dtype == dtype and array.dtype.isnative
     if not is_native or not array.flags.aligned:
         return np.array(array, dtype)
@@ -56,7 +56,7 @@ def _as_readable(array, dtype):
 
 
 class Arena:
-    """One block of zeroed memory that arrays are cut from.
+    """One block of zeroed memory, divided into arrays.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ class Arena:
     Attributes
     ----------
     arrays : dict of str to ndarray
-        One-dimensional views, each on a cache line of its own.
+        One-dimensional views; each starts on its own cache line.
     """
 
     def __init__(self, sizes, dtype):
         dtype = np.dtype(dtype)
         per_line = _ALIGNMENT // dtype.itemsize
-        # one more cache line between arrays: a prefetch past an end stays inside
+        # one more cache line after each array: a prefetch past its end stays inside
         spaces = {n: round_up(size, per_line) + per_line for n, size in sizes.items()}
         block = np.zeros(sum(spaces.values()) + per_line, dtype)
         start = -block.ctypes.data % _ALIGNMENT // dtype.itemsize
@@ -90,26 +90,26 @@ class Network:
     Parameters
     ----------
     units : sequence of int
-        Units of every layer: features, hidden layers, outputs.
+        Units of each layer: features, hidden layers, outputs.
     dtype : dtype
-        float32 or float64: what kernels compute in.
+        The precision of the kernels, float32 or float64.
     trainable : bool, default=False
-        Whether to keep the transposed weights of the backward pass.
+        Whether to keep transposed weights for the backward pass.
     n_moments : int, default=0
-        Arrays of optimizer state as long as the parameters (0, 1 or 2).
+        Arrays of optimizer state, each as long as the parameters (0, 1 or 2).
     averaged : bool, default=False
-        Whether to keep an average of the parameters over time.
+        Whether to keep a moving average of the parameters.
 
     Attributes
     ----------
     units, dtype, trainable, n_moments, averaged
         As given.
     n_weights : int
-        Weights of all layers, biases not counted.
+        Number of weights in all layers, without biases.
     shape : fastmlp.kernels.simd.TileShape
         The register tile that decides the layout.
     layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
-        Sizes and offsets; those into the workspace are not set here.
+        Sizes and offsets; offsets into the workspace are not set here.
     arena : Arena
         ``parameters``, ``transposed``, ``first_moment``, ``second_moment``,
         ``penalties`` and ``average``.
@@ -157,16 +157,16 @@ class Network:
 
     @property
     def n_layers(self):
-        """Layers of weights."""
+        """Number of layers of weights."""
         return len(self.layers)
 
     @property
     def n_parameters(self):
-        """Weights and biases of all layers."""
+        """Number of weights and biases in all layers."""
         return self.n_weights + sum(self.units[1:])
 
     def _panels(self, layer, array):
-        """(first column, last column, view of the panel's rows) of some weights."""
+        """Yield (first column, last column, view of the rows) of each panel."""
         fan_out, rows = int(layer["fan_out"]), int(layer["weight_rows"])
         for column in range(0, fan_out, self.shape.width):
             columns = min(self.shape.width, fan_out - column)
@@ -179,12 +179,11 @@ class Network:
         return self.arena.arrays[array] if isinstance(array, str) else array
 
     def write(self, coefs, intercepts, array="parameters"):
-        """Copy in weights (fan_in, fan_out) and biases (fan_out,) of every layer.
+        """Copy in the weights (fan_in, fan_out) and biases (fan_out,) of each layer.
 
-        The transposed weights are not renewed: see
-        `fastmlp.jobs.TrainingJob.refresh`.
+        Does not update the transposed weights, see `fastmlp.jobs.TrainingJob.refresh`.
 
-        array : name of an array of the arena, or an array that is laid out like it.
+        array : name of an array of the arena, or an array of the same layout.
         """
         numbers = self._numbers(array)
         if numbers.size != self.arena.arrays["parameters"].size:
@@ -215,15 +214,15 @@ class Network:
             )
 
     def read(self, dtype=None, array="parameters", out=None):
-        """Copies of all weights (fan_in, fan_out) and biases (fan_out,).
+        """Return copies of all weights (fan_in, fan_out) and biases (fan_out,).
 
         Parameters
         ----------
         dtype : dtype, default=None
-            What to return; None for the network's own.
+            Of the copies; None for the network's own.
         array : str or ndarray, default="parameters"
-            Which array of the arena: moments and gradients are laid out alike; or
-            another array that is.
+            Name of an array of the arena, or an array of the same layout, such as
+            moments and gradients.
         out : (list of ndarray, list of ndarray), default=None
             Arrays to fill; None for new ones.
 
@@ -246,11 +245,14 @@ class Network:
         return out
 
     def split(self, vector):
-        """Views of a vector of all weights, then all biases: (coefs, intercepts)."""
+        """Views (coefs, intercepts) of a vector of all weights, then all biases."""
         shapes = [*pairwise(self.units), *((n,) for n in self.units[1:])]
         sizes = [math.prod(shape) for shape in shapes]
         if vector.shape != (self.n_parameters,):
-            raise ValueError(f"{self.n_parameters} parameters, got {vector.shape}")
+            raise ValueError(
+                f"expected a vector of {self.n_parameters} parameters, "
+                f"got an array of shape {vector.shape}"
+            )
         parts = np.split(vector, np.cumsum(sizes)[:-1])
         views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
         return views[: self.n_layers], views[self.n_layers :]

@@ -1,4 +1,4 @@
-"""The optimizer of a stochastic fit: rule, rates, schedule, and what it remembers."""
+"""The optimizer of a stochastic fit: update rule, learning rates, schedule, state."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from fastmlp.schedules import Constant, make_schedule
 
 __all__ = ["RULES", "Optimizer", "OptimizerView"]
 
-#: Solvers that are called otherwise than their rule.
+#: Update rules of solvers that have another name.
 RULES = {"adamw": "adam"}
 
 #: The rules of the solver 'sgd'.
@@ -16,20 +16,20 @@ _OF_SGD = frozenset({"sgd", "momentum", "nesterov"})
 
 @dataclass
 class Optimizer:
-    """One row of the kernels' table of optimizers, and all that its steps need.
+    """One row of the kernels' table of optimizers, with the settings of its steps.
 
     Parameters
     ----------
     name : str
-        Row of `fastmlp.kernels.optimizers.OPTIMIZERS`.
+        Name of a row of `fastmlp.kernels.optimizers.OPTIMIZERS`.
     schedule : fastmlp.schedules.Constant or other
-        The learning rate over time.
+        The learning rate schedule.
     decay_1 : float, default=0.0
         Momentum, or Adam's beta_1.
     decay_2, epsilon : float, default=0.0
         Adam's beta_2 and epsilon.
     n_updates : int, default=0
-        Steps made so far.
+        Number of steps so far.
     """
 
     name: str
@@ -41,10 +41,10 @@ class Optimizer:
 
     @classmethod
     def of(cls, settings):
-        """The one that the parameters of an estimator ask for."""
+        """The optimizer for the parameters of an estimator."""
         solver, schedule = settings.solver, settings.learning_rate
         if solver == "adam" and schedule in ("invscaling", "adaptive"):
-            schedule = "constant"  # as with scikit-learn's Adam
+            schedule = "constant"  # as in scikit-learn, which ignores these for Adam
         schedule = make_schedule(
             schedule, settings.learning_rate_init, settings.power_t
         )
@@ -56,7 +56,7 @@ class Optimizer:
         return cls(RULES.get(solver, solver), schedule, *decays, settings.epsilon)
 
     def fits_state(self, state):
-        """Whether a state is of the same solver, so that this fit goes on with it."""
+        """Whether a state is of the same solver, so that this fit can use it."""
         names = self.name, state["name"]
         return names[0] == names[1] or _OF_SGD.issuperset(names)
 
@@ -74,12 +74,12 @@ class Optimizer:
         }
 
     def state(self, network):
-        """Everything as plain values and arrays, to go on from later.
+        """The complete state as plain values and arrays, to continue from later.
 
         Parameters
         ----------
         network : fastmlp.network.Network
-            Whose moments to keep.
+            The network whose moments to keep.
 
         Returns
         -------
@@ -99,16 +99,16 @@ class Optimizer:
         }
         for moment in _MOMENTS[: network.n_moments]:
             state[moment] = network.read(array=moment)
-        if network.averaged:  # what predicts is the average
+        if network.averaged:  # predictions use the average
             state["parameters"] = network.read()
         return state
 
     @classmethod
     def from_state(cls, state, schedule=None):
-        """The optimizer that `state` was taken of; see also `write_moments`.
+        """The optimizer with this `state`; see also `write_moments`.
 
-        schedule : what the parameter `learning_rate` says now: of use if it is a
-            callable, which a state does not keep.
+        schedule : the current parameter `learning_rate`, used if it is a callable,
+            which a state does not keep.
         """
         name = state["schedule"]
         if name == "callable":
@@ -120,22 +120,22 @@ class Optimizer:
 
     @staticmethod
     def write_moments(state, network):
-        """Put the moments of `state` into a network."""
+        """Write the moments of `state` to a network."""
         for moment in _MOMENTS[: network.n_moments]:
             network.write(*state[moment], array=moment)
 
 
 class OptimizerView:
-    """The state of an optimizer under the names that scikit-learn's has.
+    """The state of an optimizer under scikit-learn's names.
 
-    ``learning_rate`` is the rate of the next step (for Adam: that of the last one, with
-    the bias of the moments undone). For sgd it can be set, for Adam
-    ``learning_rate_init``: the next fit that goes on takes it.
+    ``learning_rate`` is the rate of the next step (for Adam: that of the last step,
+    with bias correction). It can be set for sgd; for Adam, ``learning_rate_init`` can.
+    The next `partial_fit` or warm start uses it.
 
     Parameters
     ----------
     state : dict
-        See `Optimizer.state`; changed by assignments.
+        From `Optimizer.state`; assignments modify it.
     """
 
     def __init__(self, state):
@@ -143,7 +143,7 @@ class OptimizerView:
 
     def __getattr__(self, name):
         if name not in self._state:
-            raise AttributeError(f"the optimizer has no {name!r}")
+            raise AttributeError(f"this optimizer has no {name!r}")
         if name == "learning_rate":
             return self._rate()
         return self._state[name]

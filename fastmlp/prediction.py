@@ -1,4 +1,4 @@
-"""A fitted network, packed and ready to predict."""
+"""Fitted networks, packed and ready to predict."""
 
 from weakref import WeakKeyDictionary
 
@@ -14,33 +14,32 @@ __all__ = ["Outputs", "Predictor", "borrow"]
 #: So many may be copied where that saves setting up a job.
 _FEW_NUMBERS = 10_000
 
-#: Parameters of a network whose buffers are kept for the next prediction.
+#: Most parameters of a network whose buffers are kept for the next prediction.
 _KEPT_PARAMETERS = 1_000_000
 
-#: Rows that the buffers of `Outputs` hold at a time; fewer if a row is so long that
-#: these are more numbers than that.
+#: Most rows, and most numbers, that the buffers of `Outputs` hold at a time.
 _ROWS = 64
 _NUMBERS = 2**22
 
 
 class Outputs:
-    """What the output units of a network give for rows of X.
+    """Outputs of a network for rows of X.
 
-    Keeps the packed weights and its buffers, so that a few rows cost little more than
-    their arithmetic. Not for several threads at once.
+    Keeps packed weights and buffers, so that a few rows cost little more than their
+    arithmetic. Must not be used by several threads at the same time.
 
     Parameters
     ----------
     units : sequence of int
-        Units of every layer.
+        Units of each layer.
     activation : str or sequence of str
-        One for all hidden layers or one for each.
+        Names of rows in the kernels' table, one for all hidden layers or one per layer.
     output_activation : str
-        Names of rows in the kernels' tables.
+        Name of a row in the kernels' table.
     precision : {'float32', 'float64'}
-        To compute in.
+        Precision of the computation.
     n_jobs : int or None
-        Threads for many rows.
+        Number of threads for many rows.
     """
 
     def __init__(self, units, activation, output_activation, precision, n_jobs):
@@ -53,18 +52,18 @@ class Outputs:
         }
         self._n_jobs = n_jobs
         self._network = Network(units, precision)
-        self._jobs = {}  # for a few rows, by the dtype of their outputs
+        self._jobs = {}  # jobs for a few rows, by the dtype of their outputs
 
     def __reduce__(self):
-        # jobs hold addresses of this process, and another processor packs otherwise
+        # jobs hold addresses in this process, and packing depends on the CPU
         return _outputs_with, (self._key, *self._network.read())
 
     def write(self, coefs, intercepts):
-        """Take these weights and biases; their shapes are checked."""
+        """Check and pack these weights and biases."""
         self._network.write(coefs, intercepts)
 
     def copy(self):
-        """Another one with the same weights."""
+        """A copy with the same weights."""
         other = Outputs(*self._key)
         parameters = other._network.arena.arrays["parameters"]
         parameters[:] = self._network.arena.arrays["parameters"]
@@ -72,7 +71,7 @@ class Outputs:
 
     @property
     def is_small(self):
-        """Whether it is worth the memory to keep it."""
+        """Whether the buffers are small enough to keep."""
         return self._network.n_parameters <= _KEPT_PARAMETERS
 
     def _job_for(self, dtype):
@@ -86,7 +85,7 @@ class Outputs:
         return self._jobs[dtype]
 
     def __call__(self, X, dtype):
-        """Outputs of shape (n_samples, n_outputs).
+        """Compute outputs of shape (n_samples, n_outputs).
 
         Parameters
         ----------
@@ -117,23 +116,23 @@ def _outputs_with(key, coefs, intercepts):
     return outputs
 
 
-#: For each estimator the `Outputs` that nobody uses at the moment: buffers only, what
-#: is in them is written anew for each call. Not kept in the estimator, whose
-#: attributes prediction must not change.
+#: The `Outputs` of each estimator that are not in use. They are only buffers: each call
+#: writes the weights again. Not stored in the estimator, because prediction must not
+#: change its attributes.
 _idle = WeakKeyDictionary()
 
 
 class borrow:
     """Context manager: `Outputs` with the weights of a fitted estimator.
 
-    Weights are packed anew each time, for they may have been changed in place.
+    Weights are packed each time, because they may have been changed in place.
 
     Parameters
     ----------
     estimator : fastmlp.perceptron.MultiLayerPerceptron
         Fitted.
     precision : {'float32', 'float64'}
-        To compute in.
+        Precision of the computation.
     """
 
     def __init__(self, estimator, precision):
@@ -150,7 +149,7 @@ class borrow:
     def _idle_of_estimator(self):
         try:
             return _idle.setdefault(self._estimator, {})
-        except TypeError:  # a subclass that cannot be hashed
+        except TypeError:  # a subclass that is not hashable
             return {}
 
     def __enter__(self):
@@ -161,27 +160,27 @@ class borrow:
 
     def __exit__(self, *exception):
         idle = self._idle_of_estimator()
-        if len(idle) > 1:  # of other settings, or of another fit
+        if len(idle) > 1:  # for other settings, or of another fit
             idle.clear()
         if self._outputs.is_small:
             idle[self._key] = self._outputs
 
 
 class Predictor:
-    """Predicts a few rows in the least time: see the method `predictor`.
+    """Predict a few rows as fast as possible: see the method `predictor`.
 
-    May be called by several threads at once: each then has buffers of its own.
+    Several threads may call it at the same time; each then has its own buffers.
 
     Parameters
     ----------
     outputs : Outputs
-        With the weights written; nobody else's.
+        With the weights written; not shared with others.
     weights : ndarray of shape (n_features, n_units)
-        Of the first layer: how many features, and the dtype of the model.
+        Of the first layer, for the number of features and the dtype of the model.
     finish : callable
-        From outputs of shape (n_samples, n_outputs) to what the estimator predicts.
+        Turns outputs of shape (n_samples, n_outputs) into predictions.
     scaling : fastmlp.scaling.Standardization
-        Of what goes in, and of what comes out.
+        Scaling of the inputs and of the outputs.
     """
 
     def __init__(self, outputs, weights, finish, scaling):
@@ -196,7 +195,7 @@ class Predictor:
         self._scaling = scaling
 
     def __call__(self, X):
-        """Predictions of a row (n_features,) or of rows (n_samples, n_features)."""
+        """Predict one row (n_features,) or several rows (n_samples, n_features)."""
         X = np.asarray(X)
         is_row = X.ndim == 1
         if is_row:
@@ -212,7 +211,7 @@ class Predictor:
             dtype = self._dtypes[X.dtype]
         try:
             outputs = self._idle.pop()
-        except IndexError:  # other threads have them all
+        except IndexError:  # all are in use by other threads
             outputs = self._outputs.copy()
         results = outputs(self._scaling.scale_X(X), dtype)
         self._idle.append(outputs)

@@ -1,8 +1,8 @@
-"""What a saved estimator holds, and whether what comes back can be one.
+"""The state of a saved estimator, and the checks when it is loaded.
 
-A file may be damaged, made by another version, or by somebody else. Kernels read and
-write at addresses that follow from the shapes of weights, so shapes and types are
-looked at before a kernel sees them.
+A file may be damaged, or come from another version or another person. Kernels compute
+addresses from the shapes of weights, so shapes and types are checked before a kernel
+uses them.
 """
 
 import math
@@ -25,21 +25,21 @@ __all__ = [
     "state_of",
 ]
 
-#: Parameters that may be functions, or have some in them.
+#: Parameters that may be functions, or contain some.
 _FUNCTIONS = ("learning_rate", "scoring", "callbacks")
 
 #: Packages (joblib brings its own cloudpickle) that store functions by value.
 _BY_VALUE = frozenset({"cloudpickle", "dill", "_dill"})
 
-#: Of what `state_of` returns; 0 had no version and scikit-learn's LabelBinarizer.
+#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer.
 FORMAT_VERSION = 1
 
 _VERSION = "_format_version"
 
-#: What stands for a LabelBinarizer.
+#: Attributes that are stored for a LabelBinarizer.
 _BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
 
-#: Names in the tables of kernels, which are not imported to load a model.
+#: Names in the kernels' tables, so that loading a model does not import kernels.
 ACTIVATIONS = (
     "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
     "mish", "softplus", "softsign", "hard_swish",
@@ -54,7 +54,7 @@ _RATES = (
     "learning_rate_init", "power_t", "learning_rate", "decay_1", "decay_2", "epsilon"
 )  # fmt: skip
 
-#: Attributes that no kernel sees.
+#: Types of attributes that no kernel uses.
 _TYPES = {
     "n_iter_": Integral,
     "t_": Integral,
@@ -69,36 +69,38 @@ _TYPES = {
 
 
 def check_numbers(array, n_dimensions, name):
-    """Raise an error unless this is an array of real numbers, as kernels read them.
+    """Raise an error unless `array` is an array of real numbers.
 
     Parameters
     ----------
     array : object
-        Weights or biases, as somebody may have written them.
+        Weights or biases, possibly set by the user.
     n_dimensions : int
     name : str
-        For the message.
+        Name of the array in the message.
 
     Raises
     ------
     ValueError
     """
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{name} must be an array of numbers, not a {type(array)}")
+        raise ValueError(
+            f"{name} must be a NumPy array of numbers, not {type(array).__name__}"
+        )
     if array.dtype.kind not in "fiu" or array.ndim != n_dimensions:
         raise ValueError(
             f"{name} must be an array of real numbers in {n_dimensions} dimension(s); "
-            f"it has the dtype {array.dtype} and the shape {array.shape}"
+            f"it has dtype {array.dtype} and shape {array.shape}"
         )
 
 
 def state_of(attributes):
-    """Attributes of an estimator as arrays and plain values, and the format's version.
+    """The attributes of an estimator as arrays and plain values, with a version.
 
     Parameters
     ----------
     attributes : dict
-        Of the estimator, by name. Parameters stay what the user gave.
+        Of the estimator, by name. Parameters are kept as the user set them.
 
     Returns
     -------
@@ -120,7 +122,7 @@ def state_of(attributes):
 
 
 def _to_pickle(value, parameter):
-    """A function that pickle cannot find by its name, as something that says so."""
+    """Wrap a function that pickle cannot find by name, for a clear error message."""
     if not isinstance(value, FunctionType):
         return value
     found = sys.modules.get(value.__module__)
@@ -130,10 +132,10 @@ def _to_pickle(value, parameter):
 
 
 class _NamelessFunction:
-    """A lambda, or a function in another, in the state of an estimator.
+    """A lambda or nested function in the state of an estimator.
 
-    Copies and packages that store functions by value (cloudpickle, and so joblib's and
-    dask's workers) take the function; pickle, which stores its name, cannot.
+    Copying works, and so do packages that store functions by value (cloudpickle, and so
+    joblib's and dask's workers). pickle stores only names, and cannot.
     """
 
     def __init__(self, function, parameter):
@@ -152,9 +154,9 @@ class _NamelessFunction:
         name = self.function.__qualname__
         raise PicklingError(
             f"pickle cannot store {name!r}, which is in the parameter "
-            f"{self._parameter!r}: it only stores functions that a module has by name. "
-            "Define it with def at the top of a module, set the parameter to None "
-            "before you save the model, or save it with cloudpickle"
+            f"{self._parameter!r}: pickle only stores functions that it can import by "
+            "name. Define it with def at the top level of a module, set the parameter "
+            "to None before you save the model, or save the model with cloudpickle"
         )
 
 
@@ -167,22 +169,22 @@ def _from_pickle(value):
 
 
 def bare_copy(estimator):
-    """A shallow copy without a look at what the last fit has left behind."""
+    """A shallow copy that does not check fitted attributes."""
     model = object.__new__(type(estimator))
     vars(model).update(vars(estimator))
     return model
 
 
 def attributes_of(state, defaults):
-    """The attributes that a state was made of.
+    """The attributes of an estimator, from its state.
 
     Parameters
     ----------
     state : dict
         From `state_of`, of this version or an older one.
     defaults : dict
-        Parameters of the estimator with their defaults, for those that the version
-        that wrote the state did not know.
+        Parameters of the estimator and their defaults, for parameters that did not
+        exist in the version that wrote the state.
 
     Returns
     -------
@@ -194,9 +196,11 @@ def attributes_of(state, defaults):
         If the state is damaged, or written by a newer version.
     """
     if not isinstance(state, dict):
-        raise ValueError(f"the state of an estimator is a dict, not {type(state)}")
+        raise ValueError(
+            f"the state of an estimator is a dict, not {type(state).__name__}"
+        )
     attributes = {**defaults, **state}
-    for name in attributes.keys() & set(_FUNCTIONS):  # of a shallow copy
+    for name in attributes.keys() & set(_FUNCTIONS):  # wrapped in a shallow copy
         value = attributes[name]
         is_list = isinstance(value, list | tuple)
         attributes[name] = (
@@ -204,10 +208,10 @@ def attributes_of(state, defaults):
         )
     version = attributes.pop(_VERSION, 0)
     if not isinstance(version, int) or version < 0:
-        raise ValueError(f"{version!r} is no version of a saved model")
+        raise ValueError(f"{version!r} is not a format version of a saved model")
     if version > FORMAT_VERSION:
         raise ValueError(
-            f"the model was saved in format {version} by a newer fastmlp; this one "
+            f"the model was saved in format {version} by a newer fastmlp; this version "
             f"reads formats up to {FORMAT_VERSION}: upgrade fastmlp to load it"
         )
     try:
@@ -215,13 +219,15 @@ def attributes_of(state, defaults):
             attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
         if "coefs_" in attributes:
             _check_fitted(attributes)
-    except Exception as error:  # whatever is wrong with it
-        raise ValueError(f"a damaged model, or none of fastmlp: {error}") from error
+    except Exception as error:  # of any kind
+        raise ValueError(
+            f"this is a damaged model, or not a model of fastmlp: {error}"
+        ) from error
     return attributes
 
 
 def _binarizer(values):
-    """The LabelBinarizer that `values` stand for."""
+    """The LabelBinarizer with these attributes."""
     if isinstance(values, LabelBinarizer):  # format 0
         values = vars(values)
     binarizer = LabelBinarizer(
@@ -229,8 +235,8 @@ def _binarizer(values):
     )
     for name in ("classes_", "y_type_", "sparse_input_"):
         setattr(binarizer, name, values[name])
-    _expect(isinstance(binarizer.classes_, np.ndarray), "classes are no array")
-    _expect(binarizer.classes_.ndim == 1, "classes in several dimensions")
+    _expect(isinstance(binarizer.classes_, np.ndarray), "the classes are not an array")
+    _expect(binarizer.classes_.ndim == 1, "the classes have several dimensions")
     return binarizer
 
 
@@ -241,15 +247,17 @@ def _expect(condition, otherwise):
 
 def _shape_of_numbers(value):
     array = np.asarray(value)
-    _expect(array.dtype.kind in "fiu", f"weights of the dtype {array.dtype}")
+    _expect(array.dtype.kind in "fiu", f"weights have dtype {array.dtype}")
     return array.shape
 
 
 def _shapes(pair):
-    """Shapes of all weights and biases, one pair for each layer."""
+    """Shapes of all weights and biases, one pair per layer."""
     coefs, intercepts = pair
     for layers in pair:
-        _expect(isinstance(layers, list | tuple), f"layers in a {type(layers)}")
+        _expect(
+            isinstance(layers, list | tuple), f"layers are in a {type(layers).__name__}"
+        )
     return [
         (_shape_of_numbers(coef), _shape_of_numbers(intercept))
         for coef, intercept in zip(coefs, intercepts, strict=True)
@@ -257,16 +265,20 @@ def _shapes(pair):
 
 
 def _check_fitted(attributes):
-    """Raise an error if a network cannot have such attributes."""
+    """Raise an error if a network cannot have these attributes."""
     shapes = _shapes((attributes["coefs_"], attributes["intercepts_"]))
-    _expect(shapes, "a network without layers")
+    _expect(shapes, "there are no layers")
     for weights, biases in shapes:
-        _expect(len(weights) == 2 and min(weights) > 0, f"weights of shape {weights}")
+        _expect(len(weights) == 2 and min(weights) > 0, f"weights have shape {weights}")
         _expect(
-            biases == weights[1:], f"biases of shape {biases} for {weights} weights"
+            biases == weights[1:],
+            f"biases have shape {biases} in a layer with weights of shape {weights}",
         )
     for (before, _), (after, _) in pairwise(shapes):
-        _expect(before[1] == after[0], f"{before} weights before {after}")
+        _expect(
+            before[1] == after[0],
+            f"weights of shape {before} are followed by weights of shape {after}",
+        )
     n_features, n_outputs = shapes[0][0][0], shapes[-1][0][1]
     for name, value in (
         ("n_features_in_", n_features),
@@ -278,7 +290,10 @@ def _check_fitted(attributes):
         )
     if "feature_names_in_" in attributes:
         names = attributes["feature_names_in_"]
-        _expect(np.shape(names) == (n_features,), f"{np.shape(names)} feature names")
+        _expect(
+            np.shape(names) == (n_features,),
+            f"feature_names_in_ has shape {np.shape(names)}, not {(n_features,)}",
+        )
 
     for name, size in (("X", n_features), ("y", n_outputs)):
         _check_scaling(attributes, name, size)
@@ -286,7 +301,10 @@ def _check_fitted(attributes):
     activation = attributes["activation"]
     if not isinstance(activation, str):
         activation = list(activation)
-        _expect(len(activation) == len(shapes) - 1, f"{len(activation)} activations")
+        _expect(
+            len(activation) == len(shapes) - 1,
+            f"{len(activation)} activations for {len(shapes) - 1} hidden layers",
+        )
     else:
         activation = [activation]
     for name in activation:
@@ -303,33 +321,42 @@ def _check_fitted(attributes):
     if (binarizer := attributes.get("_label_binarizer")) is not None:
         many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
         n_expected = len(binarizer.classes_) if many else 1
-        _expect(n_outputs == n_expected, f"{n_expected} outputs for the classes")
+        _expect(
+            n_outputs == n_expected,
+            f"{n_outputs} outputs, but the classes need {n_expected}",
+        )
     if attributes.get("_optimizer_state") is not None:
         _check_optimizer(attributes["_optimizer_state"], shapes)
 
 
 def _check_scaling(attributes, name, size):
-    """Raise an error if these cannot scale so many columns."""
+    """Raise an error if the stored scaling does not fit `size` columns."""
     parts = [attributes.get(f"{name}_{part}_") for part in ("mean", "scale")]
     if all(part is None for part in parts):
         return
     for part in parts:
-        _expect(_shape_of_numbers(part) in ((size,), (1,)), f"no scaling of {name}")
-        _expect(np.isfinite(part).all(), f"a scaling of {name} that is not finite")
-    _expect(np.all(parts[1] > 0), f"a scaling of {name} by zero")
+        _expect(
+            _shape_of_numbers(part) in ((size,), (1,)),
+            f"the scaling of {name} does not have {size} columns",
+        )
+        _expect(np.isfinite(part).all(), f"the scaling of {name} is not finite")
+    _expect(np.all(parts[1] > 0), f"the scaling of {name} is not positive")
 
 
 def _expect_one_of(value, names):
-    _expect(isinstance(value, str) and value in names, f"{value!r} is none of {names}")
+    _expect(
+        isinstance(value, str) and value in names, f"{value!r} is not one of {names}"
+    )
 
 
 def _check_optimizer(state, shapes):
-    """Raise an error if the optimizer of such a network has no such state."""
+    """Raise an error if this optimizer state does not fit weights of these shapes."""
     _expect_one_of(state["name"], tuple(MOMENTS))
     _expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
     n_updates = state["n_updates"]
     _expect(
-        isinstance(n_updates, Integral) and n_updates >= 0, f"{n_updates!r} updates"
+        isinstance(n_updates, Integral) and n_updates >= 0,
+        f"n_updates is {n_updates!r}",
     )
     for name in _RATES:
         is_number = isinstance(state[name], Real) and math.isfinite(state[name])
@@ -337,5 +364,6 @@ def _check_optimizer(state, shapes):
     kept = ["first_moment", "second_moment"][: MOMENTS[state["name"]]]
     for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
         _expect(
-            _shapes(state[name]) == shapes, f"a {name} of other shapes than weights"
+            _shapes(state[name]) == shapes,
+            f"the {name} of the optimizer has other shapes than the weights",
         )

@@ -1,7 +1,7 @@
-"""Learning rates over time.
+"""Learning rate schedules.
 
-A schedule holds `rate`, the rate of the coming epoch, and is told when an epoch
-ends and when the loss has stopped improving. Some change the rate with every step.
+A schedule holds `rate`, the learning rate of the next epoch. Training tells it when an
+epoch ends and when the loss stops improving. Some schedules change the rate each step.
 """
 
 import math
@@ -32,7 +32,7 @@ class Constant:
     initial : float
         The first rate.
     power : float, default=0.5
-        Exponent of `InverseScaling`; not used by the others.
+        Exponent of `InverseScaling`; other schedules ignore it.
     """
 
     name = "constant"
@@ -42,25 +42,25 @@ class Constant:
         self.power = power
         self.rate = self.initial
 
-    #: Whether `rates` gives an array.
+    #: Whether `rates` returns an array.
     changes_every_step = False
 
     def rates(self, start, end, n_steps):
-        """The rate of the coming epoch, or an array with that of each of its steps.
+        """The rate of the next epoch, or an array with the rate of each of its steps.
 
-        start, end : the fractions of the training between which the epoch lies; above 1
-            in calls of partial_fit beyond max_iter.
+        start, end : where the epoch begins and ends, as fractions of the training;
+            above 1 in calls of partial_fit beyond max_iter.
         """
         return self.rate
 
     def epoch_ends(self, n_seen):
-        """An epoch is over; `n_seen` samples have been seen since the start."""
+        """Called after an epoch; `n_seen` samples were seen since the start."""
 
     def waits(self, count, patience):
-        """The last `count` epochs did not improve; after `patience` it is enough."""
+        """Called after `count` epochs without improvement, of `patience` tolerated."""
 
     def stops_on_plateau(self):
-        """The loss has stopped improving: (whether to stop, what to say)."""
+        """Called when the loss stops improving; returns (whether to stop, message)."""
         return True, "Stopping."
 
 
@@ -74,7 +74,7 @@ class InverseScaling(Constant):
 
 
 class Adaptive(Constant):
-    """rate = initial until the loss stops improving, then a fifth of it, ..."""
+    """rate = initial, divided by 5 each time the loss stops improving."""
 
     name = "adaptive"
     smallest = 1e-6
@@ -87,9 +87,9 @@ class Adaptive(Constant):
 
 
 class Plateau(Constant):
-    """rate = initial, a tenth of it when the loss stops improving, ...
+    """rate = initial, divided by 10 each time the loss stops improving.
 
-    After half as many epochs without improvement as would end the fit, 10 at most.
+    That is after half of the patience without improvement, but 10 epochs at most.
     """
 
     name = "plateau"
@@ -102,18 +102,18 @@ class Plateau(Constant):
 
 
 class OfFraction(Constant):
-    """rate = initial * factor(fraction of the training that is done), for each step.
+    """rate = initial * factor(fraction of the training so far), for each step.
 
     Parameters
     ----------
     initial : float
-        What factors multiply.
+        The rate for a factor of 1.
     power : float
         Not used.
     factor : callable
-        From a fraction between 0 and 1 to a number.
+        Takes a fraction between 0 and 1, returns a number.
     name : str, default="callable"
-        A row of `FACTORS`.
+        Name of a row of `FACTORS`.
     """
 
     changes_every_step = True
@@ -129,8 +129,8 @@ class OfFraction(Constant):
         factors = [float(self._factor(fraction)) for fraction in fractions]
         if not np.isfinite(factors).all() or min(factors) < 0:
             raise ValueError(
-                "learning_rate must give finite factors that are not negative; for "
-                f"fractions from {start:g} to {end:g} it gave {min(factors)} to "
+                "learning_rate must return finite factors that are not negative; for "
+                f"fractions from {start:g} to {end:g} it returned {min(factors)} to "
                 f"{max(factors)}"
             )
         rates = self.initial * np.array(factors)
@@ -164,7 +164,7 @@ def _one_cycle(fraction):
 
 
 class Factor(NamedTuple):
-    """One row: how the rate depends on the fraction f of the training that is done."""
+    """One row: how the rate depends on the fraction f of the training so far."""
 
     name: str
     formula: str
@@ -187,14 +187,14 @@ _ROWS = (
 #: name -> row
 FACTORS = {row.name: row for row in _ROWS}
 
-#: name -> what makes a schedule of (initial, power)
+#: name -> function that makes a schedule from (initial, power)
 SCHEDULES = {cls.name: cls for cls in (Constant, InverseScaling, Adaptive, Plateau)} | {
     row.name: partial(OfFraction, factor=row.function, name=row.name) for row in _ROWS
 }
 
 
 def make_schedule(schedule, initial, power):
-    """A schedule by its name, or of a callable."""
+    """The schedule of that name, or one that calls a function."""
     if callable(schedule):
         return OfFraction(initial, power, factor=schedule)
     return SCHEDULES[schedule](initial, power)

@@ -1,4 +1,4 @@
-"""Compiling kernels before they are needed."""
+"""Compile kernels before they are needed."""
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -13,7 +13,7 @@ __all__ = ["compile_kernels"]
 
 _PLAIN = {"activation": "relu", "loss": "squared_error"}
 
-#: What is a choice at compile time beyond scikit-learn's network: stored derivatives,
+#: Choices at compile time for what scikit-learn lacks: stored derivatives, dropout
 #: masks, and losses with parameters.
 _GENERAL = (
     {**_PLAIN, "activation": "gelu"},
@@ -28,12 +28,12 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
     Parameters
     ----------
     precisions : collection of str
-        Of "float32" and "float64".
+        "float32", "float64" or both.
     sparse : bool, default=False
-        Whether for sparse X, instead of dense X.
+        Compile the kernels for sparse X instead of those for dense X.
     general : bool, default=False
-        Whether for stored derivatives, for dropout and for losses with parameters,
-        instead of for plain fits.
+        Compile the kernels for stored derivatives, for dropout and for losses with
+        parameters, instead of those for plain fits.
     """
     shuffle_once()
     for precision in precisions:

@@ -342,7 +342,9 @@ def test_a_callable_is_asked_for_each_step():
     classes(learning_rate=lambda fraction: asked.append(fraction) or 1, batch_size=50)
     np.testing.assert_allclose(asked, np.arange(25) / 25, atol=1e-12)
     for wrong in (lambda fraction: -1, lambda fraction: np.nan):
-        with pytest.raises(ValueError, match="learning_rate must give finite factors"):
+        with pytest.raises(
+            ValueError, match="learning_rate must return finite factors"
+        ):
             classes(learning_rate=wrong)
 
 

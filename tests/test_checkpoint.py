@@ -473,7 +473,7 @@ def test_a_damaged_file_is_refused_and_left_alone(path, name):
     damaged = DAMAGES[name](path.read_bytes())
     path.write_bytes(damaged)
     model = MLPClassifier(checkpoint=path)
-    with pytest.raises(ValueError, match="no checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
         model.fit(X, y)
     assert path.read_bytes() == damaged
     assert vars(model) == vars(MLPClassifier(checkpoint=path))
@@ -481,10 +481,10 @@ def test_a_damaged_file_is_refused_and_left_alone(path, name):
 
 def test_somebody_elses_arrays_are_refused(path):
     np.savez(path, X=X)
-    with pytest.raises(ValueError, match="no checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
         model_of(path).fit(X, y)
     np.savez(path, objects=np.array([None]), values=np.array("{}"))
-    with pytest.raises(ValueError, match="no checkpoint, or a damaged one"):
+    with pytest.raises(ValueError, match="not a checkpoint, or is damaged"):
         model_of(path).fit(X, y)
 
 

@@ -301,7 +301,7 @@ def test_names():
     assert texts[-3:] == ["one", "three", "two"]
     assert {"Input\n4", "Hidden 1\n3 relu", "Output\n3 softmax"} <= set(texts)
     assert texts_of(graph(model, feature_names="abcd"))[3:7] == list("abcd")
-    with pytest.raises(ValueError, match="3 for 4 features"):
+    with pytest.raises(ValueError, match="3 names for 4 features"):
         graph(model, feature_names="abc")
 
 

@@ -84,7 +84,9 @@ def test_a_model_from_before_versions_loads():
 def test_another_version_is_refused_with_a_word_on_what_to_do(version):
     model = fitted()
     message = (
-        "upgrade fastmlp" if version == saving.FORMAT_VERSION + 1 else "no version"
+        "upgrade fastmlp"
+        if version == saving.FORMAT_VERSION + 1
+        else "not a format version"
     )
     with pytest.raises(ValueError, match=message):
         restored(model, {**model.__getstate__(), "_format_version": version})

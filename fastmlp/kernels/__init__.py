@@ -1,1 +1,1 @@
-"""Numba kernels: the numerical core.  Nothing here knows of estimators."""
+"""Numba kernels: the numerical core.  Nothing here depends on estimators."""

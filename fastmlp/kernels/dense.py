@@ -1,9 +1,9 @@
 """One layer: fused forward product, fused backward product, and gradient.
 
-Matrices are in column panels, see `fastmlp.kernels.simd`; R rows is what the
-buffer holds, which may be more than are in use.  With A the activations that
-enter the layer (batch x fan_in), W its weights (fan_in x fan_out), b its biases
-and D the deltas dL/dz of what leaves it (batch x fan_out):
+Matrices are stored in column panels, see `fastmlp.kernels.simd`.  A buffer may hold
+more rows than are in use.  A is the layer's input activations (batch x fan_in), W its
+weights (fan_in x fan_out), b its biases, Z its pre-activations and D its deltas, dL/dZ
+(batch x fan_out):
 
     forward     Z = A W + b,  then g(Z)
     backward    D_before = (D W^T) * g'(A)
@@ -64,23 +64,23 @@ _FIELDS = (
     "fan_out",
     "weights",  # in the arrays of parameters and moments: panels of
     "weight_rows",  # this many rows, fan_in rounded up to whole tiles
-    "biases",  # likewise in the arrays of parameters
+    "biases",  # likewise in the arrays of parameters and moments
     "transposed",  # in the array of transposed weights: panels of
     "transposed_rows",  # this many rows, fan_out rounded up to whole vectors
-    "inputs",  # in the workspace: what enters the layer,
-    "outputs",  # what leaves it,
-    "deltas",  # and the derivatives of the loss by its pre-activations
-    "activation",  # code of what follows the layer; 0 behind the last one
-    "keeps_zero",  # whether that is 0 at 0
-    "derivatives",  # in the workspace: those of that, or -1 if they are not stored
+    "inputs",  # in the workspace: activations that enter the layer,
+    "outputs",  # activations that leave it,
+    "deltas",  # derivatives of the loss with respect to its pre-activations
+    "activation",  # code of its activation function; 0 for the output layer
+    "keeps_zero",  # whether that function is 0 at 0
+    "derivatives",  # in the workspace: of that function; -1 if they are not stored
 )
 
-#: Where a layer's numbers stand: sizes, and offsets counted in elements.
+#: A layer's sizes, and the offsets of its arrays, counted in elements.
 LAYER = np.dtype([(name, np.int64) for name in _FIELDS])
 
 layer_at = record_at(LAYER)
 
-#: Rows of a batch that a gradient tile sums before it adds to memory.
+#: Rows of a batch that a gradient tile sums before it adds them to memory.
 _GRADIENT_ROWS = 256
 
 
@@ -89,7 +89,7 @@ class Panels(NamedTuple):
 
     data: object  # pointer to the first element
     columns: int
-    rows: int  # of the buffer: the distance of two panels, in rows
+    rows: int  # of the buffer: the distance between two panels, in rows
 
 
 @jit
@@ -108,12 +108,12 @@ def width_at(column, columns, like):
 
 @jit
 def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish):
-    """C = A B for `tiles` tiles of rows from `first_row` on.
+    """C = A B for `tiles` tiles of rows, starting at `first_row`.
 
     a, b, c : Panels.  b.rows may exceed a.columns.
     extra : biases (extra_rows = 1) or panels like C's (extra_rows = c.rows).
-    depth : panels of A that are summed before C is stored (blocks A and B in the
-        caches; the order of summation does not depend on it).
+    depth : panels of A that are summed before C is stored.  This blocks A and B for the
+        caches; the order of summation does not depend on it.
     start, finish : modes of `product` for the first and the last such block.
     """
     like = c.data[0]
@@ -153,7 +153,7 @@ def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish
 def forward(a, weights, biases, c, first_row, tiles, depth, activation):
     """C = A W + b, or max(0, A W + b), for `tiles` tiles of rows.
 
-    activation : code of what follows; only ReLU is done here.  The padding of C is 0.
+    activation : its code; only ReLU is applied here.  The padding of C is 0.
     """
     finish = RELU if activation == RELU_CODE else 0
     one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
@@ -162,7 +162,7 @@ def forward(a, weights, biases, c, first_row, tiles, depth, activation):
 
 @jit
 def _clear_padding(c, column, first_row, rows, width):
-    """Zeros behind the last column of a panel."""
+    """Write zeros after the last column of a panel."""
     like = c.data[0]
     panel = advance(c.data, column * c.rows + first_row * width)
     for r in range(rows):
@@ -174,7 +174,7 @@ def _clear_padding(c, column, first_row, rows, width):
 def activate_panels(c, first_row, rows, layer):
     """C <- g(C) for `rows` rows; the padding of C stays zero.
 
-    layer : whose activation's derivatives are functions of it.
+    layer : its activation's derivative must be a function of the activation.
     """
     like = c.data[0]
     for column in range(0, c.columns, panel_width(like)):
@@ -187,7 +187,7 @@ def activate_panels(c, first_row, rows, layer):
 
 @jit
 def activate_panels_of_any(c, first_row, rows, layer):
-    """`activate_panels` for every activation."""
+    """Like `activate_panels`, for every activation."""
     like = c.data[0]
     for column in range(0, c.columns, panel_width(like)):
         width = width_at(column, c.columns, like)
@@ -199,9 +199,9 @@ def activate_panels_of_any(c, first_row, rows, layer):
 
 @jit
 def activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
-    """C <- g(C), and its derivatives into panels that are laid out alike.
+    """C <- g(C), and write g'(C) into panels of the same layout.
 
-    layer : whose activation's derivatives are no functions of it.
+    layer : its activation's derivative is not a function of the activation.
     """
     like = c.data[0]
     for column in range(0, c.columns, panel_width(like)):
@@ -219,7 +219,7 @@ def activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
 
 @jit
 def drop(matrix, first_row, rows, key, keep):
-    """Multiply rows of a matrix by the mask of dropout."""
+    """Multiply rows of a matrix by the dropout mask."""
     like = matrix.data[0]
     for column in range(0, matrix.columns, panel_width(like)):
         width = width_at(column, matrix.columns, like)
@@ -231,7 +231,7 @@ def drop(matrix, first_row, rows, key, keep):
 
 @jit
 def multiply_panels(target, factors, first_row, rows):
-    """Rows of a matrix times those of another, number by number."""
+    """Multiply rows of a matrix elementwise by those of another."""
     like = target.data[0]
     for column in range(0, target.columns, panel_width(like)):
         width = width_at(column, target.columns, like)
@@ -245,9 +245,9 @@ def multiply_panels(target, factors, first_row, rows):
 def backward(deltas, transposed, a, before, first_row, tiles, depth, activation, keep):
     """D_before = (D W^T) * g'(A) for `tiles` tiles of rows.
 
-    a : the activations that the layer saw; `before`, the result, is laid out alike.
-    activation : code of g, or 0 if derivatives are stored: g' is then left out.
-    keep : what dropout has divided activations by, or 1.
+    a : the layer's input activations; `before`, the result, has the same layout.
+    activation : code of g, or 0 if derivatives are stored: g' is then not applied.
+    keep : the number by which dropout divided the activations, or 1.
     """
     like = a.data[0]
     finish = MASK if activation == RELU_CODE else 0
@@ -273,7 +273,7 @@ def backward(deltas, transposed, a, before, first_row, tiles, depth, activation,
 
 @jit
 def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
-    """sums = A^T D over the rows of a batch, in blocks that are added up."""
+    """sums = A^T D over the rows of a batch, block by block."""
     for first in range(0, rows, _GRADIENT_ROWS):
         transposed_product(
             vectors,
@@ -290,7 +290,7 @@ def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
 
 @jit
 def sum_deltas(sums, vectors, d, width, rows):
-    """sums = 1^T D over the rows of a batch, likewise."""
+    """sums = 1^T D over the rows of a batch, block by block."""
     for first in range(0, rows, _GRADIENT_ROWS):
         block = min(_GRADIENT_ROWS, rows - first)
         mode = cast(0 if first == 0 else ADD, rows)

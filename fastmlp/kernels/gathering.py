@@ -1,4 +1,4 @@
-"""Samples of X, wherever they are, into the buffers that kernels compute on."""
+"""Copy samples of X (float32 or float64, any strides) into the kernels' buffers."""
 
 import numpy as np
 
@@ -18,12 +18,12 @@ from fastmlp.kernels.transposing import transpose_blocks
 
 __all__ = ["gather", "gather_column", "gather_turned"]
 
-_ROWS_AHEAD = 6  # samples that are fetched while another one is copied
+_ROWS_AHEAD = 6  # how many samples ahead of the copied one to prefetch
 
 
 @jit
 def _fetch(job, sample, n_features):
-    """Ask for a shuffled sample: no processor guesses where the next one is."""
+    """Prefetch a shuffled sample: the CPU cannot predict where the next one is."""
     if job.is_far == 0 or job.column_stride != 1:
         return
     start = sample * job.row_stride
@@ -39,7 +39,7 @@ def _fetch(job, sample, n_features):
 
 @jit
 def _gather_row(source, stride, target, columns, rows, row, like):
-    """One sample into row `row` of panels, converted to their type."""
+    """Copy one sample into row `row` of the panels, converted to their type."""
     full_width = panel_width(like)
     for column in range(0, columns, full_width):
         width = width_at(column, columns, like)
@@ -55,9 +55,9 @@ def _gather_row(source, stride, target, columns, rows, row, like):
 
 @jit
 def gather(job, a, first, last, start, in_order, like):
-    """Rows first..last of the panels `a`: samples from position `start` on.
+    """Fill rows first..last of the panels `a` with the samples at `start` onwards.
 
-    in_order : whether positions are samples, or places in the epoch's order.
+    in_order : whether positions are sample indices, or positions in the epoch's order.
     """
     order = pointer(job.order, 0)
     singles = pointer(job.X, np.float32(0))
@@ -78,7 +78,7 @@ def gather(job, a, first, last, start, in_order, like):
 
 @jit
 def gather_column(column, order, stride, count, width, target):
-    """target[r] = column[order[r]*stride] for r < width; behind `count`, the last."""
+    """target[r] = column[order[r]*stride], r < width; past `count`, the last one."""
     like = target[0]
     known = min(count, width)
     for r in range(known):
@@ -89,7 +89,7 @@ def gather_column(column, order, stride, count, width, target):
 
 @jit
 def _turn(samples, order, job, n_features, count, width, target, rows):
-    """See `gather_turned`; samples : pointer to sample 0."""
+    """Implement `gather_turned`; samples : pointer to sample 0."""
     like = target[0]
     lanes = vector_lanes(like)
     row_stride, column_stride = job.row_stride, job.column_stride
@@ -120,9 +120,9 @@ def _turn(samples, order, job, n_features, count, width, target, rows):
 def gather_turned(job, start, count, width, n_features, target, rows):
     """target[j*width + r] = feature j of the sample at position start + r, r < width.
 
-    Behind `count` samples the last one is repeated.  The rows that round the
-    features up to whole tiles become zero.
-    rows : room for as many samples as a vector has lanes, of whole vectors each.
+    After `count` samples, the last one is repeated.  The rows that round the features
+    up to whole tiles are set to zero.
+    rows : room for as many samples as a vector has lanes, each in whole vectors.
     """
     order = advance(pointer(job.order, 0), start)
     if job.X_is_double:

@@ -1,4 +1,4 @@
-"""What all kernels are told, as one record, and what makes a training step one."""
+"""The record that tells kernels where everything is, and the start of a step."""
 
 from typing import NamedTuple
 
@@ -32,32 +32,32 @@ _INTEGERS = (
     "second_moment",
     "average",  # 0 for none
     "penalties",
-    "n_pieces",  # of the parameters, each with a penalty and a square of its own
+    "n_pieces",  # of the parameters; each has its own penalty and sum of squares
     "loss",  # codes
     "output_activation",
     "optimizer",
     # buffers
     "workspace",  # address of activations and deltas
-    "workspace_size",  # elements from one thread's to the next (0: shared)
+    "workspace_size",  # elements from one thread's part to the next (0: shared)
     "capacity",  # rows of its panels
-    "sample_losses",  # address of a number for each row of a batch, whole vectors
+    "sample_losses",  # address of a number for each row of a batch, in whole vectors
     "scratch",  # address
-    "scratch_size",  # elements of each thread
+    "scratch_size",  # elements per thread
     "block_rows",  # rows that go through all layers together
-    "depth",  # panels summed before a product stores, see dense
-    "strips",  # of a whole batch, see strips
-    "gradients",  # address of sums, laid out like the parameters: of each strip,
-    "gradients_size",  # elements from one strip's to the next; or to be clipped
+    "depth",  # panels summed before a product stores its result, see dense
+    "strips",  # into which a full batch is cut, see strips
+    "gradients",  # address of the strips' sums, or of a gradient to be clipped; both
+    "gradients_size",  # laid out like the parameters; elements from strip to strip
     "squares",  # address of a number for each piece of a gradient to be clipped
     # the data
     "X",  # address of sample 0, feature 0
     "X_is_double",
-    "is_far",  # whether it pays to fetch shuffled samples ahead
+    "is_far",  # whether prefetching shuffled samples is worthwhile
     "row_stride",  # in elements
     "column_stride",
-    "row_starts",  # of sparse X, see sparse: X is the address of its entries' numbers
+    "row_starts",  # of sparse X, see sparse: X is then the address of its values
     "column_indices",
-    "feature_starts",  # address of n_features + 2 int64: the batch sorted by feature
+    "feature_starts",  # address of n_features + 2 int64: where a feature's entries are
     "entry_rows",  # addresses of n_entries numbers
     "entry_values",
     "n_entries",
@@ -70,14 +70,14 @@ _INTEGERS = (
     "outputs",  # address of n_samples x n_outputs predictions
     # the team
     "n_threads",
-    "team",  # address of the array that they share, see team
-    "spins",  # turns of a waiting loop before it gives up its core
+    "team",  # address of the array that the threads share, see team
+    "spins",  # iterations of a waiting loop before it yields its core
     # the steps
     "loss_parameters",  # address of numbers
-    "rates",  # address of a float64 for each step of the epoch
-    "keep",  # address of a float64 for each layer: the share of its inputs to keep
-    "mask_keys",  # address of MASK_KEYS uint32 of each thread
-    "seed",  # of the masks that choose them
+    "rates",  # address of a float64 per step of the epoch: its learning rate
+    "keep",  # address of a float64 per layer: the share of inputs that dropout keeps
+    "mask_keys",  # address of MASK_KEYS uint32 per thread
+    "seed",  # of the dropout masks
     "n_updates",  # steps before this epoch
 )
 _FLOATS = (
@@ -85,9 +85,9 @@ _FLOATS = (
     "decay_1",  # momentum, or Adam's beta_1
     "decay_2",  # Adam's beta_2
     "epsilon",
-    "beta_1_power",  # beta**t, t the number of updates done; grows with them
+    "beta_1_power",  # beta**t, t the number of updates so far; each step updates it
     "beta_2_power",
-    "total_weight",  # of all samples, for the optimizer that only takes the gradient
+    "total_weight",  # of all samples, for the optimizer that only sums the gradient
     "loss_sum",  # grows by the sum over steps of (loss of batch) * (rows of batch)
     "l1",
     "weight_decay",
@@ -95,7 +95,7 @@ _FLOATS = (
     "average_decay",
 )
 
-#: All that a kernel needs to know.  Addresses are of the kernel's precision.
+#: All that a kernel needs.  Unless said otherwise, arrays have its precision.
 JOB = np.dtype(
     [(name, np.int64) for name in _INTEGERS] + [(name, np.float64) for name in _FLOATS]
 )
@@ -139,13 +139,13 @@ def _total_weight(job, start, rows, like):
 
 
 class Step(NamedTuple):
-    """A mini-batch and what is to be done with its gradient."""
+    """A mini-batch, and how its gradient is scaled and applied."""
 
     number: int  # of the epoch
     start: int  # position of its first sample
     rows: int
     rule: object  # updating.Rule
-    loss_scale: float  # from the sum of its losses to its part of `loss_sum`
+    loss_scale: float  # factor from the sum of its losses to its part of `loss_sum`
     power_1: float  # beta_1**t and beta_2**t after the update
     power_2: float
 
@@ -166,7 +166,7 @@ def begin_step(job, number, power_1, power_2, like):
     else:
         weight = _total_weight(job, start, rows, like)
         share = rows
-    # a batch without weight has no loss and no gradient
+    # a batch whose weights are all zero has no loss and no gradient
     scale = 1.0 / weight if weight != 0 else 0.0
     if job.optimizer == ADAM_CODE:
         power_1 *= job.decay_1
@@ -199,6 +199,6 @@ def penalties_of(job, model, rule):
 
 @jit
 def inputs_mask(job, step, i):
-    """(key of the mask of dropout of what enters layer i, share that it keeps)."""
+    """(key of the dropout mask of the inputs of layer i, share that it keeps)."""
     key = mask_key(job.seed, job.n_updates + step.number, i)
     return key, pointer(job.keep, 0.0)[i]

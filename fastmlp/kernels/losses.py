@@ -1,15 +1,15 @@
-"""Losses of one sample, their derivatives, and the output activations.
+"""Losses per sample, their derivatives, and the output activations.
 
-A loss works on the raw outputs z of the network (logits), never on clipped
-probabilities.  Blocks of outputs are stored *output-major*: number j of row r at
+A loss is computed from the raw outputs z of the network (logits), never from clipped
+probabilities.  Blocks of outputs are stored *output-major*: output j of row r is at
 ``z[j*rows + r]``, so that sums over the outputs of a row become vector
 operations over rows.
 
 Scale: the loss of a sample, summed over its outputs (for the squared error and its
-relatives: the mean over them); deltas are the exact derivatives of that number by z.
+relatives: the mean over them).  Deltas are its exact derivatives with respect to z.
 
-`loss_and_deltas` knows the rows without parameters; `any_loss_and_deltas`, which is
-compiled where it is needed, knows all.
+`loss_and_deltas` has the losses without parameters; `any_loss_and_deltas`, which is
+compiled only if a fit needs it, has all of them.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class OutputActivation(NamedTuple):
-    """One row: what turns raw outputs into predictions."""
+    """One row: a function that turns raw outputs into predictions."""
 
     name: str
     code: int
@@ -53,12 +53,12 @@ class Loss(NamedTuple):
     formula: str
     output_activation: str
     evaluate: Callable  # (z, targets, n_outputs, rows, losses), see loss_and_deltas
-    parameters: tuple = ()  # what it is told beyond that, see any_loss_and_deltas
+    parameters: tuple = ()  # names of further arguments, see any_loss_and_deltas
     reference: str = ""
 
     @property
     def is_parametric(self):
-        """Whether only `any_loss_and_deltas` knows it."""
+        """Whether only `any_loss_and_deltas` has it."""
         return self in _PARAMETRIC_ROWS
 
 
@@ -66,7 +66,7 @@ class Loss(NamedTuple):
 def _exponentials(z, n_outputs, rows):
     """z_j <- exp(z_j - m) with m = max z; returns m and the sum, one per row.
 
-    Both stand behind z.  Sweeps over all rows at once, so that they vectorise.
+    Both are stored after z.  Each loop runs over all rows, so that it vectorises.
     """
     largest = advance(z, n_outputs * rows)
     total = advance(largest, rows)
@@ -121,8 +121,8 @@ _OUTPUT_ROWS = (
 #: name -> row
 OUTPUT_ACTIVATIONS = {row.name: row for row in _OUTPUT_ROWS}
 
-#: output_activation(code, z, n_outputs, rows): output-major z in place.  Behind z
-#: there must be room for 2*rows more numbers.
+#: output_activation(code, z, n_outputs, rows): output-major z, in place.  There must be
+#: room for 2*rows more numbers after z.
 output_activation = dispatch([(row.code, row.apply) for row in _OUTPUT_ROWS])
 
 
@@ -170,13 +170,13 @@ def _poisson_of(z, y):
     """y log(y / mu) - y + mu with mu = exp z, and its derivative mu - y."""
     mean = exp(z)
     zero = cast(0, z)
-    # 0 log 0 = 0; the logarithm wants a positive number even if it is not used
+    # 0 log 0 = 0; log needs a positive argument even if its result is not used
     log_y = log(y if y > zero else cast(1, z))
     return y * (log_y - z) - y + mean, mean - y
 
 
 def _sum_over_outputs(loss_of, mean):
-    """A block's losses and deltas from the scalar (z, y) -> (loss, derivative)."""
+    """Make the evaluation of a block from a scalar (z, y) -> (loss, derivative)."""
 
     @jit
     def evaluate(z, targets, n_outputs, rows, losses):
@@ -198,7 +198,7 @@ def _sum_over_outputs(loss_of, mean):
 
 @jit
 def _absolute_error_of(z, y, parameter):
-    """|z - y|, and its derivative, which is 0 where that is."""
+    """|z - y|, and its derivative, taken as 0 at z = y."""
     error = z - y
     zero, one = cast(0, z), cast(1, z)
     sign = one if error > zero else -one
@@ -207,7 +207,7 @@ def _absolute_error_of(z, y, parameter):
 
 @jit
 def _huber_of(z, y, delta):
-    """(z - y)**2 / 2 up to |z - y| = delta, from there on straight on."""
+    """(z - y)**2 / 2 up to |z - y| = delta, linear beyond."""
     error = z - y
     size = absolute(error)
     half = cast(0.5, z)
@@ -219,7 +219,7 @@ def _huber_of(z, y, delta):
 
 @jit
 def _quantile_of(z, y, q):
-    """q (y - z) if that is positive, else (q - 1) (y - z)."""
+    """q (y - z) if y > z, else (q - 1) (y - z)."""
     error = y - z
     zero = cast(0, z)
     slope = q if error > zero else q - cast(1, z)
@@ -253,7 +253,7 @@ def _focal_of(z, y, gamma):
 
 
 def _sum_with_parameter(loss_of, mean, each=False):
-    """As `_sum_over_outputs`, from (z, y, parameter) -> (loss, derivative)."""
+    """Like `_sum_over_outputs`, from (z, y, parameter) -> (loss, derivative)."""
 
     @jit
     def evaluate(z, targets, n_outputs, rows, losses, parameters):
@@ -279,8 +279,8 @@ def _softmax_focal_loss(z, targets, n_outputs, rows, losses, parameters):
     """-sum_j y_j (1 - p_j)**gamma log p_j with p = softmax z and smoothed targets y.
 
     y_j = (1 - s) [j is the class] + s / n_outputs; parameters = (gamma, s).  With
-    h_j = (1 - p_j)**gamma (gamma p_j log p_j / (1 - p_j) - 1), the derivative by z_k is
-    y_k h_k - p_k sum_j y_j h_j.
+    h_j = (1 - p_j)**gamma (gamma p_j log p_j / (1 - p_j) - 1), the derivative with
+    respect to z_k is y_k h_k - p_k sum_j y_j h_j.
     """
     one, zero = cast(1, z[0]), cast(0, z[0])
     gamma, smoothing = parameters[0], parameters[1]
@@ -299,7 +299,7 @@ def _softmax_focal_loss(z, targets, n_outputs, rows, losses, parameters):
             for r in range(rows):
                 y = high if targets[r] == label else low
                 log_p = column[r] - log_sum[r]
-                log_p = zero if log_p > zero else log_p  # by rounding
+                log_p = zero if log_p > zero else log_p  # rounding error
                 rest = -expm1_of_negative(log_p)
                 ratio = log_p / (rest if rest > zero else one)
                 ratio = ratio if rest > zero else -one
@@ -315,7 +315,7 @@ def _softmax_focal_loss(z, targets, n_outputs, rows, losses, parameters):
 
 @jit
 def _log_sum_exp(z, n_outputs, rows, log_sum, total):
-    """log sum_j exp z_j of each row; `total` is room for as many numbers."""
+    """log sum_j exp z_j of each row; `total` has room for one number per row."""
     for r in range(rows):
         log_sum[r] = z[r]
         total[r] = cast(0, z[0])
@@ -374,14 +374,14 @@ _PARAMETRIC_ROWS = (
 #: name -> row
 LOSSES = {row.name: row for row in (*_ROWS, *_PARAMETRIC_ROWS)}
 
-#: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows`
-#: rows, all arrays output-major.  z becomes the deltas; losses[r] the loss of row
-#: r.  Behind z there must be room for 2*rows more numbers.  The targets of
-#: log_loss are one class number per row.  Of the rows without parameters.
+#: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows` rows,
+#: all arrays output-major.  z becomes the deltas, losses[r] the loss of row r.  There
+#: must be room for 2*rows more numbers after z.  The targets of log_loss are one class
+#: number per row.  Only losses without parameters.
 loss_and_deltas = dispatch([(row.code, row.evaluate) for row in _ROWS])
 
-#: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): every
-#: row; `parameters` points to the numbers that the row names (one at least).
+#: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): all
+#: losses; `parameters` points to the loss's parameters (room for one, even if none).
 any_loss_and_deltas = dispatch(
     [(row.code, _without_parameters(row.evaluate)) for row in _ROWS]
     + [(row.code, row.evaluate) for row in _PARAMETRIC_ROWS]

@@ -1,11 +1,11 @@
-"""Masks of dropout: random numbers that are counted, not drawn.
+"""Dropout masks from a counter-based random number generator.
 
-Whether the input `column` of row `row` is kept in a step is a function of these numbers
-and the seed alone, so that it does not matter which thread asks, nor in which order
-(Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-The mixing functions are Steele, Lea and Flood's for 64 bits ("Fast splittable
-pseudorandom number generators", OOPSLA 2014) and one of the kind of MurmurHash3's for
-32, with constants that Wellons found ("Prospecting for hash functions", 2018).
+Whether input `column` of row `row` is kept in a step depends on these numbers and the
+seed alone, so it does not matter which thread computes it, nor in which order (Salmon,
+Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011).  The
+mixing function for 64 bits is Steele, Lea and Flood's ("Fast splittable pseudorandom
+number generators", OOPSLA 2014); the one for 32 bits has the form of MurmurHash3's,
+with constants found by Wellons ("Prospecting for hash functions", 2018).
 """
 
 import numpy as np
@@ -31,7 +31,7 @@ def _mix(x):
 
 @jit
 def mask_key(seed, step, layer):
-    """What the masks of a layer's inputs in a step start from."""
+    """The key of the masks of a layer's inputs in a step."""
     golden = np.uint64(0x9E3779B97F4A7C15)
     key = _mix(np.uint64(seed) + golden)
     key = _mix(np.uint64(key + np.uint64(step)) + golden)
@@ -40,7 +40,7 @@ def mask_key(seed, step, layer):
 
 @jit
 def row_key(key, row):
-    """32 bits for a row."""
+    """The key of a row, 32 bits."""
     return np.uint32(_mix(np.uint64(key + np.uint64(row))))
 
 
@@ -55,20 +55,20 @@ def _is_kept(key, column, threshold):
 
 @jit
 def _threshold_of(keep):
-    """The share of 2**32 below which numbers are kept."""
+    """keep * 2**32: an input is kept if its random 32 bits are below this."""
     return np.uint32(min(keep * 4294967296.0, 4294967295.0))
 
 
 @jit
 def mask_of(key, column, keep, like):
-    """1 / keep if the input of the row with this key is kept, else 0."""
+    """1 / keep if this column of the row with this key is kept, else 0."""
     kept = _is_kept(key, column, _threshold_of(keep))
     return cast(1.0 / keep, like) if kept else cast(0, like)
 
 
 @jit
 def multiply_by_mask(numbers, key, first_column, count, keep):
-    """numbers[i] times the mask of column first_column + i, for i < count."""
+    """Multiply numbers[i] by the mask of column first_column + i, for i < count."""
     threshold = _threshold_of(keep)
     zero, scale = cast(0, numbers[0]), cast(1.0 / keep, numbers[0])
     for i in range(count):
@@ -78,7 +78,7 @@ def multiply_by_mask(numbers, key, first_column, count, keep):
 
 @jit
 def multiply_by_masks(numbers, keys, column, count, keep):
-    """numbers[i] times the mask of a column in the row of keys[i], for i < count."""
+    """Multiply numbers[i] by a column's mask in the row of keys[i], for i < count."""
     threshold = _threshold_of(keep)
     zero, scale = cast(0, numbers[0]), cast(1.0 / keep, numbers[0])
     for i in range(count):

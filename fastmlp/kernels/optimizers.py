@@ -22,7 +22,7 @@ __all__ = [
 
 
 class Optimizer(NamedTuple):
-    """One row: a rule and how many arrays of state (as long as w) it keeps."""
+    """One row: an update rule, and how many arrays of state (as long as w) it keeps."""
 
     name: str
     code: int
@@ -39,7 +39,7 @@ def _gradient_of(w, sums, l2, scale):
 
 @jit
 def _store_gradient(w, sums, first, second, count, l2, scale, rates):
-    """first <- first + g; the weights stay."""
+    """first <- first + g; the weights do not change."""
     for i in range(count):
         first[i] += _gradient_of(w[i], sums[i], l2, scale)
 
@@ -108,14 +108,14 @@ def _lion(w, sums, first, second, count, l2, scale, rates):
         m = first[i]
         direction = beta_1 * m + rest_1 * g
         first[i] = beta_2 * m + rest_2 * g
-        # 0 and NaN are what they are
+        # a direction of 0 or NaN is the step itself
         step = rate if direction > zero else direction
         w[i] -= -rate if direction < zero else step
 
 
 @jit
 def adam_rate(rate, beta_1_power, beta_2_power):
-    """rate sqrt(1 - b2^t) / (1 - b1^t): Adam's step with the bias of m and v undone.
+    """rate sqrt(1 - b2^t) / (1 - b1^t): Adam's learning rate with bias correction.
 
     References
     ----------
@@ -124,7 +124,7 @@ def adam_rate(rate, beta_1_power, beta_2_power):
     return rate * math.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
 
 
-#: Not an optimizer: adds the gradient to what is where the first moment would be.
+#: Not an optimizer: adds the gradient to the array of the first moment.
 GRADIENT_CODE = 0
 ADAM_CODE = 4
 
@@ -147,6 +147,6 @@ OPTIMIZERS = {row.name: row for row in _ROWS}
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
-#: 1 - beta_2) of w's type; the last two are given because they would be lost in
-#: float32 if the betas are close to 1.
+#: 1 - beta_2) of w's type; the last two are passed because computing them in float32
+#: would lose digits if the betas are close to 1.
 update = dispatch([(row.code, row.apply) for row in _ROWS])

@@ -1,4 +1,4 @@
-"""Weights as the user sees them into column panels."""
+"""Copy weights from the user's arrays into column panels."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ __all__ = ["pack_layer"]
 
 @jit
 def _pack(layer, parameters, weights, row_stride, column_stride, biases, stride):
-    """`pack_layer` of numbers of one type."""
+    """Implement `pack_layer` for numbers of one type."""
     like = parameters[0]
     full_width = panel_width(like)
     for k in range(layer.fan_in):
@@ -37,12 +37,12 @@ def pack_layer(
     layer, parameters, precision, weights, row_stride, column_stride, biases, stride,
     is_double,
 ):  # fmt: skip
-    """Weights and biases of a layer, as the user sees them, into their panels.
+    """Copy the weights and biases of a layer from the user's arrays into panels.
 
     layer, parameters : addresses of a LAYER and of the network's parameters.
     precision : a number of the parameters' type.
     weights, row_stride, column_stride, biases, stride :
-        addresses, and distances in numbers, of (fan_in, fan_out) weights and fan_out
+        addresses, and strides in elements, of (fan_in, fan_out) weights and fan_out
         biases, both float64 if `is_double`, else both float32.
     """
     layer = layer_at(layer)

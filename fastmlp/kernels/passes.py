@@ -9,16 +9,16 @@ A training step is
           and updates the weights while the piece is in L1;
 4. (barrier)
 
-so that every number is summed in one order whatever the number of threads.  If the
-norm of the gradient is to be clipped, the pieces are kept, and the weights are updated
-in a third phase.  Small networks go another way, `fastmlp.kernels.strips`.
+so that the order of every sum is the same for any number of threads.  If the norm of
+the gradient is clipped, the pieces are kept, and the weights are updated in a third
+phase.  Small networks train in strips instead, see `fastmlp.kernels.strips`.
 
-What does not change how data flow (rules, penalties, rates, averages) is a branch at
-run time, once for a piece.  What does is a choice at compile time, an argument that is
-None or True, so that nobody waits for the compiler because of what others need.
+Options that do not change the data flow (rules, penalties, rates, averages) are
+branches at run time, taken once per piece.  Options that do are choices at compile
+time: arguments that are None or True.  So a fit compiles only what it needs.
 
-Kernels never raise and allocate nothing.  They are told where everything is by
-one record, `fastmlp.kernels.job.JOB`, that `fastmlp.jobs` fills.
+Kernels never raise and allocate nothing.  One record, `fastmlp.kernels.job.JOB`, filled
+by `fastmlp.jobs`, tells them where everything is.
 """
 
 from fastmlp.compilation import jit
@@ -151,7 +151,7 @@ def losses_and_deltas(
 ):
     """Sample losses of some rows; their raw outputs become the output deltas.
 
-    parametric : None if the loss is one of those without parameters, else True.
+    parametric : True if the loss has parameters, else None.
     """
     like = scratch[0]
     n_outputs, n_targets = outputs.columns, job.n_targets
@@ -160,7 +160,7 @@ def losses_and_deltas(
     order = pointer(job.order, 0)
     all_targets = pointer(job.targets, like)
     for r in range(rows):
-        # rows that round the batch up to whole tiles count for nothing
+        # rows that round the batch up to whole tiles are ignored
         position = min(first_row + r, batch_rows - 1)
         y = advance(all_targets, order[start + position] * n_targets)
         for j in range(n_targets):
@@ -185,7 +185,7 @@ def losses_and_deltas(
 
 @jit
 def _forward(job, workspace, parameters, i, first, tiles, stored):
-    """Layer i forward, from what has been put before it; the last stays raw outputs."""
+    """Forward pass of layer i; the last layer's outputs stay raw."""
     layer = layer_of(job, i)
     c = _outputs_of(job, workspace, layer)
     a, biases = _inputs_of(job, workspace, layer), advance(parameters, layer.biases)
@@ -209,7 +209,7 @@ def _activate(job, workspace, layer, c, first, tiles, stored):
 def _first_layer_forward(
     job, workspace, parameters, scratch, first, tiles, step, rows, sparse, stored, masks
 ):
-    """The first layer forward: `rows` rows of the batch, from row `first` on."""
+    """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
     start = step.start + first
     if sparse is None:
@@ -236,7 +236,7 @@ def _first_layer_forward(
 
 @jit
 def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, masks):
-    """From the deltas of layer i to those of the layer before it."""
+    """Compute the deltas of the layer before layer i from those of layer i."""
     layer, before = layer_of(job, i), layer_of(job, i - 1)
     a = _inputs_of(job, workspace, layer)
     deltas = panels(workspace, before.deltas, layer.fan_in, job.capacity)
@@ -262,7 +262,7 @@ def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, m
 def _carry_rows(
     job, workspace, model, scratch, step, first, sparse, stored, masks, parametric
 ):
-    """A block of rows of the batch, from row `first` on, forward and backward."""
+    """Forward and backward pass of a block of rows, starting at row `first`."""
     mr = tile_rows(scratch[0])
     rows = min(job.block_rows, step.rows - first)
     tiles = (rows + mr - 1) // mr
@@ -292,7 +292,7 @@ def _carry_rows(
 def _rows_phase(
     job, workspace, model, scratch, step, thread, sparse, stored, masks, parametric
 ):
-    """Phase 1: blocks of rows of the batch forward and backward."""
+    """Phase 1: forward and backward passes of blocks of rows of the batch."""
     like = scratch[0]
     if thread == 0:
         forget_pieces(job, TILES)
@@ -321,8 +321,8 @@ def _rows_phase(
 def _place_of(job, piece, like):
     """(number of the layer, first column, first row of weights) of a piece.
 
-    A piece is what one panel of the weights has in as many rows as a panel of
-    activations has columns; the first of each panel also has its biases.
+    A piece is the part of one panel of the weights in as many rows as a panel of
+    activations has columns; the first piece of each panel includes its biases.
     """
     full_width = panel_width(like)
     i = 0
@@ -340,7 +340,7 @@ def _place_of(job, piece, like):
 
 @jit
 def _tiles_at(layer, row, like):
-    """Tiles of weights in a piece that begins at a row."""
+    """Number of tiles of weights in the piece that begins at `row`."""
     mr = tile_rows(like)
     return (min(panel_width(like), layer.fan_in - row) + mr - 1) // mr
 
@@ -370,7 +370,7 @@ def _sum_piece(job, workspace, number, column, row, rows, sums, biases, sparse):
 
 @jit
 def _update_piece(model, rule, layer, column, row, sums, biases):
-    """The update of a piece, and of the transposed copy of its weights."""
+    """Update a piece, and the transposed copy of its weights."""
     like = sums[0]
     mr = tile_rows(like)
     width = width_at(column, layer.fan_out, like)
@@ -390,7 +390,7 @@ def _update_piece(model, rule, layer, column, row, sums, biases):
 
 @jit
 def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
-    """Phase 2: the gradients of pieces of the parameters, applied or kept."""
+    """Phase 2: the gradients of pieces of the parameters, to be applied or kept."""
     like = scratch[0]
     clips = job.clip_norm > 0
     if thread == 0:
@@ -425,7 +425,7 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
 @jit
 def _updates_phase(job, model, step, thread):
     """Phase 3, if the norm of the gradient is clipped: the updates."""
-    like = model.parameters[0]
+    like = step.rule.scale
     if thread == 0:
         forget_pieces(job, ROWS)
     rule = clipped(step.rule, sum_of(model.squares, job.n_pieces), job.clip_norm)
@@ -452,21 +452,21 @@ def train_steps(
 ):  # fmt: skip
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
-    All threads of the team make this call at once, with their own number
+    All threads of the team make this call at the same time, each with its own number
     `thread`.  The job's loss_sum grows by the sum over batches of
     (mean loss + penalties / (weight of the batch)) * (rows of the batch).
-    The optimizer that only takes the gradient adds up that of all samples, and
-    loss_sum grows by the loss of all samples, times their number.
+    The optimizer that only sums the gradient does so over all samples; loss_sum then
+    grows by the loss of all samples, times their number.
 
-    precision : a number of the type, float32 or float64, to compute in.
+    precision : a number of the type to compute in, float32 or float64.
 
-    What follows is True, or None for no; what is not needed is not even compiled:
+    The other arguments are True or None.  Code that None excludes is not compiled:
 
-    tiles : whether to go by the phases above;
+    tiles : whether to use the phases above;
     sparse : if so, whether X is sparse;
-    strips : whether to go by `fastmlp.kernels.strips`;
-    stored : whether some derivatives are no functions of their activations;
-    masks : whether there is dropout;
+    strips : whether to use the phases of `fastmlp.kernels.strips`;
+    stored : whether some activation's derivative is not a function of the activation;
+    masks : whether dropout is used;
     parametric : whether the loss has parameters.
     """
     control = flush_denormals()
@@ -522,11 +522,11 @@ def train_steps(
 
 @jit
 def _predict_rows(job, workspace, parameters, z, first, like, sparse):
-    """Predictions of a block of samples, from sample `first` on."""
+    """Predict a block of samples, starting at sample `first`."""
     mr = tile_rows(like)
     rows = min(job.block_rows, job.n_samples - first)
     tiles = (rows + mr - 1) // mr
-    # the rows that fill up the last tile are never stored
+    # rows that fill up the last tile are never stored
     top, in_order = cast(0, tiles), job.order == 0
     for i in range(job.n_layers):
         layer = layer_of(job, i)
@@ -555,7 +555,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse):
 
 @jit(entry=True)
 def predict(job_address, precision, output_type, thread, sparse):
-    """Predictions of blocks of the samples, into the job's outputs.
+    """Predict blocks of samples, and write the results to the job's outputs.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.

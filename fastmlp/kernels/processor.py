@@ -1,6 +1,6 @@
-"""What is the processor's alone: its name, atomics, waiting, denormal numbers.
+"""What depends on the CPU: its name, atomics, waiting, subnormal numbers.
 
-Intrinsics in LLVM IR, with a harmless default where an instruction is unknown.
+Intrinsics in LLVM IR, with a harmless fallback where an instruction is not known.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ INT = ir.IntType(64)
 
 
 def features():
-    """The processor as numba compiles for it: (triple, name, set of features)."""
+    """The CPU that numba compiles for: (triple, name, set of features)."""
     triple, name, listed = cpu_target.target_context.codegen().magic_tuple()
     return triple, name, {f[1:] for f in listed.split(",") if f.startswith("+")}
 
@@ -37,7 +37,7 @@ def features():
 
 @intrinsic
 def atomic_load(typing_context, pointer):
-    """The int64 at `pointer`; later reads see what was written before its store."""
+    """Load the int64 at `pointer`; later reads see all that its writer wrote before."""
 
     def codegen(context, builder, signature, arguments):
         return builder.load_atomic(arguments[0], ordering="acquire", align=8)
@@ -47,7 +47,7 @@ def atomic_load(typing_context, pointer):
 
 @intrinsic
 def atomic_store(typing_context, pointer, value):
-    """Store an int64 so that all that was written before is seen by its readers."""
+    """Store an int64; whoever loads it sees all that was written before."""
 
     def codegen(context, builder, signature, arguments):
         builder.store_atomic(arguments[1], arguments[0], ordering="release", align=8)
@@ -58,7 +58,7 @@ def atomic_store(typing_context, pointer, value):
 
 @intrinsic
 def atomic_add(typing_context, pointer, value):
-    """Add to the int64 at `pointer`; returns what it was before."""
+    """Add to the int64 at `pointer`; returns its old value."""
 
     def codegen(context, builder, signature, arguments):
         return builder.atomic_rmw("add", arguments[0], arguments[1], ordering="acq_rel")
@@ -67,7 +67,7 @@ def atomic_add(typing_context, pointer, value):
 
 
 def _call(builder, result, name, *arguments):
-    """Call a function of the outside, or of LLVM, by name."""
+    """Call an external function, or one of LLVM's, by name."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, arguments)
@@ -83,7 +83,7 @@ def _is_arm64(triple):
 
 @intrinsic
 def pause(typing_context):
-    """Tell the core that this is a waiting loop (nothing where that is unknown)."""
+    """Tell the core that this is a waiting loop (does nothing on unknown CPUs)."""
 
     def codegen(context, builder, signature, arguments):
         triple = features()[0]
@@ -97,7 +97,7 @@ def pause(typing_context):
 
 
 def _find_yield():
-    """Address of the system's "let another thread run", or None."""
+    """Address of the operating system's function to yield a core, or None."""
     try:
         if sys.platform == "win32":
             function = ctypes.windll.kernel32.SwitchToThread
@@ -111,13 +111,13 @@ def _find_yield():
 _YIELD = "fastmlp_yield_processor"
 _yield_address = _find_yield()
 if _yield_address is not None:
-    # by name, not as a number in the code: cached code runs in other processes
+    # by name, not by address: cached code runs in other processes
     llvmlite.binding.add_symbol(_YIELD, _yield_address)
 
 
 @intrinsic
 def yield_processor(typing_context):
-    """Let the system run another thread on this core."""
+    """Let the operating system run another thread on this core."""
 
     def codegen(context, builder, signature, arguments):
         if _yield_address is not None:
@@ -128,7 +128,7 @@ def yield_processor(typing_context):
 
 
 # --- Denormals -----------------------------------------------------------------------
-# Arithmetic on subnormal numbers takes a hundred cycles on most processors.
+# Arithmetic on subnormal numbers takes a hundred cycles on most CPUs.
 
 _X86_FLUSH = 0x8040  # MXCSR: flush-to-zero and denormals-are-zero
 _ARM_FLUSH = 1 << 24  # FPCR: flush-to-zero
@@ -160,7 +160,7 @@ def _as_bytes(builder, slot):
 
 @intrinsic
 def flush_denormals(typing_context):
-    """Treat subnormal numbers as zero from here on; returns the state before."""
+    """Treat subnormal numbers as zero from now on; returns the previous state."""
 
     def codegen(context, builder, signature, arguments):
         triple = features()[0]
@@ -174,7 +174,7 @@ def flush_denormals(typing_context):
 
 @intrinsic
 def restore_denormals(typing_context, state):
-    """Put back the state that `flush_denormals` returned."""
+    """Restore the state that `flush_denormals` returned."""
 
     def codegen(context, builder, signature, arguments):
         _write_control(builder, features()[0], arguments[0])

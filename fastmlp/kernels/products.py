@@ -1,6 +1,6 @@
 """Vector micro-kernels: products of matrices in column panels.
 
-Everything here is a numba *intrinsic* whose LLVM IR we emit ourselves: a tile of
+Everything here is a numba *intrinsic* that emits its own LLVM IR: a tile of
 accumulators stays in registers while a loop over k multiplies rows of B by
 broadcast elements of A.  The layout is described in `fastmlp.kernels.simd`.
 
@@ -44,22 +44,22 @@ __all__ = [
 
 #: What `product` starts its accumulators from (zero if neither is given) ...
 FROM_BIAS = 1  # the row of biases at `extra`
-FROM_OUTPUT = 2  # what the output holds
+FROM_OUTPUT = 2  # the values in the output
 #: ... and does with them before it stores them
 RELU = 4  # max(0, .)
 MASK = 8  # zero where the array at `extra`, laid out like the output, is zero
-ADD = 16  # add what the output holds
+ADD = 16  # add the values in the output
 
-#: Multiply-adds that are written out in the loop over a whole segment.
+#: Multiply-adds that are unrolled in the loop over a whole segment.
 _UNROLLED_PRODUCTS = 100
 
 
 def _tile_heights(shape, vectors):
     """Rows of the register tiles for a panel of `vectors` vectors, tallest first.
 
-    A narrow panel has room for more rows: with too few accumulators the multipliers
-    wait for each other.  The shorter tiles take the rows that are left over; any
-    multiple of `shape.rows` can be cut into these heights.
+    A narrow panel leaves registers for more rows: with too few accumulators, each
+    multiply-add would wait for the one before.  Shorter tiles take the rows that are
+    left over; any multiple of `shape.rows` can be cut into these heights.
     """
     heights = [shape.rows]
     if vectors < shape.vectors:
@@ -71,10 +71,10 @@ def _tile_heights(shape, vectors):
 
 
 def _call_tiles(builder, shape, vectors, tiles, function_for, arguments_at):
-    """Cover `tiles` tiles of ``shape.rows`` rows by tiles of the right heights.
+    """Cover `tiles` tiles of ``shape.rows`` rows with tiles of the right heights.
 
-    function_for(height) : the LLVM function; its first argument counts its tiles.
-    arguments_at(row) : its other arguments, from this row on.
+    function_for(height) : the LLVM function; its first argument is a number of tiles.
+    arguments_at(row) : its other arguments, for tiles that start at this row.
     """
     left = builder.mul(tiles, INT(shape.rows))
     row = INT(0)
@@ -108,15 +108,15 @@ def product(
         A's full panels at its first row: element (r, s*NR + j) of A is
         ``full[s*jump + r*NR + j]`` for s < segments, j < NR.
     tail, tail_width, tail_length :
-        its last one: element (r, segments*NR + j) is
+        A's last panel: element (r, segments*NR + j) is
         ``tail[r*tail_width + j]`` for j < tail_length.
     b : panel of B, one row of `vectors` vectors for each column of A.
     extra : row of biases (FROM_BIAS) or the array that masks (MASK).
     mode : sum of the constants above.
 
-    Strides, lengths and jumps count elements; all pointers are to one type;
-    nothing need be aligned.  Sums run over the columns of A in order, one fused
-    multiply-add each, so an element never depends on the tile that it is in.
+    Strides, lengths and jumps count elements; all pointers have one type; nothing
+    needs to be aligned.  Sums run over the columns of A in order, one fused
+    multiply-add each, so an element does not depend on the tile that it is in.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
@@ -156,7 +156,7 @@ def product(
 
 
 def _product_function(module, scalar, shape, vectors, rows):
-    """The LLVM function of `product` for one size of tile, made once a module."""
+    """The LLVM function of `product` for one tile size, made once per module."""
     ptr = scalar.as_pointer()
     width = vectors * shape.lanes
     function, is_new = new_function(
@@ -171,7 +171,7 @@ def _product_function(module, scalar, shape, vectors, rows):
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     memory = Vectors(builder, scalar, shape.lanes)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
-    # k steps that are written out: all of a segment's if they are few
+    # steps over k to unroll: all of a segment's if they are few
     steps = max(
         d
         for d in range(1, shape.width + 1)
@@ -182,7 +182,7 @@ def _product_function(module, scalar, shape, vectors, rows):
         return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
 
     def multiply(count, a_rows, b_row, sums):
-        """sums += A[:, k] B[k, :] for k < count, written out."""
+        """sums += A[:, k] B[k, :] for k < count, unrolled."""
         for k in range(count):
             a_column = [builder.gep(a, [INT(k)]) for a in a_rows]
             b_k = builder.gep(b_row, [INT(k * width)])
@@ -258,8 +258,8 @@ def _product_function(module, scalar, shape, vectors, rows):
 def _add_outer_product(memory, a_column, b_row, sums):
     """sums + (column of A) (row of B), a list row by row.
 
-    a_column : addresses of the numbers.  Each is loaded just before it is needed: a
-        register more and the accumulators would not fit.
+    a_column : addresses of the numbers.  Each is loaded just before it is used: with
+        one more register in use, the accumulators would not fit.
     """
     vectors = len(sums) // len(a_column)
     b_vectors = [memory.load(b_row, v * memory.lanes) for v in range(vectors)]
@@ -273,7 +273,7 @@ def _add_outer_product(memory, a_column, b_row, sums):
 
 
 def _add_stored(memory, sums, base, places):
-    """sums + what is stored at the places behind `base`."""
+    """sums + the values stored at these offsets from `base`."""
     return [
         memory.builder.fadd(s, memory.load(base, p))
         for s, p in zip(sums, places, strict=True)
@@ -283,7 +283,7 @@ def _add_stored(memory, sums, base, places):
 def _zero_where(memory, predicate, tested, sums):
     """Zero where `tested` is "<" or "==" (the predicate) zero, else the sums.
 
-    NaN is neither: among the sums it stays NaN, and where it is tested they stay.
+    NaN is neither: a NaN among the sums stays, and where NaN is tested, the sum stays.
     """
     builder = memory.builder
     return [
@@ -302,7 +302,7 @@ def transposed_product(
     a, a_width, length : element (k, r) of A is ``a[k*a_width + r]``, k < length.
     b : panel of B, `length` rows of `vectors` vectors.
     extra : one number for each row of C to start from (FROM_BIAS).
-    mode : sum of FROM_BIAS, RELU, and ADD to what the output holds.
+    mode : sum of FROM_BIAS, RELU and ADD.
 
     Sums run over k in order, one fused multiply-add each.
     """
@@ -338,7 +338,7 @@ def transposed_product(
 
 
 def _transposed_function(module, scalar, shape, vectors, rows):
-    """The function of `transposed_product` for one size of tile."""
+    """The LLVM function of `transposed_product` for one tile size."""
     ptr = scalar.as_pointer()
     width = vectors * shape.lanes
     function, is_new = new_function(
@@ -390,7 +390,7 @@ def _transposed_function(module, scalar, shape, vectors, rows):
     return function
 
 
-#: Rows that `sum_of_rows` adds side by side, so that additions overlap.
+#: Rows that `sum_of_rows` adds in parallel, so that additions overlap.
 _SUMS_AT_ONCE = 4
 
 
@@ -398,8 +398,7 @@ _SUMS_AT_ONCE = 4
 def sum_of_rows(typing_context, vectors, output, b, length, mode):
     """output[j] = sum over k < length of b[k, j], a panel `vectors` vectors wide.
 
-    mode : 0, or ADD to what the output holds.  The order of the sums only depends on
-    the length.
+    mode : 0, or ADD.  The order of the sums depends only on the length.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
@@ -460,10 +459,10 @@ def weighted_sum(
 ):
     """output[j] = start[j] + sum over i of values[i] * table[indices[i], j].
 
-    For j < `vectors` vectors of lanes, i < `count`; `table` has rows of as many
-    numbers.  The values, float32 or float64, are converted to the type of the
-    table.  Sums run in order, one fused multiply-add each.  An index that is not
-    below `limit` (int32, not negative) is read as 0: it can lead nowhere else.
+    For j in `vectors` whole vectors and i < `count`; the rows of `table` have the same
+    width.  The values, float32 or float64, are converted to the type of the table.
+    Sums run in order, one fused multiply-add each.  Indices are int32; one that is
+    negative or not below `limit` is read as 0, so that no access is out of bounds.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
@@ -487,7 +486,7 @@ def weighted_sum(
 
 
 def _sum_function(module, scalar, weight, lanes, vectors):
-    """The LLVM function of `weighted_sum` for one width, made once a module."""
+    """The LLVM function of `weighted_sum` for one width, made once per module."""
     ptr, i32 = scalar.as_pointer(), ir.IntType(32)
     kinds = f"{type_name(scalar)}.{type_name(weight)}"
     function, is_new = new_function(

@@ -1,8 +1,8 @@
-"""Shuffling as `numpy.random.RandomState.shuffle` does it, number for number.
+"""Shuffle exactly as `numpy.random.RandomState.shuffle` does, number for number.
 
 The generator is the Mersenne Twister MT19937 (Matsumoto and Nishimura, ACM TOMACS
-8(1), 1998); an index below a bound is its next number, cut to as many bits as the
-bound has, the first one that is not above the bound.
+8(1), 1998).  To draw an index up to a bound, its numbers are masked to as many bits as
+the bound has, until one is not above the bound (rejection sampling).
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from fastmlp.kernels.simd import advance, pointer
 
 __all__ = ["STATE_WORDS", "shuffle"]
 
-#: uint32 of the generator's state: its key, then how many words of it are used up.
+#: uint32 in the generator's state: its key, then how many of its words are used up.
 STATE_WORDS = 625
 
 _WORDS = STATE_WORDS - 1
-_SHIFT = 397  # a word comes from its successor and the word so far ahead
+_SHIFT = 397  # a new word depends on its successor and on the word this far ahead
 _TWIST = 0x9908B0DF
 
 
@@ -49,7 +49,7 @@ def _tempered(y):
 
 @jit(entry=True)
 def shuffle(state, numbers, count, picks):
-    """Shuffle ``numbers[:count]`` in place, after Fisher and Yates, from the end.
+    """Shuffle ``numbers[:count]`` in place (Fisher-Yates, from the end).
 
     state, numbers, picks : addresses of STATE_WORDS uint32, of `count` int64 and of
         room for STATE_WORDS uint32.
@@ -68,9 +68,9 @@ def shuffle(state, numbers, count, picks):
         if used == _WORDS:
             _renew(key)
             used = 0
-        # First the picks of as many places as the words suffice for, while the bounds
-        # i have as many bits as the mask. Up to half of the draws are above i: they
-        # are overwritten by the next one, for no processor could predict a branch.
+        # First draw the picks for as many places as there are words for, while the
+        # bounds i have as many bits as the mask. Up to half of the draws are above i:
+        # the next draw overwrites them, because a branch could not be predicted.
         last = i
         n = 0
         while used < _WORDS and i > mask >> 1:

@@ -1,15 +1,15 @@
 """Column panels, and vector operations that numba lacks.
 
-Everything here is a numba *intrinsic*, a function whose machine code we emit
-ourselves.  Generic LLVM vectors are used throughout, so the code is right on
-every target; the table `_tile_shapes` only decides what is fast.
+Everything here is a numba *intrinsic*, a function that emits its own LLVM IR.  It
+uses generic LLVM vectors throughout, so the code is correct on every target; the table
+`_tile_shapes` only affects speed.
 
 Column panels
 -------------
 A matrix of R rows and C columns is stored as panels of ``panel_width`` (NR)
-columns.  Panel p holds columns p*NR ... in R rows of its own width, one after
-the other; all panels but the last are NR wide, the last is as wide as its
-columns need, rounded up to whole vectors.  Element (r, c) is at
+columns.  Panel p holds the columns from p*NR on, as R rows of the panel's width, one
+after the other.  All panels but the last are NR wide; the width of the last is its
+number of columns, rounded up to whole vectors.  Element (r, c) is at
 
     p*NR*R + r*width(p) + (c - p*NR),        p = c // NR.
 
@@ -78,11 +78,11 @@ class TileShape(NamedTuple):
 
 
 def _tile_shapes():
-    """(instruction set, float32 tile, float64 tile) for the processor.
+    """(instruction set, float32 tile, float64 tile) for the CPU.
 
     Accumulators, one row of B and a broadcast element of A fill the registers:
-    32 of them on AVX-512 and ARM64, 16 elsewhere.  Rows divide the lanes, so
-    that a tile of a weight gradient never crosses a panel of activations.
+    32 of them on AVX-512 and ARM64, 16 elsewhere.  The number of rows divides that of
+    lanes, so that a tile of a weight gradient never crosses a panel of activations.
     """
     triple, _, available = features()
     if "avx512f" in available:
@@ -104,7 +104,7 @@ def tile_shape(dtype):
 
 
 def _shape_constant(read):
-    """An intrinsic f(like) -> int, a compile-time constant of the type of `like`."""
+    """An intrinsic f(like): an integer, set at compile time by the type of `like`."""
 
     @intrinsic
     def constant(typing_context, like):
@@ -124,8 +124,8 @@ tile_rows = _shape_constant(lambda shape: shape.rows)
 
 
 # --- Pointers --------------------------------------------------------------------
-# Kernels work on typed pointers: unlike slices of arrays they carry no reference
-# counts, which threads would fight over.
+# Kernels use typed pointers: unlike array slices, they have no reference counts, which
+# threads would contend for.
 
 
 @intrinsic
@@ -152,12 +152,12 @@ def advance(typing_context, pointer, count):
 
 @intrinsic
 def prefetch(typing_context, pointer):
-    """Ask for the cache line at `pointer`; touches nothing, whatever the address."""
+    """Prefetch the cache line at `pointer`; never faults, whatever the address."""
 
     def codegen(context, builder, signature, arguments):
         byte_pointer = ir.IntType(8).as_pointer()
         flag = ir.IntType(32)
-        # to read, to be kept in all caches, data
+        # for reading, kept in all cache levels, data
         parameters = [byte_pointer, flag, flag, flag]
         function = cgutils.get_or_insert_function(
             builder.module,
@@ -173,10 +173,9 @@ def prefetch(typing_context, pointer):
 
 @intrinsic
 def copy_row(typing_context, target, source, count):
-    """target[:count] = source[:count], zero up to the next whole vector.
+    """target[:count] = source[:count], then zeros up to the next whole vector.
 
-    In vectors of the target's type, to which numbers are converted; nothing of the
-    source behind `count` is read.
+    Numbers are converted to the target's type; the source is not read beyond `count`.
     """
     kind, other = target.dtype, source.dtype
     lanes = tile_shape(kind).lanes
@@ -215,7 +214,7 @@ def copy_row(typing_context, target, source, count):
 
 
 def record_at(dtype):
-    """An intrinsic f(address) that sees the bytes there as a record of `dtype`."""
+    """An intrinsic f(address): the bytes there, viewed as a record of `dtype`."""
     record = from_dtype(np.dtype(dtype))
 
     @intrinsic
@@ -235,8 +234,8 @@ def record_at(dtype):
 def cast(typing_context, value, like):
     """`value` as the type of `like` (so that float32 code stays float32).
 
-    Also keeps a literal integer from being a type of its own, for which numba would
-    compile the function that it is passed to once more.
+    Also gives a literal integer the type of `like`: numba would otherwise compile the
+    function that it is passed to once more, for the literal.
     """
 
     def codegen(context, builder, signature, arguments):
@@ -246,7 +245,7 @@ def cast(typing_context, value, like):
 
 
 def constant(float32, float64):
-    """An intrinsic f(like): one of two constants, by the type of `like`."""
+    """An intrinsic f(like): one of two constants, chosen by the type of `like`."""
 
     @intrinsic
     def chosen(typing_context, like):
@@ -262,10 +261,10 @@ def constant(float32, float64):
 def polynomial(float32, float64):
     """An intrinsic f(x): c[0] + c[1] x + c[2] x**2 + ...
 
-    Pairs of terms first, side by side, then Horner's rule in x**2: with x alone each
-    operation would wait for the one before it (Estrin's scheme, cut short).
+    First pairs of terms, independently, then Horner's rule in x**2 (one level of
+    Estrin's scheme).  With Horner's rule in x, each operation would wait for the last.
 
-    float32, float64 : the coefficients, lowest first, for x of either type.
+    float32, float64 : the coefficients for x of each type, lowest order first.
     """
 
     @intrinsic
@@ -290,7 +289,7 @@ def polynomial(float32, float64):
 
 
 def multiply_add(builder, a, b, c):
-    """a*b + c: one instruction where the target has it, else two."""
+    """a*b + c: fused where the target can, else two instructions."""
     kind = a.type
     name = f"llvm.fmuladd.{type_name(kind)}"
     function = cgutils.get_or_insert_function(
@@ -300,7 +299,7 @@ def multiply_add(builder, a, b, c):
 
 
 def broadcast(builder, number, lanes):
-    """A vector of `lanes` times `number`."""
+    """A vector with `number` in each of `lanes` lanes."""
     undefined = ir.Constant(ir.VectorType(number.type, lanes), ir.Undefined)
     i32 = ir.IntType(32)
     first = builder.insert_element(undefined, number, i32(0))
@@ -309,7 +308,7 @@ def broadcast(builder, number, lanes):
 
 
 def type_name(kind):
-    """How LLVM abbreviates a type: "f32", "v8f32"."""
+    """LLVM's abbreviation of a type, such as "f32" or "v8f32"."""
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{type_name(kind.element)}"
     return "f32" if isinstance(kind, ir.FloatType) else "f64"
@@ -317,7 +316,7 @@ def type_name(kind):
 
 @intrinsic
 def fused_multiply_add(typing_context, a, b, c):
-    """a*b + c, rounded once where the processor can (and then always)."""
+    """a*b + c, rounded once if the CPU can do that (and then always)."""
 
     def codegen(context, builder, signature, arguments):
         return multiply_add(builder, *arguments)
@@ -326,7 +325,7 @@ def fused_multiply_add(typing_context, a, b, c):
 
 
 class _Format(NamedTuple):
-    """An IEEE 754 binary format and its integer twin."""
+    """An IEEE 754 binary format and the integer type of the same size."""
 
     integer: ir.IntType
     mantissa_bits: int
@@ -343,8 +342,8 @@ _FORMATS = {
 def scale_by_power_of_two(typing_context, x, shifted, shift):
     """x * 2**n where ``shifted = shift + n`` and shift is 1.5 * 2**mantissa_bits.
 
-    The power is applied in two halves, so results that are subnormal (where
-    they are not flushed) or near the overflow threshold are right.
+    The power is applied in two halves, so that results are correct even if they are
+    subnormal (unless flushed) or close to overflow.
     """
     if x not in _FORMATS or not x == shifted == shift:
         return None
@@ -369,13 +368,13 @@ def scale_by_power_of_two(typing_context, x, shifted, shift):
 
 @intrinsic
 def power_of_two(typing_context, shifted):
-    """2**n where ``shifted`` = n + 1.5 * 2**mantissa_bits, for n of normal results."""
+    """2**n where ``shifted`` = n + 1.5 * 2**mantissa_bits, if 2**n is normal."""
     if shifted not in _FORMATS:
         return None
     integer, mantissa_bits, bias = _FORMATS[shifted]
 
     def codegen(context, builder, signature, arguments):
-        # n stands in the lowest bits; all others are shifted out
+        # n is in the lowest bits; all others are shifted out
         bits = builder.bitcast(arguments[0], integer)
         exponent = builder.shl(bits, integer(mantissa_bits))
         one = integer(bias << mantissa_bits)
@@ -385,7 +384,7 @@ def power_of_two(typing_context, shifted):
 
 
 def _of_llvm(name, n_arguments):
-    """An intrinsic of LLVM's on numbers of one type."""
+    """An intrinsic for one of LLVM's functions, on numbers of one type."""
 
     @intrinsic
     def function(typing_context, *numbers):
@@ -445,7 +444,7 @@ def split_float(typing_context, x):
 
 
 def repeat(builder, count, state, body):
-    """What `count` turns of ``state = body(state)`` make of a list of values."""
+    """Emit a loop: `count` times ``state = body(state)``; returns the final state."""
     before = builder.block
     turn, after = (builder.append_basic_block(name) for name in ("turn", "after"))
     builder.cbranch(builder.icmp_signed(">", count, INT(0)), turn, after)
@@ -470,7 +469,7 @@ def repeat(builder, count, state, body):
 
 
 def when(builder, condition, values, change):
-    """``change(values)`` where the condition holds, else the values themselves."""
+    """``change(values)`` if the condition holds, else the values themselves."""
     before = builder.block
     changing, after = (builder.append_basic_block(n) for n in ("change", "unchanged"))
     builder.cbranch(condition, changing, after)
@@ -487,7 +486,7 @@ def when(builder, condition, values, change):
 
 
 class Vectors:
-    """Vectors in memory: loads and stores that need no alignment."""
+    """Loads and stores of vectors, without alignment requirements."""
 
     def __init__(self, builder, scalar, lanes):
         self.builder = builder
@@ -501,13 +500,13 @@ class Vectors:
         return self.builder.bitcast(address, self.type.as_pointer())
 
     def load(self, base, offset=0):
-        """The vector that starts `offset` numbers behind `base`."""
+        """The vector that starts `offset` numbers after `base`."""
         loaded = self.builder.load(self._place(base, offset))
         loaded.align = self._alignment
         return loaded
 
     def load_first(self, base, count):
-        """The first `count` numbers, then zeros; nothing behind them is read."""
+        """The first `count` numbers, then zeros; nothing after them is read."""
         i64 = ir.VectorType(INT, self.lanes)
         places = ir.Constant(i64, [INT(i) for i in range(self.lanes)])
         wanted = broadcast(self.builder, count, self.lanes)
@@ -525,7 +524,7 @@ class Vectors:
         )
 
     def store(self, value, base, offset=0):
-        """Store a vector there."""
+        """Store a vector `offset` numbers after `base`."""
         self.builder.store(value, self._place(base, offset)).align = self._alignment
 
     def broadcast(self, address):
@@ -534,7 +533,7 @@ class Vectors:
 
 
 def new_function(module, name, parameters):
-    """An LLVM function of this module, and whether it still wants a body."""
+    """(the LLVM function of that name in this module, whether it is new)."""
     if name in module.globals:
         return module.globals[name], False
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
@@ -545,7 +544,7 @@ def new_function(module, name, parameters):
 
 
 def switch_on_width(builder, vectors, shape, emit):
-    """Run the code of ``emit(count)`` for the count of vectors, known when run."""
+    """Branch at run time to the code of ``emit(count)`` with count = `vectors`."""
     done = builder.append_basic_block("done")
     switch = builder.switch(vectors, done)
     for count in range(1, shape.vectors + 1):

@@ -1,16 +1,16 @@
-"""The first layer of a network whose input is sparse: O(non-zeros x units).
+"""The first layer of a network with sparse input: O(non-zeros x units).
 
-X is in compressed sparse rows: the entries of sample s are ``row_starts[s]`` to
-``row_starts[s + 1]``, each a column index and a number.  With X_B the rows of a
-batch, W the weights, b the biases and D the deltas:
+X is in compressed sparse row (CSR) format: the entries of sample s are
+``row_starts[s]`` to ``row_starts[s + 1]``, each a column index and a value.  With X_B
+the rows of a batch, W the weights, b the biases and D the deltas:
 
     forward     Z = X_B W + b     sums of rows of W, one for each entry of a sample
     gradient    dW = X_B^T D      sums of rows of D, one for each entry of a feature
 
-For the second the entries of the batch are sorted by feature first.  Entries of a
-sample that come in the order of their columns are summed in the same order as in the
-dense kernels of `fastmlp.kernels.dense`, where zeros add nothing: same bits (of
-gradients, for batches of up to 256 rows, which those sum in one block).
+For the gradient, the entries of the batch are first sorted by feature.  If the entries
+of a sample are in column order, they are summed in the same order as in the dense
+kernels of `fastmlp.kernels.dense`, where zeros add nothing: results are bitwise equal
+(gradients for batches of up to 256 rows, which the dense kernels sum in one block).
 """
 
 import numpy as np
@@ -43,10 +43,10 @@ def _sample_at(job, position, in_order):
 
 @jit
 def sparse_forward(job, weights, biases, c, first_row, rows, start, in_order):
-    """C = X_B W + b for `rows` rows of C from `first_row` on.
+    """C = X_B W + b for `rows` rows of C, starting at `first_row`.
 
-    start : position of the sample that belongs to `first_row`.
-    in_order : whether positions are samples, or places in the epoch's order.
+    start : position of the sample for `first_row`.
+    in_order : whether positions are sample indices, or positions in the epoch's order.
     """
     like = c.data[0]
     lanes = vector_lanes(like)
@@ -78,7 +78,7 @@ def sparse_forward(job, weights, biases, c, first_row, rows, start, in_order):
 
 @jit
 def _copy_masked(job, begin, indices, count, key, keep, numbers):
-    """`count` entries of a sample, times the mask of dropout."""
+    """Copy `count` entries of a sample, times the dropout mask."""
     like = numbers[0]
     doubles = advance(pointer(job.X, np.float64(0)), begin)
     singles = advance(pointer(job.X, np.float32(0)), begin)
@@ -91,7 +91,7 @@ def _copy_masked(job, begin, indices, count, key, keep, numbers):
 def masked_sparse_forward(
     job, weights, biases, c, first_row, rows, start, key, keep, numbers
 ):
-    """`sparse_forward` of entries times the mask of dropout.
+    """Like `sparse_forward`, with the entries multiplied by the dropout mask.
 
     numbers : room for the entries of any sample.
     """
@@ -119,14 +119,14 @@ def masked_sparse_forward(
 def transpose_batch(job, n_features, start, rows, like):
     """Sort the entries of a batch by feature, and within a feature by row.
 
-    Those of feature k are then ``feature_starts[k]`` to ``feature_starts[k + 1]`` of
-    ``entry_rows`` and ``entry_values``.
+    The entries of feature k are then ``feature_starts[k]`` to
+    ``feature_starts[k + 1]`` of ``entry_rows`` and ``entry_values``.
     """
     row_starts = pointer(job.row_starts, 0)
     column_indices = pointer(job.column_indices, np.int32(0))
     singles = pointer(job.X, np.float32(0))
     doubles = pointer(job.X, np.float64(0))
-    # places[k] is where the next entry of feature k goes, feature_starts[k + 1] at last
+    # places[k] is where the next entry of feature k goes; finally feature_starts[k + 1]
     feature_starts = pointer(job.feature_starts, 0)
     places = advance(feature_starts, 1)
     entry_rows = pointer(job.entry_rows, np.int32(0))
@@ -136,8 +136,8 @@ def transpose_batch(job, n_features, start, rows, like):
     for r in range(rows):
         sample = _sample_at(job, start + r, False)
         for i in range(row_starts[sample], row_starts[sample + 1]):
-            # indices are checked before they get here; nothing may go astray even if
-            # somebody changes them meanwhile
+            # indices were checked, but another thread may change them meanwhile: no
+            # access may be out of bounds even then
             k = min(max(np.int64(column_indices[i]), 0), n_features - 1)
             places[k + 1] += 1
     for k in range(n_features):
@@ -157,7 +157,7 @@ def transpose_batch(job, n_features, start, rows, like):
 
 @jit
 def drop_entries(job, n_features, key, keep, like):
-    """Multiply the entries of a batch, sorted by feature, by the mask of dropout."""
+    """Multiply the entries of a batch, sorted by feature, by the dropout mask."""
     feature_starts = pointer(job.feature_starts, 0)
     entry_rows = pointer(job.entry_rows, np.int32(0))
     entry_values = pointer(job.entry_values, like)
@@ -168,7 +168,7 @@ def drop_entries(job, n_features, key, keep, like):
 
 @jit
 def sum_sparse_products(job, first, features, rows, width, d, sums):
-    """sums = X_B^T D for some features, and zeros in the rows that round them up.
+    """sums = X_B^T D for some features, and zeros in the rows of the padding.
 
     d : deltas of one panel of units, `width` numbers for each row of the batch.
     """

@@ -1,23 +1,23 @@
 """Training steps of small networks: strips of samples in the lanes of vectors.
 
-`fastmlp.kernels.passes` puts units side by side in a vector, and every thread reads
-all activations of a batch for its part of the gradient.  A network of few units
-wastes lanes that way, and threads wait for each other's activations more than they
-compute.  Here samples stand side by side, and a *strip* of the batch stays with one
-thread until its gradient is summed:
+In `fastmlp.kernels.passes` the lanes of a vector hold units, and every thread reads all
+activations of a batch for its part of the gradient.  In a network with few units, that
+wastes lanes, and threads wait for each other's activations longer than they compute.
+Here the lanes hold samples, and a *strip* of the batch stays with one thread until its
+gradient is summed:
 
-1. strips  a thread carries each of its strips through all layers forward and
-           backward, and sums the gradient of all weights over it, a few panels at a
-           time;
+1. strips  a thread carries each of its strips through all layers, forward and
+           backward, and sums the gradient of all weights over the strip, a few
+           panels at a time;
 2. (barrier)
 3. slices  each thread adds up the strips' gradients for its slices of the
            parameters, in order, and updates them;
 4. (barrier)
 
-and, if the norm of the gradient is to be clipped, the updates in a third phase.
+and, if the norm of the gradient is clipped, the updates in a third phase.
 
-How a batch is cut into strips depends on the network and the size of a batch alone:
-every number is summed in one order whatever the number of threads.
+How a batch is cut into strips depends only on the network and the batch size, so that
+the order of every sum is the same for any number of threads.
 
 A panel holds as many samples as a panel of `fastmlp.kernels.simd` has columns; its
 rows are features or units.  With A^T the activations that enter a layer (fan_in x
@@ -27,8 +27,8 @@ samples), W its weights in their usual panels and D the deltas:
     backward    D_before^T = (W D^T) * g'(A^T)
     gradient    dW = A^T D,   db = 1^T D
 
-so the products of `fastmlp.kernels.products` serve, with their parts exchanged: no
-transposed copy of the weights is needed, but one of the deltas is.
+so the products of `fastmlp.kernels.products` are used with their roles exchanged: they
+need no transposed copy of the weights, but one of the deltas.
 """
 
 from typing import NamedTuple
@@ -84,12 +84,12 @@ __all__ = [
     "update_slices_phase",
 ]
 
-#: Weights that one thread adds up and updates at a time: no fewer than a tile has, of
-#: which the array of penalties has one each.
+#: Weights that one thread adds up and updates at a time: at least those of a tile,
+#: because the array of penalties has one element per tile.
 SLICE = 512
 
-#: Keys of masks of dropout that a thread has room for: no fewer than the samples of a
-#: panel, and whole cache lines.
+#: Room of a thread for keys of dropout masks: at least one for each sample of a panel,
+#: in whole cache lines.
 MASK_KEYS = 64
 
 #: Panels that go through all layers before their gradient is summed.
@@ -100,12 +100,12 @@ class Panel(NamedTuple):
     """Some samples of the mini-batch, side by side."""
 
     number: int  # in its strip
-    width: int  # samples that there is room for: whole vectors
-    first: int  # the place of its first sample in the batch
+    width: int  # room for this many samples: whole vectors
+    first: int  # position of its first sample in the batch
 
 
 def unit_rows(units, lanes):
-    """Rows of a panel of so many units: two more for the loss, then whole vectors."""
+    """Rows of a panel of `units` units: two more for the loss, in whole vectors."""
     return (units + 2 + lanes - 1) // lanes * lanes
 
 
@@ -120,13 +120,13 @@ def _panel_size(units, like):
 
 @jit
 def _at(workspace, offset, units, panel):
-    """Where a panel of the activations or deltas of so many units begins."""
+    """Where a panel of the activations or deltas of `units` units begins."""
     return advance(workspace, offset + panel.number * _panel_size(units, workspace[0]))
 
 
 @jit
 def _clear_padding(deltas, units, width):
-    """Zeros in the rows that round the units up to whole vectors."""
+    """Clear the rows that round the units up to whole vectors."""
     lanes = vector_lanes(deltas[0])
     for i in range(units * width, (units + lanes - 1) // lanes * lanes * width):
         deltas[i] = cast(0, deltas[0])
@@ -164,7 +164,7 @@ def _forward(layer, workspace, parameters, panel, stored):
 
 @jit
 def _drop(job, step, i, workspace, offset, panel, thread):
-    """Multiply what enters layer i, or its deltas, by the mask of dropout."""
+    """Multiply the inputs of layer i, or their deltas, by the dropout mask."""
     key, keep = inputs_mask(job, step, i)
     if keep < 1.0:
         units = layer_of(job, i).fan_in
@@ -252,7 +252,7 @@ def _losses_and_deltas(job, workspace, targets, panel, step, parametric):
 def _carry_panel(
     job, workspace, parameters, scratch, panel, step, thread, stored, masks, parametric
 ):
-    """A panel forward and backward through all layers."""
+    """Forward and backward pass of a panel through all layers."""
     layer = layer_of(job, 0)
     a = _at(workspace, layer.inputs, layer.fan_in, panel)
     start, count = step.start + panel.first, step.rows - panel.first
@@ -269,7 +269,7 @@ def _carry_panel(
 
 @jit
 def _turn_deltas(d, d_size, column, fan_out, samples, turned):
-    """The deltas of one panel of units, a row of whole vectors for each sample."""
+    """Transpose the deltas of one panel of units: a row of vectors per sample."""
     like = turned[0]
     lanes, full_width = vector_lanes(like), panel_width(like)
     width = width_at(column, fan_out, like)
@@ -289,7 +289,7 @@ def _turn_deltas(d, d_size, column, fan_out, samples, turned):
 
 @jit
 def _sum_gradients(job, workspace, turned, sums, samples, mode):
-    """Sums over so many samples, laid out like the parameters.
+    """Sum the gradients over `samples` samples, laid out like the parameters.
 
     turned : room for the deltas of one panel of units.
     """
@@ -326,7 +326,7 @@ def _sum_gradients(job, workspace, turned, sums, samples, mode):
 
 @jit
 def _strips_of(job, step, like):
-    """(vectors of samples, strips that they are cut into) of a mini-batch."""
+    """(vectors of samples, number of strips) of a mini-batch."""
     lanes = vector_lanes(like)
     vectors = (step.rows + lanes - 1) // lanes
     return vectors, min(job.strips, vectors)
@@ -336,7 +336,7 @@ def _strips_of(job, step, like):
 def _carry_strip(
     job, workspace, model, scratch, step, strip, thread, stored, masks, parametric
 ):
-    """The sums of the gradients over a strip of the batch."""
+    """Sum the gradients over a strip of the batch."""
     like = workspace[0]
     lanes, full_width = vector_lanes(like), panel_width(like)
     panel_scratch = advance(scratch, job.block_rows * full_width)
@@ -360,7 +360,7 @@ def _carry_strip(
 def strips_phase(
     job, workspace, model, scratch, step, thread, stored, masks, parametric
 ):
-    """Phase 1: strips of the batch forward and backward, and their gradients.
+    """Phase 1: forward and backward passes of strips, and their gradients.
 
     scratch : room for the deltas of a panel of units, then for the targets of a panel
         of samples, or for some of its samples.
@@ -385,9 +385,9 @@ def _add(target, source, count):
 
 @jit
 def _slice_at(job, piece):
-    """(place, weights, biases) of a slice: where it begins, and how many of them.
+    """(offset, number of weights, number of biases) of a slice.
 
-    The last slice of a layer has its biases, which come next.
+    The last slice of a layer includes its biases, which follow the weights.
     """
     number = piece
     i = 0
@@ -406,7 +406,7 @@ def _slice_at(job, piece):
 
 @jit
 def _update_slice(model, rule, place, n_weights, n_biases, sums):
-    """The update of a slice, from the sums of its gradient."""
+    """Update a slice, given the sums of its gradient."""
     lanes, zero = vector_lanes(sums[0]), cast(0, sums[0])
     n_biases = (n_biases + lanes - 1) // lanes * lanes
     is_alike = rule.l2 == zero and rule.l1 == zero and rule.decay == cast(1, zero)
@@ -420,11 +420,11 @@ def _update_slice(model, rule, place, n_weights, n_biases, sums):
 
 @jit
 def slices_phase(job, model, step, thread):
-    """Phase 2: the strips' gradients of slices of the parameters, added up and applied.
+    """Phase 2: add up the strips' gradients of slices of the parameters; apply them.
 
-    Or kept in the place of the first strip's, if their norm is to be clipped.
+    If the norm is clipped, keep them instead, in place of the first strip's.
     """
-    like = model.parameters[0]
+    like = step.rule.scale
     clips, rule, lanes = job.clip_norm > 0, step.rule, vector_lanes(like)
     if thread == 0:
         forget_pieces(job, UPDATES if clips else ROWS)

@@ -1,4 +1,4 @@
-"""How a table of functions becomes one kernel that branches on an integer code."""
+"""Turn a table of functions into one kernel that branches on an integer code."""
 
 import inspect
 
@@ -17,8 +17,8 @@ def dispatch(cases):
 
     Notes
     -----
-    numba cannot index a tuple of functions, so the chain of comparisons is written
-    out here, from the table, which stays the only list of its rows::
+    numba cannot index a tuple of functions.  So the source of a chain of comparisons is
+    generated from the table, which stays the only list of its rows::
 
         def choose(code, x, count):
             if code == 0:
@@ -26,9 +26,9 @@ def dispatch(cases):
             elif code == 1:
                 ...
 
-    (Folding closures into each other does it without source text, but makes a
-    function for numba to compile of every row: a second more for the first fit.)
-    Callers branch once for a block of numbers, never per number.
+    (Nested closures would need no source text, but numba would compile one function per
+    row: the first fit would take a second longer.)  Callers branch once per block of
+    numbers, never per number.
     """
     arguments = ", ".join(inspect.signature(cases[0][1].py_func).parameters)
     lines = [f"def choose(code, {arguments}):"]

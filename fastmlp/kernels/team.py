@@ -1,14 +1,14 @@
 """How the threads of a team share the work of a phase, and wait for each other.
 
-A phase is cut into pieces, and each thread has a share of them, always the same one:
-what it wrote is still in its cache.  A thread that is through with its share goes on
-with what is left of the others', so that a core that is busy elsewhere, or slower,
-does not keep the rest waiting.  Who takes a piece changes no number in it.
+A phase is cut into pieces.  Each thread has a share of them, always the same one, so
+that what it wrote is still in its cache.  A thread that has finished its share takes
+pieces from the others' shares (work stealing), so that a busy or slow core does not
+keep the rest waiting.  No number depends on which thread takes a piece.
 
-What threads share is an array of int64 (`team_size` elements), zero at the start:
-for the barrier how many have arrived, its generation, and whether the team has been
-abandoned; then, for each of the phases, how many pieces of each share are taken.
-Numbers are GAP apart, on cache lines of their own.
+The threads share an array of int64 (`team_size` elements), zero at the start.  For the
+barrier, it holds how many threads have arrived, its generation, and whether the team
+was abandoned; then, for each phase, how many pieces of each share are taken.  The
+numbers are _GAP elements apart, so that each has its own cache lines.
 """
 
 from fastmlp.compilation import jit
@@ -33,31 +33,31 @@ __all__ = [
     "wait_for_team",
 ]
 
-#: int64 from one shared number to the next: no two in neighbouring cache lines.
+#: Elements from one shared number to the next: no two in neighbouring cache lines.
 _GAP = 16
 
-#: The phases of a training step; the last only where the whole gradient is needed
+#: The phases of a training step; the last is used only if the whole gradient is needed
 #: before the first update.
 ROWS, TILES, UPDATES = 0, 1, 2
 
-#: Where the array says that the team has been abandoned.
+#: The element that says whether the team has been abandoned.
 ABANDONED = 2 * _GAP
 
 
 def team_size(n_threads):
-    """Elements of the array that a team of so many threads shares."""
+    """Elements of the array that a team of `n_threads` threads shares."""
     return (3 + 3 * n_threads) * _GAP
 
 
 @jit
 def _taken(job, phase, owner):
-    """Where it is counted how many pieces of the owner's share are taken."""
+    """Pointer to the number of pieces taken from the owner's share."""
     return advance(pointer(job.team, 0), (3 + phase * job.n_threads + owner) * _GAP)
 
 
 @jit
 def take_piece(job, phase, owner, n_pieces):
-    """A piece of the owner's share that nobody has taken; -1 if there is none."""
+    """Take a free piece of the owner's share; -1 if there is none."""
     taken = _taken(job, phase, owner)
     if job.n_threads == 1:
         piece = taken[0]
@@ -73,7 +73,7 @@ def take_piece(job, phase, owner, n_pieces):
 
 @jit
 def next_piece(job, phase, thread, n_pieces):
-    """A piece for the thread, of its own share or else of another's; -1: all taken."""
+    """Take a piece of the thread's own share, else of another's; -1 if none is left."""
     for turn in range(job.n_threads):
         owner = (thread + turn) % job.n_threads
         piece = take_piece(job, phase, owner, n_pieces)
@@ -84,7 +84,7 @@ def next_piece(job, phase, thread, n_pieces):
 
 @jit
 def forget_pieces(job, phase):
-    """Make all pieces of a phase free again, while all threads are in the other."""
+    """Make all pieces of a phase free again, while all threads are in another phase."""
     for owner in range(job.n_threads):
         atomic_store(_taken(job, phase, owner), 0)
 
@@ -93,8 +93,8 @@ def forget_pieces(job, phase):
 def wait_for_team(job):
     """A barrier: returns when all threads of the team have called it.
 
-    What any of them wrote before is then visible to all.  False, and at once, if
-    the team has been abandoned: a thread could not come.
+    What any of them wrote before is then visible to all.  Returns False, and stops
+    waiting, if the team was abandoned because a thread is missing.
     """
     if job.n_threads == 1:
         return True

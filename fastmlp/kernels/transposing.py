@@ -1,4 +1,4 @@
-"""Blocks of numbers turned over their diagonal, in registers."""
+"""Transpose blocks of numbers in registers."""
 
 from llvmlite import ir
 from numba.core import types
@@ -60,7 +60,7 @@ def transpose_blocks(
 ):
     """target[c*target_stride + r] = source[r*source_stride + c], in square blocks.
 
-    r < lanes of a vector, c < `blocks` times as many.
+    For r < lanes of a vector and c < `blocks` times as many.
     """
     lanes = tile_shape(source.dtype).lanes
     number = types.int64
@@ -74,7 +74,7 @@ def transpose_blocks(
 
 
 def _blocks_function(module, scalar, lanes):
-    """The LLVM function of `transpose_blocks`, made once a module."""
+    """The LLVM function of `transpose_blocks`, made once per module."""
     ptr = scalar.as_pointer()
     function, is_new = new_function(
         module,
@@ -110,10 +110,10 @@ def _blocks_function(module, scalar, lanes):
 
 
 def _transposed_blocks(builder, lines):
-    """The columns of some lines (vectors), each a vector as long as there are lines.
+    """The columns of some lines (vectors), each a vector with one number per line.
 
-    Square blocks are turned side by side: block halves swap places, then the halves
-    of the halves (Eklundh, "A fast computer method for matrix transposing", 1972).
+    Several square blocks are transposed at once: off-diagonal quarters swap places, at
+    each scale (Eklundh, "A fast computer method for matrix transposing", 1972).
     """
     lanes, rows = lines[0].type.count, len(lines)
 

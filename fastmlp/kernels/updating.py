@@ -1,19 +1,19 @@
-"""What becomes of a gradient: penalties, clipping, the update, and averages of weights.
+"""From gradient to update: penalties, clipping, update rules, averages of weights.
 
-`update_parameters` is told where some parameters begin and how many there are; who
-sums their gradient (`fastmlp.kernels.passes`, `fastmlp.kernels.strips`) knows how they
-are laid out.  Whatever a fit asks for beyond the rule of its optimizer is one more
-sweep over numbers that are in the first-level cache, and nothing if it does not.
+`update_parameters` gets the offset of some parameters and their number; the callers,
+which sum their gradient (`fastmlp.kernels.passes`, `fastmlp.kernels.strips`), know the
+layout.  Each option that a fit uses beyond its optimizer's rule costs one more pass
+over numbers in the L1 cache; options that it does not use cost nothing.
 
 With s the gradient of the losses, summed over the batch, a step is
 
     g = (s + l2 w + l1 sign w) scale       (of biases: s scale)
     w <- decay w                           decoupled weight decay
-    w <- w - ...                           the rule, told g
+    w <- w - ...                           the update rule, given g
     average <- average + share (w - average)
 
-If the norm of the whole gradient is to be clipped, g is made and kept first
-(`make_gradient`), and the rest follows when all of it is there.
+If the norm of the whole gradient is clipped, g is computed and kept first
+(`make_gradient`); the rest follows when all of g is known.
 """
 
 import math
@@ -43,9 +43,9 @@ class Model(NamedTuple):
     first_moment: object
     second_moment: object
     average: object
-    penalties: object  # of parts of the weights, before the update
-    gradients: object  # laid out like the parameters: of each strip, or to be clipped
-    squares: object  # of parts of a gradient that may be clipped
+    penalties: object  # of pieces of the weights, before the update
+    gradients: object  # of each strip, or to be clipped; laid out like the parameters
+    squares: object  # sums of squares of pieces of a gradient to be clipped
 
 
 class Rule(NamedTuple):
@@ -55,14 +55,14 @@ class Rule(NamedTuple):
     l2: object
     l1: object
     scale: object
-    decay: object  # what weights are multiplied by
-    share: object  # of the new parameters in their average; 0 for no average
+    decay: object  # factor for the weights, from decoupled weight decay
+    share: object  # weight of the new parameters in their average; 0 for no average
     rates: object  # tuple, see `optimizers.update`
 
 
 @jit
 def sum_of(numbers, count):
-    """Sum in float64, four at a time, in an order that only depends on `count`."""
+    """Sum in float64, four at a time, in an order that depends only on `count`."""
     a = b = c = d = 0.0
     whole = count // 4 * 4
     for i in range(0, whole, 4):
@@ -77,7 +77,7 @@ def sum_of(numbers, count):
 
 @jit(flags=("reassoc", "contract"))
 def sum_of_squares(x, count):
-    """Sum of x[i]**2: in vectors, in an order that only depends on `count`."""
+    """Sum of x[i]**2, vectorised, in an order that depends only on `count`."""
     total = cast(0, x[0])
     for i in range(count):
         total += x[i] * x[i]
@@ -86,7 +86,7 @@ def sum_of_squares(x, count):
 
 @jit(flags=("reassoc", "contract"))
 def _sum_of_sizes(x, count):
-    """Sum of abs(x[i]), likewise."""
+    """Sum of abs(x[i]), vectorised, in an order that depends only on `count`."""
     total = cast(0, x[0])
     for i in range(count):
         total += absolute(x[i])
@@ -95,7 +95,7 @@ def _sum_of_sizes(x, count):
 
 @jit
 def penalty_of(w, count, rule):
-    """l2/2 times the sum of squared weights plus l1 times that of their sizes."""
+    """l2/2 times the sum of squared weights plus l1 times that of absolute weights."""
     zero = cast(0, w[0])
     penalty = zero
     if rule.l2 > zero:
@@ -118,10 +118,10 @@ def _add_penalties(w, sums, count, l2, l1, decay):
 
 @jit
 def update_parameters(model, rule, place, count, sums, are_weights):
-    """The update of `count` parameters from `place` on.
+    """Update `count` parameters, starting at `place`.
 
     sums : their gradient, summed over the batch; may be overwritten.
-    are_weights : whether penalties and decay are for them.
+    are_weights : whether penalties and decay apply to them.
     """
     zero, one = cast(0, sums[0]), cast(1, sums[0])
     w = advance(model.parameters, place)
@@ -143,7 +143,7 @@ def update_parameters(model, rule, place, count, sums, are_weights):
 
 @jit
 def make_gradient(model, rule, place, count, sums, are_weights):
-    """Make sums the gradient, penalties included; returns the sum of its squares."""
+    """Turn sums into the gradient, penalties included; return its sum of squares."""
     zero = cast(0, sums[0])
     if are_weights:
         w = advance(model.parameters, place)
@@ -155,13 +155,13 @@ def make_gradient(model, rule, place, count, sums, are_weights):
 
 @jit
 def clipped(rule, squares, clip_norm):
-    """The rule for a gradient that has been made, as short as it is to be.
+    """The rule that clips and applies a gradient from `make_gradient`.
 
-    squares : of all of the gradient.
+    squares : sum of the squares of the whole gradient.
     """
     norm = math.sqrt(squares)
     factor = clip_norm / norm if norm > clip_norm else 1.0
-    if norm == math.inf:  # a step of 0 would hide that numbers are too large
+    if norm == math.inf:  # a factor of 0 would hide the overflow
         factor = math.nan
     like = rule.scale
     zero = cast(0, like)
