@@ -446,7 +446,7 @@ def test_jobs_check_shapes_before_a_kernel_sees_them():
             np.zeros((5, 2)), batch_size=5, activation="relu", loss="squared_error",
             optimizer="adam",
         )  # fmt: skip
-    with pytest.raises(ValueError, match=r"not \(5, 1\)"):
+    with pytest.raises(ValueError, match=r"expected \(5, 1\)"):
         training_job(
             (3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts,
             loss="log_loss",
