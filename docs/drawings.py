@@ -359,7 +359,7 @@ def strips():
 def cache():
     """From sources to a file."""
     d = Drawing(700, 212, "What decides a cached kernel")
-    what = ["all kernel sources", "Python, numba, llvmlite", "processor and features"]
+    what = ["all kernel sources", "Python, numba, llvmlite", "CPU and its features"]
     for i, words in enumerate(what):
         d.box(10, 20 + i * 44, 190, 34, "box", 4)
         d.text(105, 42 + i * 44, words, "small", "middle")
@@ -390,7 +390,7 @@ def calls():
     rows = [
         ("estimators, perceptron", "parameters, checks of X and y, labels", "box"),
         ("fitting.Fit", "initial weights, validation split, which job", "box"),
-        ("training.train", "epochs: shuffle, stop or go on, callbacks, Ctrl-C", "box"),
+        ("training.train", "epochs: shuffle, stop or continue, callbacks, Ctrl-C", "box"),
         ("jobs.TrainingJob", "one record of addresses and sizes, all checked", "box"),
         ("kernels.passes.train_steps", "many steps a call, no Python inside", "orange"),
     ]

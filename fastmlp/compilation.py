@@ -312,7 +312,7 @@ class _KernelCache:
                 # on Windows a file that another process has open stays: it is as good
                 if not (isinstance(error, PermissionError) and path.is_file()):
                     raise
-        except Exception as error:  # the kernel is compiled: the fit must go on
+        except Exception as error:  # the kernel is compiled: the fit can run
             logger.info("could not store %s in the cache: %r", self._name, error)
             if not _KernelCache._has_warned:
                 _KernelCache._has_warned = True

@@ -557,7 +557,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         if goes_on and hasattr(self, "task_"):
             if task not in ("auto", self.task_):
                 raise ValueError(
-                    f"task={task!r}, but the fit to go on with was a {self.task_}"
+                    f"task={task!r}, but the previous fit was a {self.task_}"
                 )
             task = self.task_
         elif task == "auto" and classes is not None:

@@ -93,7 +93,7 @@ class Fit:
     Raises
     ------
     ValueError
-        If the data do not fit the network that the fit goes on with.
+        If the data do not match the network of the previous fit.
     """
 
     def __init__(
@@ -131,8 +131,8 @@ class Fit:
             if (units[0], units[-1]) != (X.shape[1], targets.n_outputs):
                 raise ValueError(
                     f"The network has {units[0]} inputs and {units[-1]} outputs, the "
-                    f"data {X.shape[1]} features and {targets.n_outputs} outputs: a "
-                    "fit that goes on needs the same."
+                    f"data {X.shape[1]} features and {targets.n_outputs} outputs: "
+                    "continuing a fit needs the same numbers."
                 )
             if getattr(coefs[0], "dtype", None) in (np.float32, np.float64):
                 self.dtype = coefs[0].dtype
@@ -158,7 +158,7 @@ class Fit:
         return {**self._attributes, "coefs_": coefs, "intercepts_": intercepts}
 
     def _before(self, name, default):
-        """A fitted attribute of the fit that goes on."""
+        """A fitted attribute of the previous fit, if this one continues it."""
         value = getattr(self.settings, name, None) if self.goes_on else None
         return default if value is None else value
 

@@ -386,7 +386,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         return listeners
 
     def _as_now(self, fit):
-        """A copy that predicts with the weights of a fit that goes on."""
+        """A copy that predicts with the weights of a running fit."""
         model = bare_copy(self)
         for name in _FITTED:
             vars(model).pop(name, None)

@@ -1,8 +1,8 @@
 """Warnings that scikit-learn's multi-layer perceptrons give, too.
 
 They are attributed to scikit-learn's module, so that a filter which silences them there
-(``filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")``) goes on
-working when the import line is changed. Warnings are attributed to the name of the
+(``filterwarnings("ignore", category=ConvergenceWarning, module="sklearn")``) still
+works when the import line is changed. Warnings are attributed to the name of the
 module that gives them: this one takes the name.
 """
 

@@ -239,7 +239,7 @@ def labels_of(y, known=None, old=None, *, exactly=False):
     y : ndarray
         Labels.
     known : LabelBinarizer, default=None
-        The one of the fit that goes on.
+        The one of the previous fit, if this one continues it.
     old : ndarray, default=None
         The classes of that fit.
     exactly : bool, default=False

@@ -71,7 +71,7 @@ class Stopping:
 
 @dataclass
 class TrainingState:
-    """All that decides how a fit goes on: what a checkpoint keeps."""
+    """All that decides how a fit continues: what a checkpoint keeps."""
 
     job: object
     optimizer: object
@@ -184,7 +184,7 @@ def train(
     job : fastmlp.jobs.TrainingJob
         Network, data and buffers.
     optimizer : fastmlp.optimizer.Optimizer
-        Its schedule and number of updates go on.
+        Its schedule and number of updates continue.
     stopping : Stopping
     n_threads : int
         Threads to run on.
@@ -208,7 +208,7 @@ def train(
     deadline : float, default=inf
         When to end, by ``time.perf_counter``.
     checkpoint : fastmlp.checkpoint.Checkpoint, default=None
-        Keeps what is needed to go on, and may have it from an earlier try.
+        Keeps what is needed to resume, and may have it from an earlier run.
     gives_up : bool, default=False
         Whether to end, and tell nobody of the epoch, if a loss is not finite: since all
         will be done again in float64.

@@ -210,7 +210,7 @@ def test_labels_of_another_kind_are_refused():
 def test_another_task_cannot_go_on():
     X, y = load_iris(return_X_y=True)
     model = MLPEstimator(warm_start=True, max_iter=2).fit(X, y)
-    with pytest.raises(ValueError, match="the fit to go on with was a classification"):
+    with pytest.raises(ValueError, match="the previous fit was a classification"):
         model.set_params(task="regression").fit(X, y)
 
 
