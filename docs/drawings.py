@@ -390,7 +390,7 @@ def calls():
     rows = [
         ("estimators, perceptron", "parameters, checks of X and y, labels", "box"),
         ("fitting.Fit", "initial weights, validation split, which job", "box"),
-        ("training.train", "epochs: shuffle, stop or continue, callbacks, Ctrl-C", "box"),
+        ("training.train", "epochs: shuffles, stopping, callbacks, Ctrl-C", "box"),
         ("jobs.TrainingJob", "one record of addresses and sizes, all checked", "box"),
         ("kernels.passes.train_steps", "many steps a call, no Python inside", "orange"),
     ]

@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 import warnings
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import llvmlite
@@ -40,6 +40,7 @@ from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
 from numba.core.untyped_passes import IRProcessing
 
+from fastmlp.native_threads import undisturbed
 from fastmlp.patience import explained_wait
 
 __all__ = ["ALLOWED_FLAGS", "cache_directory", "cache_size", "jit"]
@@ -80,6 +81,8 @@ def jit(function=None, *, flags=(), entry=False):
         dispatcher = numba.njit(**options, pipeline_class=_EntryCompiler)(function)
         if not _cache_is_off():
             dispatcher._cache = _KernelCache(function)
+        # an interrupt in one of LLVM's callbacks to Python would crash the process
+        dispatcher.compile = partial(undisturbed, dispatcher.compile)
         return dispatcher
 
     return decorate if function is None else decorate(function)
@@ -201,15 +204,25 @@ def _cache_root():
     return Path(base) / "fastmlp"
 
 
-@cache
-def _fingerprint():
-    """Hash of everything that decides what machine code the sources become."""
+def _hash_of_sources():
     digest = hashlib.sha256()
     here = Path(__file__)
     for path in [here, *sorted((here.parent / "kernels").glob("*.py"))]:
         source = path.read_bytes()
         digest.update(f"{path.name} {len(source)}\n".encode())
         digest.update(source)
+    return digest
+
+
+#: Of the sources that this process imports, now. At the first use of a kernel, files
+#: may already be those of another version.
+_SOURCES = _hash_of_sources()
+
+
+@cache
+def _fingerprint():
+    """Hash of everything that decides what machine code the sources become."""
+    digest = _SOURCES.copy()
     config = numba.config
     decisive = (
         sys.version,

@@ -1,12 +1,13 @@
 """Saying, once in a process, that a wait is for kernels that are being compiled."""
 
-import _thread
 import logging
 import multiprocessing
 import os
 import sys
 import time
 from contextlib import contextmanager
+
+from fastmlp.native_threads import new_lock, start_thread
 
 __all__ = ["explained_wait"]
 
@@ -41,10 +42,9 @@ def explained_wait():
         return
     _Wait.depth = 1
     started = time.perf_counter()
-    is_over = _thread.allocate_lock()
-    is_over.acquire()
+    is_over = new_lock()
     try:
-        _thread.start_new_thread(_watch, (is_over, _SECONDS - _Wait.seconds))
+        start_thread(_watch, is_over, _SECONDS - _Wait.seconds)
     except RuntimeError:  # no thread to be had: then nothing is said
         logger.debug("no thread for the message about compiling")
     try:

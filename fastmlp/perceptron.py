@@ -7,6 +7,8 @@ quick.
 import inspect
 import warnings
 from contextlib import closing, contextmanager
+from functools import cache
+from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -31,6 +33,7 @@ from fastmlp.conversion import to_sklearn
 from fastmlp.events import Several
 from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
 from fastmlp.inputs import explained, numbers_only
+from fastmlp.native_threads import undisturbed
 from fastmlp.optimizer import OptimizerView
 from fastmlp.parameters import CONSTRAINTS, check_lists, unused_parameters
 from fastmlp.progress import FunctionEvents, Progress, shows_progress
@@ -199,9 +202,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 sample_weight, y, binarizer, incremental
             )
 
-            from fastmlp.fitting import Fit
-
-            fit = Fit(
+            fit = _engine("fitting").Fit(
                 self,
                 scaling.scale_X(X),
                 targets,
@@ -323,8 +324,6 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        from fastmlp.fitting import ValidationSet
-
         X = self._checked(X, reset=False)
         y = check_array(
             y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
@@ -345,7 +344,8 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        return ValidationSet(scaling.scale_X(X), own, sample_weight, X, y)
+        X_scaled = scaling.scale_X(X)
+        return _engine("fitting").ValidationSet(X_scaled, own, sample_weight, X, y)
 
     def _weigh_classes(self, sample_weight, y, binarizer, incremental):
         """Weights of the samples times those of their classes."""
@@ -479,9 +479,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _compute_outputs(self, X, precision, dtype=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
-        from fastmlp.prediction import borrow
-
-        with borrow(self, precision) as outputs:
+        with _engine("prediction").borrow(self, precision) as outputs:
             return outputs(X, dtype or np.result_type(X.dtype, self.coefs_[0].dtype))
 
     def _predict_labels(self, X):
@@ -540,12 +538,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         NotFittedError
             If the estimator is not fitted.
         """
-        from fastmlp.network import units_of
-        from fastmlp.prediction import Outputs, Predictor
-
         check_is_fitted(self, "coefs_")
-        outputs = Outputs(
-            units_of(self.coefs_),
+        prediction = _engine("prediction")
+        outputs = prediction.Outputs(
+            prediction.units_of(self.coefs_),
             self.activation,
             self.out_activation_,
             getattr(self, "precision_", None) or self._precision(),
@@ -554,7 +550,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         outputs.write(self.coefs_, self.intercepts_)
         finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
         scaling = Standardization.read(vars(self))
-        return Predictor(outputs, self.coefs_[0], finish, scaling)
+        return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
+
+
+@cache
+def _engine(module):
+    """A module that needs numba, whose import an interrupt must not cut in two."""
+    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 def _warn(message, category):

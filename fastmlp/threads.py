@@ -5,17 +5,20 @@ the GIL; they meet at a barrier of atomics (`fastmlp.kernels.team`).  A team
 lives as long as one fit or predict: there is nothing global that a fork, another
 fit in another thread, or the end of the interpreter could find half used.
 
-An interrupt (Ctrl-C) may fall between any two lines of Python, so nothing here relies
-on a line being reached: threads are started by one call into C (`threading.Thread`
-waits for its thread in Python, and an interrupt there leaves its locks in disorder), an
-idle thread looks every now and then whether its team still exists, and a thread in a
-kernel keeps alive all memory that it writes to.
+A signal handler may raise (Ctrl-C) between any two lines of Python, so nothing here
+relies on a line being reached: threads are started by one call into C
+(`threading.Thread` waits for its thread in Python, and an interrupt there leaves its
+locks in disorder), an idle thread checks every now and then whether its team still
+exists, and a thread in a kernel keeps alive all memory that it writes to.
+
+Threads in a kernel wait for each other, so nobody enters one before all threads of the
+team have been seen: as threads of the operating system, and alive.
 """
 
-import _thread
 import logging
 import multiprocessing
 import os
+import threading
 import time
 import warnings
 import weakref
@@ -27,6 +30,7 @@ import numpy as np
 from joblib.parallel import get_active_backend
 
 from fastmlp.kernels.team import ABANDONED, team_size
+from fastmlp.native_threads import new_lock, start_thread
 
 __all__ = [
     "Team",
@@ -52,7 +56,10 @@ _WORK_OF_PREDICTION = 2e7
 #: The most threads for each core that a fit may be told to run.
 _THREADS_PER_CORE = 2
 
-#: Seconds after which a thread without work looks whether its team still exists.
+#: Seconds in which a thread that was started has to appear.
+_START_SECONDS = 5.0
+
+#: Seconds after which a thread without work checks whether its team still exists.
 _IDLE_SECONDS = 0.5
 
 #: Seconds to wait until threads that were told to end have ended.
@@ -145,9 +152,9 @@ def threads_for_prediction(n_jobs, network, n_samples):
 class Team:
     """Threads that all run the same function, each with its own number.
 
-    Use as a context manager.  If threads cannot be started, the team is smaller
-    than asked: read `size` before relying on it.  In the child of a fork, which has
-    no threads but the one that forked, the team is that one.
+    Use as a context manager.  If threads cannot be started or do not appear, the team
+    is smaller than asked: read `size` before relying on it.  In the child of a fork,
+    which has no threads but the one that forked, the team is that one.
 
     Parameters
     ----------
@@ -173,9 +180,20 @@ class Team:
             try:
                 worker.start()
             except RuntimeError as error:  # "can't start new thread"
-                self._workers.pop()
-                logger.warning("running with %d threads: %s", number, error)
+                self._keep(number - 1, error)
                 break
+        end = time.monotonic() + _START_SECONDS
+        for i, worker in enumerate(self._workers):
+            if not worker.appears(end):
+                self._keep(i, "a thread of its own did not appear")
+                break
+
+    def _keep(self, n_workers, reason):
+        """Continue with the first workers only."""
+        logger.warning("running with %d threads: %s", n_workers + 1, reason)
+        for worker in self._workers[n_workers:]:
+            worker.dismiss()
+        del self._workers[n_workers:]
 
     @property
     def size(self):
@@ -183,6 +201,10 @@ class Team:
         if self._process != os.getpid():  # a fork leaves the workers behind
             self._process = os.getpid()
             self._workers = []
+        for i, worker in enumerate(self._workers):
+            if worker.has_ended:
+                self._keep(i, "a thread has ended")
+                break
         return 1 + len(self._workers)
 
     @property
@@ -193,50 +215,48 @@ class Team:
     def run(self, function):
         """Call ``function(number)`` in every thread; return when all are done.
 
-        Whatever happens in one thread (an interrupt between two lines of Python,
-        say) nobody is left waiting at the barrier, and nothing is raised before
-        all threads are out of the kernel.
+        Whatever happens in one thread (an exception from a signal handler between two
+        lines of Python, say) nobody is left waiting at the barrier, and nothing is
+        raised before all threads are out of the kernel.
         """
         self.shared[:] = 0
-        errors = []
+        failure = None
         try:
             for worker in self._workers:
                 worker.begin(function)
             function(0)
         except BaseException as error:
-            errors.append(error)
+            failure = error
         finally:
-            self._gather(errors)
-        if errors:
-            raise errors[0]
-
-    def _gather(self, errors):
-        """Wait until no worker is busy, through any number of interrupts."""
-        while True:
-            try:
-                # the caller has passed all its barriers, or never will: whoever
-                # still waits at one waits for nothing
-                self.shared[ABANDONED] = 1
-                for worker in self._workers:
-                    errors += worker.finish()
-                return
-            except KeyboardInterrupt as error:
-                errors.append(error)
+            # no call here is outside of `try`: a signal handler could raise in it
+            while True:
+                try:
+                    # the caller has passed all its barriers, or never will: whoever
+                    # still waits at one waits for nothing
+                    self.shared[ABANDONED] = 1
+                    for worker in self._workers:
+                        failure = worker.finish() or failure
+                    break
+                except BaseException as error:
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def close(self):
         """End the threads; they touch nothing any more when this returns."""
-        interrupts = []
-        if self.size > 1:
-            self._gather(interrupts)
+        failure = None
         end = time.monotonic() + _END_SECONDS  # through any number of interrupts
-        while self._workers:
+        workers = self._workers if self._process == os.getpid() else []
+        while workers:
             try:
-                self._workers[-1].close(end)
-                self._workers.pop()
-            except KeyboardInterrupt as error:
-                interrupts.append(error)
-        if interrupts:
-            raise interrupts[0]
+                self.shared[ABANDONED] = 1
+                workers[-1].finish()
+                workers[-1].close(end)
+                workers.pop()
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
     def __enter__(self):
         return self
@@ -266,8 +286,12 @@ class _Worker:
         self._function = None
         self._error = None
         self._closed = False
-        # taken: nothing to do, not done, not ended
-        self._todo, self._done, self._ended = (_taken_lock() for _ in range(3))
+        self._thread = None  # as the operating system numbers it
+        self.has_ended = False
+        # taken: has not appeared, nothing to do, not done, not ended
+        self._there, self._todo, self._done, self._ended = (
+            new_lock() for _ in range(4)
+        )
 
     def start(self):
         """Start the thread.
@@ -277,38 +301,66 @@ class _Worker:
         RuntimeError
             If the system has no thread to give.
         """
-        _thread.start_new_thread(self._run, ())
+        start_thread(self._run)
+
+    def appears(self, end):
+        """Wait until the thread runs, or the time `end`; whether it is a real one.
+
+        Libraries that replace threads by coroutines, which take turns in one thread,
+        replace `_thread` as well.
+        """
+        self._there.acquire(timeout=max(0.0, end - time.monotonic()))
+        return self._thread not in (None, threading.get_native_id())
 
     def _run(self):
         try:
-            while not self._closed:
-                is_woken = self._todo.acquire(timeout=_IDLE_SECONDS)
-                function = self._function
-                if function is not None:
-                    try:
-                        function(self._number)
-                    except BaseException as error:
-                        self._error = error
-                        self._shared[ABANDONED] = 1
-                    self._function = function = None
-                    _open(self._done)
-                elif not is_woken and self._team() is None:
-                    return
+            self._thread = threading.get_native_id()
+            _open(self._there)
+            self._serve()
+        except BaseException as error:  # a profiler's function, say
+            self._error = error
         finally:
-            _open(self._ended)
+            self.has_ended = True
+            self._shared[ABANDONED] = 1
+            self._function = None
+            for lock in (self._there, self._done, self._ended):
+                _open(lock)
+
+    def _serve(self):
+        while not self._closed:
+            is_woken = self._todo.acquire(timeout=_IDLE_SECONDS)
+            function = self._function
+            if function is not None:
+                try:
+                    function(self._number)
+                except BaseException as error:
+                    self._error = error
+                    self._shared[ABANDONED] = 1
+                self._function = function = None
+                _open(self._done)
+            elif not is_woken and self._team() is None:
+                return
 
     def begin(self, function):
         """Start `function`."""
         self._function = function
+        if self.has_ended:
+            self._function = None
+            raise RuntimeError("a thread of this fit has ended: fit again")
         _open(self._todo)
 
     def finish(self):
-        """Wait until the thread is out of its function; returns a list of errors."""
+        """Wait until the thread is out of its function; returns its error, if any."""
         while self._function is not None:
             if not self._done.acquire(timeout=0.1):
                 _open(self._todo)  # in case an interrupt came before `begin` did
         error, self._error = self._error, None
-        return [] if error is None else [error]
+        return error
+
+    def dismiss(self):
+        """Tell the thread, which is idle or has yet to appear, to end."""
+        self._closed = True
+        _open(self._todo)
 
     def close(self, end):
         """End the thread, which is idle; wait for that until the time `end`.
@@ -316,17 +368,9 @@ class _Worker:
         An interrupt may have kept it from being started, and it can touch nothing any
         more, so there is no need to wait for long.
         """
-        self._closed = True
-        _open(self._todo)
+        self.dismiss()
         if self._ended.acquire(timeout=max(0.0, end - time.monotonic())):
             self._ended.release()
-
-
-def _taken_lock():
-    """A lock that is taken; plain ones wake up faster than events."""
-    lock = _thread.allocate_lock()
-    lock.acquire()
-    return lock
 
 
 def _open(lock):

@@ -204,9 +204,9 @@ class Validation:
     keeps_best : bool, default=True
         Whether `restore` is to bring back the best weights.
     goes_on : bool, default=False
-        Whether this fit continues an earlier one. If no epoch is then better than before,
-        the last weights stay, as in scikit-learn: otherwise a fit that is continued
-        again and again would never get anywhere.
+        Whether this fit continues an earlier one. If no epoch is then better than
+        before, the last weights stay, as in scikit-learn: otherwise a fit that is
+        continued again and again would never get anywhere.
     """
 
     def __init__(

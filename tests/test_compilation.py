@@ -205,6 +205,7 @@ def test_an_edit_of_any_source_of_kernels_changes_the_directory(environment, pac
 from fastmlp import compilation
 
 def directory():
+    compilation._SOURCES = compilation._hash_of_sources()  # as a new process would
     compilation._fingerprint.cache_clear()
     return compilation.cache_directory()
 
@@ -224,6 +225,36 @@ print("directory", directory())
 """
     edited = run(environment, package=package, script=script)[0]
     assert edited > len(list(PACKAGE.glob("kernels/*.py")))
+
+
+def test_code_is_stored_under_the_sources_in_memory(environment, package):
+    """Another version may be installed between the import and the first use."""
+    shuffling = """
+state, numbers, room = np.ones(STATE_WORDS, "u4"), np.arange(9), np.empty(999, "u4")
+shuffle(*(a.ctypes.data for a in (state, numbers)), len(numbers), room.ctypes.data)
+print("hits", sum(shuffle.stats.cache_hits.values()))
+print("directory", cache_directory())
+"""
+    imports = """
+from fastmlp.compilation import cache_directory
+from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
+"""
+    source = package / "kernels" / "simd.py"
+    upgrade = f"""
+with open({str(source)!r}, "a") as file:
+    file.write("\\n# upgraded\\n")
+"""
+    original = source.read_bytes()
+    hits, old, errors = run(
+        environment, package=package, script=imports + upgrade + shuffling
+    )
+    assert (hits, errors) == (0, "")
+    assert source.read_bytes() != original
+    hits, new, _ = run(environment, package=package, script=imports + shuffling)
+    assert hits == 0
+    assert new != old
+    source.write_bytes(original)
+    assert run(environment, package=package, script=imports + shuffling) == (1, old, "")
 
 
 #: What decides about machine code, as variables and as what they run `before`.

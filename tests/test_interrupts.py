@@ -118,3 +118,120 @@ except KeyboardInterrupt:
     print("raised")
 """
     assert run(LARGE + script, tmp_path, arguments=["1"]) == "raised\n"
+
+
+def test_an_interrupt_while_a_kernel_is_loaded_waits_for_it(tmp_path):
+    """LLVM calls back to Python, which must not raise there."""
+    script = """
+import os, signal, warnings
+import numpy as np
+from numba.core.registry import cpu_target
+from fastmlp import MLPClassifier
+import fastmlp.jobs
+
+engine = cpu_target.target_context.codegen()._engine._ee
+find = engine._object_cache_getbuffer
+interrupts = []
+
+def find_with_an_interrupt(module):
+    interrupts.append(module.name)
+    os.kill(os.getpid(), signal.SIGINT)
+    return find(module)
+
+engine._object_cache_getbuffer = find_with_an_interrupt
+X = np.random.default_rng(0).standard_normal((60, 4))
+y = (X[:, 0] > 0) * 1
+caught = 0
+while True:
+    known = len(interrupts)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model = MLPClassifier((5,), max_iter=2, random_state=0).fit(X, y)
+            model.predict(X)
+    except KeyboardInterrupt:
+        caught += 1
+    if len(interrupts) == known:
+        break
+print(len(interrupts), caught, model.n_iter_, np.isfinite(model.loss_))
+"""
+    first = run(script, tmp_path)
+    sent, caught, n_iter, is_finite = first.split()
+    assert int(sent) > 2
+    assert 1 < int(caught) <= int(sent)  # one in an epoch ends the fit with a model
+    assert (n_iter, is_finite) == ("2", "True")
+
+
+STORM_OF_ALARMS = """
+import random, signal, sys, time, warnings
+import numpy as np, psutil
+from fastmlp import MLPClassifier, MLPRegressor
+
+warnings.simplefilter("ignore")
+seconds, seed, how = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+if how == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+random.seed(seed)
+rng = np.random.default_rng(0)
+X = rng.standard_normal((600, 40)).astype(np.float32)
+y = (X[:, 0] > 0) * 1
+models = [
+    MLPClassifier((60, 30), max_iter=3, random_state=0, n_jobs=3),
+    MLPRegressor(solver="lbfgs", max_iter=3, random_state=0, n_jobs=2),
+    MLPClassifier((60,), max_iter=3, random_state=0, n_jobs=2, early_stopping=True),
+]
+
+class Foreign(BaseException):
+    pass
+
+def result(model):
+    model.fit(X, y)
+    return model.loss_, model.predict(X).tolist()
+
+results = {}  # of the first fit that was not stopped: kernels are loaded in the storm
+me = psutil.Process()
+before = me.num_threads()
+end = time.monotonic() + seconds
+handled = 0
+
+def handler(number, frame):
+    global handled
+    handled += 1
+    if time.monotonic() < end:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.0004, 0.02))
+    if frame.f_code.co_filename != __file__:  # the storm itself must come to an end
+        raise Foreign
+
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.001)
+whole = stopped = 0
+while time.monotonic() < end:
+    try:
+        for i, model in enumerate(models):
+            found = result(model)
+            assert found == results.setdefault(i, found)
+            whole += 1
+    except Foreign:
+        stopped += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+patience = time.monotonic() + 20
+while me.num_threads() > before and time.monotonic() < patience:
+    time.sleep(0.05)
+assert len(results) == len(models)
+assert all(result(models[i]) == results[i] for i in results)
+print(whole, stopped, handled, me.num_threads() - before)
+"""
+
+
+@pytest.mark.parametrize("how", ["plain", "gevent"])
+def test_any_exception_of_a_signal_handler_is_survived(how, tmp_path):
+    """Such as that of a timeout by SIGALRM, between any two lines of Python."""
+    if how == "gevent":
+        pytest.importorskip("gevent")
+    printed = run(STORM_OF_ALARMS, tmp_path, arguments=["5", "0", how])
+    whole, stopped, handled, left = map(int, printed.split())
+    assert whole > 10
+    assert stopped > 20
+    assert handled >= stopped
+    assert left <= 0

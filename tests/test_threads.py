@@ -12,7 +12,7 @@ import pytest
 from data import random_network, random_targets, training_job
 from processes import run
 
-from fastmlp import threads
+from fastmlp import native_threads, threads
 from fastmlp.kernels import team
 from fastmlp.kernels.job import JOB, job_at
 from fastmlp.threads import Team, available_threads, resolve_threads
@@ -94,8 +94,8 @@ def test_a_thread_that_cannot_start_is_done_without(monkeypatch, caplog):
         started.append(function)
         return start_new_thread(function, arguments)
 
-    start_new_thread = threads._thread.start_new_thread
-    monkeypatch.setattr(threads._thread, "start_new_thread", start)
+    start_new_thread = native_threads._thread.start_new_thread
+    monkeypatch.setattr(native_threads._thread, "start_new_thread", start)
     with Team(5) as team:
         assert team.size == 2
         numbers = []
@@ -302,6 +302,81 @@ def test_a_storm_of_interrupts_leaves_no_thread_behind(tmp_path):
     assert int(interrupted) > 20
     assert int(left) <= 0
     assert size == "[2]"
+
+
+GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import warnings
+warnings.simplefilter("ignore")
+import numpy as np
+from fastmlp import MLPClassifier, threads
+X = np.random.default_rng(0).standard_normal((2000, 100)); y = (X[:, 0] > 0) * 1
+settings = {"hidden_layer_sizes": (200,), "max_iter": 3, "random_state": 0}
+fit = lambda n_jobs: MLPClassifier(n_jobs=n_jobs, **settings).fit(X, y)
+sizes = []
+enter = threads.Team.__enter__
+threads.Team.__enter__ = lambda team: sizes.append(team.size) or enter(team)
+assert fit(2).loss_curve_ == fit(1).loss_curve_ == fit(None).loss_curve_
+print(sizes[:2])
+"""
+
+
+def test_threads_are_real_under_gevent(tmp_path):
+    """Its greenlets take turns: one that waits in a kernel would wait for ever."""
+    pytest.importorskip("gevent")
+    assert run(GEVENT, tmp_path) == "[2, 1]\n"
+
+
+COROUTINES = """
+import _thread, logging, sys, warnings
+warnings.simplefilter("ignore")
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+import numpy as np
+from fastmlp import MLPClassifier
+how = sys.argv[1]
+start = _thread.start_new_thread
+
+def start_new_thread(function, arguments):
+    if "_Worker" not in function.__qualname__:
+        return start(function, arguments)
+    if how == "later":  # as a coroutine that has its turn later
+        return 0
+    # as one that has its turn at once, in this thread
+    function.__self__.dismiss()
+    return function(*arguments)
+
+X = np.random.default_rng(0).standard_normal((500, 50)); y = (X[:, 0] > 0) * 1
+expected = MLPClassifier((200,), max_iter=2, random_state=0, n_jobs=1).fit(X, y)
+_thread.start_new_thread = start_new_thread
+model = MLPClassifier((200,), max_iter=2, random_state=0, n_jobs=2).fit(X, y)
+assert model.loss_curve_ == expected.loss_curve_
+"""
+
+
+@pytest.mark.parametrize("how", ["later", "at once"])
+def test_a_thread_that_does_not_appear_is_done_without(how, tmp_path):
+    printed = run(COROUTINES, tmp_path, arguments=[how])
+    assert printed == "running with 1 threads: a thread of its own did not appear\n"
+
+
+def test_a_thread_that_ends_before_its_time_stops_the_fit_and_no_other():
+    X = np.random.default_rng(0).standard_normal((60, 5))
+    y = random_targets("squared_error", 60, 2)
+    job = training_job(
+        (5, 8, 2), X, y, *random_network((5, 8, 2)), optimizer="sgd", n_threads=3
+    )
+    with Team(3) as team:
+        # in its place: what a profiler's function raises, say
+        team._workers[1]._serve = lambda: None
+        worker = team._workers[1]
+        worker.dismiss()
+        assert worker._ended.acquire(timeout=10)
+        worker._ended.release()
+        with pytest.raises(RuntimeError, match="a thread of this fit has ended"):
+            team.run(lambda number: None)
+        assert team.size == 2
+        assert np.isfinite(job.run(team, 0, 1, rate=0.1))
 
 
 @numba.njit
