@@ -172,8 +172,6 @@ class Team:
         self.shared = np.zeros(team_size(size), np.int64)
         self._process = os.getpid()
         self._workers = []
-        # an interrupt may end all that knows this team while threads wait at a barrier
-        weakref.finalize(self, self.shared.__setitem__, ABANDONED, 1).atexit = False
         for number in range(1, size):
             worker = _Worker(number, self)
             self._workers.append(worker)
@@ -228,12 +226,11 @@ class Team:
         except BaseException as error:
             failure = error
         finally:
-            # no call here is outside of `try`: a signal handler could raise in it
-            while True:
+            # the caller has passed all its barriers, or never will: whoever still
+            # waits at one waits for nothing
+            self.shared[ABANDONED] = 1
+            while True:  # no call outside of `try`: a signal handler may raise in it
                 try:
-                    # the caller has passed all its barriers, or never will: whoever
-                    # still waits at one waits for nothing
-                    self.shared[ABANDONED] = 1
                     for worker in self._workers:
                         failure = worker.finish() or failure
                     break
@@ -249,7 +246,6 @@ class Team:
         workers = self._workers if self._process == os.getpid() else []
         while workers:
             try:
-                self.shared[ABANDONED] = 1
                 workers[-1].finish()
                 workers[-1].close(end)
                 workers.pop()
