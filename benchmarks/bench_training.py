@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 from fastmlp import MLPClassifier, MLPRegressor
 
 from .common import Steps
+from .features import FEATURES, NETWORKS, ratios
 from .machine import fma_peak
 from .workloads import BY_LABEL, BY_NAME, WORKLOADS
 
@@ -38,6 +39,34 @@ class Epoch:
 
     def time_epoch(self, label, n_threads):
         self.steps.epoch()
+
+
+class Features:
+    """What a feature that scikit-learn lacks adds to the time of a step."""
+
+    params = [BY_NAME[name].label for name in NETWORKS]
+    param_names = ("workload",)
+    timeout = 300
+
+    def setup_cache(self):
+        """All features of a network take turns: {workload: {feature: ratio}}."""
+        return {
+            name: ratios(BY_LABEL[name], min(2, CORES), turns=7) for name in self.params
+        }
+
+
+def _track(feature):
+    def track(self, found, label):
+        return found[label][feature]
+
+    track.unit = "times plain Adam's step"
+    return track
+
+
+for _feature in FEATURES:
+    if _feature != "adam":
+        _name = "track_" + _feature.replace(", ", "_")
+        setattr(Features, _name, _track(_feature))
 
 
 class FractionOfPeak:

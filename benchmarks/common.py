@@ -11,12 +11,14 @@ from fastmlp.threads import Team
 ADAM = {"rate": 1e-3, "decay_1": 0.9, "decay_2": 0.999, "epsilon": 1e-8}
 
 
-def training_job(workload, n_threads=1):
-    """A shuffled `TrainingJob` of a workload."""
+def training_job(workload, n_threads=1, *, averaged=False, **options):
+    """A shuffled `TrainingJob` of a workload, with options that replace its own."""
     from .workloads import problem
 
     rng = np.random.default_rng(0)
-    network = Network(workload.units, workload.dtype, trainable=True, n_moments=2)
+    network = Network(
+        workload.units, workload.dtype, trainable=True, n_moments=2, averaged=averaged
+    )
     shapes = list(pairwise(workload.units))
     network.write(
         [rng.uniform(-1, 1, (a, b)) * np.sqrt(2 / (a + b)) for a, b in shapes],
@@ -28,10 +30,13 @@ def training_job(workload, n_threads=1):
         X,
         y.reshape(len(X), -1),
         batch_size=workload.batch_size,
-        activation=workload.activation,
-        loss=workload.loss,
-        optimizer="adam",
         n_threads=n_threads,
+        **{
+            "activation": workload.activation,
+            "loss": workload.loss,
+            "optimizer": "adam",
+            **options,
+        },
     )
     if workload.shuffle:
         rng.shuffle(job.order)
@@ -40,16 +45,21 @@ def training_job(workload, n_threads=1):
 
 
 class Steps:
-    """Runs training steps of a workload by a team of its own."""
+    """Runs training steps of a workload by a team of its own.
 
-    def __init__(self, workload, n_threads):
-        self.job = training_job(workload, n_threads)
+    rate : learning rate of all steps, or of each.
+    options : of `training_job`.
+    """
+
+    def __init__(self, workload, n_threads, *, rate=ADAM["rate"], **options):
+        self.job = training_job(workload, n_threads, **options)
         self.team = Team(n_threads)
+        self._rates = {**ADAM, "rate": rate}
         self.epoch()
 
     def epoch(self):
         """All steps of an epoch."""
-        self.job.run(self.team, 0, self.job.n_steps, **ADAM)
+        self.job.run(self.team, 0, self.job.n_steps, **self._rates)
 
     def close(self):
         """End the threads."""
