@@ -2,162 +2,65 @@
 
 A checkpoint is a NumPy npz file without pickled objects: arrays, and one JSON text. It
 is written next to the old one and then replaces it, so that there is a complete file at
-any time.
+any time. All that is in one is checked before a kernel or a generator sees it.
 """
 
-import contextlib
-import hashlib
+import glob
 import json
+import math
 import os
-import sys
-import sysconfig
 import tempfile
 import time
-from functools import partial
+import warnings
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, FunctionType, MethodType, ModuleType
 
 import numpy as np
-from scipy.sparse import issparse
 
-__all__ = ["Checkpoint", "fingerprint"]
+from fastmlp.fingerprint import fingerprint
 
-_FORMAT = 1
+__all__ = ["Checkpoint"]
 
-_PLAIN = str | bytes | int | float | complex | np.generic
-
-#: Attributes of classes that do not affect what their objects do.
-_OF_EACH_CLASS = {"__dict__", "__weakref__", "__doc__", "__module__", "__slots__"}
+_FORMAT = 2
 
 #: Arrays of a network that a fit changes, if they exist.
 _ARRAYS = ("parameters", "first_moment", "second_moment", "average")
 
+#: Curves of a fit; all but the first need samples to validate on.
+_CURVES = ("loss_curve", "validation_scores", "validation_losses")
+
 #: The pause between two files is at least this many times the time to write one.
 _LEAST_PAUSE = 10.0
 
+#: Between the names of the file and the random part of that of one to replace it.
+_MARK = "-checkpoint-"
 
-def _feed(digest, value):
-    """Update a digest with a value: arrays, plain values, callables, containers."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, int | float):  # 1, 1.0, True and numpy's are the same number
-        is_whole = value == value // 1
-        digest.update(repr(int(value) if is_whole else float(value)).encode())
-    elif value is None or isinstance(value, str):
-        digest.update(repr(value).encode())
-    elif issparse(value):
-        digest.update(f"{value.format} {value.shape}".encode())
-        for part in (value.indptr, value.indices, value.data):
-            _feed(digest, part)
-    elif isinstance(value, np.random.RandomState):
-        _feed(digest, [*value.get_state()])
-    elif isinstance(value, list | tuple):
-        digest.update(f"{len(value)} values".encode())
-        for part in value:
-            _feed(digest, part)
-    elif isinstance(value, dict):
-        for name in sorted(value, key=str):
-            _feed(digest, [name, value[name]])
-    elif callable(value):
-        _feed(digest, _told_apart(value))
-    else:
-        array = np.asarray(value)
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        array = np.atleast_1d(array)
-        if array.dtype == object:
-            digest.update(repr(array.tolist()).encode())
-        else:
-            for start in range(0, len(array), 4096):
-                rows = np.ascontiguousarray(array[start : start + 4096])
-                digest.update(rows.view(np.uint8) if rows.size else b"")
-    digest.update(b"\n")
+#: Seconds since such a file was written to, after which its process must be dead.
+_ABANDONED = 600.0
 
 
-def _told_apart(value, seen=None):
-    """Plain values that distinguish a callable from others.
-
-    These are its code and all values that it uses: defaults, closure, globals that it
-    names, and attributes. Code of installed packages is identified by its name.
-    """
-    if value is None or isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, np.ndarray) and value.dtype != object:
-        return value
-    if isinstance(value, os.PathLike):  # these cache properties that were read
-        return os.fspath(value)
-    seen = {} if seen is None else seen
-
-    def parts(values):
-        return [_told_apart(each, seen) for each in values]
-
-    if isinstance(value, tuple):
-        return parts(value)
-    if isinstance(value, CodeType):
-        return [value.co_code.hex(), value.co_names, parts(value.co_consts)]
-    if isinstance(value, MethodType):
-        return parts([value.__func__, value.__self__])
-    if id(value) in seen:  # functions that call each other
-        return seen[id(value)][0]
-    seen[id(value)] = len(seen), value  # kept alive, so that its id is not reused
-    name = getattr(value, "__qualname__", getattr(value, "__name__", None))
-    if isinstance(value, list | np.ndarray):
-        return parts(value)
-    if isinstance(value, dict):
-        return parts(value.items())
-    if isinstance(value, set | frozenset):
-        return sorted(map(repr, value))
-    if isinstance(value, partial):
-        return parts([value.func, value.args, value.keywords])
-    if isinstance(value, FunctionType):
-        code, used, cells = value.__code__, (), []
-        for cell in value.__closure__ or ():
-            with contextlib.suppress(ValueError):  # the cell is still empty
-                cells.append(cell.cell_contents)
-        if not _is_installed(code.co_filename):
-            used = code, *(value.__globals__.get(name) for name in code.co_names)
-        given = value.__defaults__, value.__kwdefaults__, *cells, *used
-        return [name, *parts(given)]
-    if isinstance(value, type):
-        module = sys.modules.get(value.__module__)
-        file = getattr(module, "__file__", None) or ""
-        if value.__module__ == "builtins" or _is_installed(file):
-            return name
-        own = [item for item in vars(value).items() if item[0] not in _OF_EACH_CLASS]
-        return [name, *parts(own), *parts(value.__bases__)]
-    if isinstance(value, ModuleType):
-        return name
-    if isinstance(value, property):
-        return parts([value.fget])
-    if hasattr(value, "__wrapped__"):  # compiled or cached functions
-        return parts([value.__wrapped__])
-    state = [*getattr(value, "__dict__", {}).items()]
-    for cls in type(value).__mro__:
-        slots = vars(cls).get("__slots__", ())
-        slots = (slots,) if isinstance(slots, str) else slots
-        state += [(slot, getattr(value, slot, None)) for slot in slots]
-    return [name, *parts([type(value), *state])]
+def _random_state(words, rest):
+    """What `set_state` takes; words of zeros would make it draw zeros for ever."""
+    position, has_gauss, cached = rest
+    if not (
+        (words.dtype, words.shape) == (np.uint32, (624,))
+        and words[1:].any()
+        and type(position) is type(has_gauss) is int
+        and 0 <= position <= 624
+        and has_gauss in (0, 1)
+        and math.isfinite(cached)
+    ):
+        raise ValueError("it has no state of a random generator")
+    return "MT19937", words, position, has_gauss, cached
 
 
-def _is_installed(file):
-    """Whether a file belongs to Python or to an installed package."""
-    python = sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen"
-    return file.startswith(python) or any(
-        f"{kind}-packages" in file for kind in ("site", "dist")
-    )
-
-
-def fingerprint(*values):
-    """A digest that distinguishes parameters and data from others.
-
-    Parameters
-    ----------
-    *values : object
-        Arrays, sparse matrices, plain values, random states, callables, and lists and
-        dicts of these.
-    """
-    digest = hashlib.sha256()
-    _feed(digest, [*values])
-    return digest.hexdigest()
+def _arrays_of(state):
+    """name -> array in the layout of the network, of all that a fit changes there."""
+    arrays = state.job.network.arena.arrays
+    kept = {name: arrays[name] for name in _ARRAYS if arrays[name].size}
+    if state.validation is not None and state.validation.best is not None:
+        kept["best"] = state.validation.best
+    return kept
 
 
 class Checkpoint:
@@ -166,46 +69,53 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path-like
-        Path of the file.
+        Path of the file, made absolute when this is created; links are followed.
     identity : str
-        `fingerprint` of the parameters and the data.
-    precision : str
-        Precision of this attempt.
+        Fingerprint of the parameters and the data.
     """
 
-    def __init__(self, path, identity, precision):
-        self._path = Path(path)
+    def __init__(self, path, identity):
+        self._path = Path(os.path.realpath(path))
+        name = self._path.name + _MARK
+        self._part = {"dir": self._path.parent, "prefix": name, "suffix": ".part"}
         self._identity = identity
-        self._precision = precision
+        self._precision = None  # of this attempt
         self._next = 0.0  # earliest time of the next file
-        self._content = self._read()
+        self._has_warned = False
         self._start = None  # random state before anything was drawn
         try:
-            with tempfile.TemporaryFile(dir=self._path.parent):
+            with tempfile.NamedTemporaryFile(**self._part):
                 pass
         except OSError as error:
             raise ValueError(
                 f"checkpoint={str(path)!r} cannot be written: creating a file in "
                 f"{str(self._path.parent)!r} failed ({error.strerror})"
             ) from error
+        self._content = self._read()
+        self._remove_abandoned()
 
     @property
-    def needs_float64(self):
-        """Whether the fit had already started again in float64."""
-        kept = self._content
-        return kept is not None and kept[0]["precision"] > self._precision
+    def precision(self):
+        """What the fit in the file had come to compute in; None if there is no file."""
+        return self._content and self._content[0]["precision"]
+
+    @contextmanager
+    def _reading(self):
+        """Whatever fails in here, fails because of the file."""
+        try:
+            yield
+        except Exception as error:
+            raise ValueError(
+                f"checkpoint={str(self._path)!r} is not a checkpoint, or is damaged "
+                f"({error}). The file was not changed: choose another file, or delete "
+                "this one"
+            ) from error
 
     def _read(self):
-        """(values, arrays) of the file, or None if there is none.
-
-        Raises
-        ------
-        ValueError
-            If it is not a checkpoint, or one of another fit.
-        """
-        if not self._path.exists():
+        """(values, arrays) of the file, or None if there is none."""
+        if not os.path.exists(self._path):
             return None
-        try:
+        with self._reading():
             # np.load does not close a file that it cannot read
             with (
                 open(self._path, "rb") as stream,
@@ -214,8 +124,12 @@ class Checkpoint:
                 arrays = dict(file)
             values = json.loads(str(arrays.pop("values")))
             found, identity = values["format"], values["identity"]
-        except Exception as error:
-            raise self._damaged(error) from error
+            digest, known = str(arrays.pop("digest")), ("float32", "float64")
+            if (
+                digest != fingerprint(values, arrays)
+                or values["precision"] not in known
+            ):
+                raise ValueError("its content was changed")
         if found != _FORMAT or identity != self._identity:
             raise ValueError(
                 f"checkpoint={str(self._path)!r} is of a fit with other parameters or "
@@ -226,17 +140,11 @@ class Checkpoint:
             )
         return values, arrays
 
-    def _damaged(self, error):
-        return ValueError(
-            f"checkpoint={str(self._path)!r} is not a checkpoint, or is damaged "
-            f"({error}). The file was not changed: choose another file, or delete this "
-            "one"
-        )
-
-    def begin(self, random_state):
-        """Make this fit draw the same weights, split and masks as the earlier one.
+    def begin(self, random_state, precision):
+        """Make an attempt draw the same weights, split and masks as the earlier ones.
 
         random_state : numpy.random.RandomState, from which nothing was drawn yet.
+        precision : str, of this attempt.
         """
         kind = random_state.get_state(legacy=False)["bit_generator"]
         if kind != "MT19937":
@@ -244,105 +152,106 @@ class Checkpoint:
                 "checkpoint needs a random_state of NumPy's default kind, MT19937, got "
                 f"{kind}: set random_state to an integer"
             )
-        if self._content is not None:
+        self._precision = precision
+        if self._content:
             values, arrays = self._content
-            try:
-                words, rest = arrays["first words"], values["first random state"]
-                random_state.set_state(("MT19937", words, *rest))
-            except (KeyError, TypeError, ValueError) as error:
-                raise self._damaged(error) from error
-        self._start = random_state.get_state()[1:]
+            with self._reading():
+                first = arrays["first words"], values["first random state"]
+                self._start = _random_state(*first)
+        self._start = self._start or random_state.get_state()
+        random_state.set_state(self._start)
 
     def restore(self, state):
-        """Restore the state of a fit at the end of the last epoch in the file.
+        """Restore the `TrainingState` at the end of the last epoch in the file."""
+        if self._content and self.precision == self._precision:
+            with self._reading():
+                self._restore(state, *self._content)
+        self._content = None
 
-        Parameters
-        ----------
-        state : fastmlp.training.TrainingState
-        """
-        if self._content is None or self._content[0]["precision"] != self._precision:
-            return
-        try:
-            self._restore(state)
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(error) from error
-
-    def _restore(self, state):
-        values, arrays = self._content
-        network, validation = state.job.network, state.validation
-
-        def write(name, to):
-            layers = range(network.n_layers)
-            network.write(
-                [arrays[f"{name} weights {i}"] for i in layers],
-                [arrays[f"{name} biases {i}"] for i in layers],
-                array=to,
-            )
-
-        for name in _ARRAYS:
-            if network.arena.arrays[name].size:
-                write(name, name)
-        if validation is not None and values["keeps_best"]:
-            validation.best = np.zeros_like(network.arena.arrays["parameters"])
-            write("best", validation.best)
-        state.job.order[:] = arrays["order"]
+    def _restore(self, state, values, arrays):
+        network, history = state.job.network, state.history
+        if state.validation is not None and "best" in arrays:
+            state.validation.keep()  # makes room for them
+        own_values, own_arrays = self._snapshot(state)
+        n_epochs = arrays["curves"].shape[-1]
+        own_arrays["curves"] = np.empty((len(own_arrays["curves"]), n_epochs))
+        finite = [arrays.get(name, 0) for name in ("parameters", "average", "best")]
+        if not (
+            {name: type(value) for name, value in values.items()}
+            == {name: type(value) for name, value in own_values.items()}
+            and {name: (each.dtype, each.shape) for name, each in arrays.items()}
+            == {name: (each.dtype, each.shape) for name, each in own_arrays.items()}
+            and all(np.isfinite(array).all() for array in finite)
+            and np.array_equal(np.sort(arrays["order"]), np.sort(state.job.order))
+            and 0 < n_epochs <= state.max_iter
+            and 0 <= values["count"] <= state.stopping.count + n_epochs
+            and 0 <= values["rate"] < math.inf
+            and not math.isnan(values["best"])
+        ):
+            raise ValueError("its content cannot come from this fit")
         state.random_state.set_state(
-            ("MT19937", arrays["random words"], *values["random state"])
+            _random_state(arrays["random words"], values["random state"])
         )
-        state.optimizer.n_updates = values["n_updates"]
-        state.optimizer.schedule.rate = values["rate"]
-        state.stopping.best, state.stopping.count = values["best"], values["count"]
-        history = state.history
-        history.finished = values["finished"]
-        for name in ("loss_curve", "validation_scores", "validation_losses"):
-            numbers = arrays[name]
+        for name, array in _arrays_of(state).items():
+            network.write(*network.split(arrays[name]), array=array)
+        for name, numbers in zip(_CURVES, arrays["curves"], strict=False):
             is_loss = name == "loss_curve"
             getattr(history, name)[:] = numbers if is_loss else numbers.tolist()
+        history.finished = values["finished"]
+        state.job.order[:] = arrays["order"]
+        state.optimizer.n_updates = n_epochs * state.job.n_steps
+        state.optimizer.schedule.rate = values["rate"]
+        state.stopping.best, state.stopping.count = values["best"], values["count"]
 
-    def keep(self, state):
-        """Write the file, unless the last one was written too recently."""
-        if time.monotonic() < self._next:
-            return
-        started = time.monotonic()
-        network, validation = state.job.network, state.validation
-        best = None if validation is None else validation.best
-        kept = {name: name for name in _ARRAYS if network.arena.arrays[name].size}
-        if best is not None:
-            kept["best"] = best
-        history = state.history
+    def _snapshot(self, state):
+        """(values, arrays) of a file, in a layout that does not depend on the CPU."""
+        network, history = state.job.network, state.history
+        curves = _CURVES if state.validation is not None else _CURVES[:1]
         arrays = {
             "order": state.job.order,
-            "loss_curve": np.array(history.loss_curve, np.float64),
-            "validation_scores": np.array(history.validation_scores, np.float64),
-            "validation_losses": np.array(history.validation_losses, np.float64),
+            "curves": np.array([getattr(history, name) for name in curves], np.float64),
         }
-        for name, array in kept.items():
-            coefs, intercepts = network.read(array=array)
-            for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
-                arrays[f"{name} weights {i}"] = weights
-                arrays[f"{name} biases {i}"] = biases
-        _, words, *rest = state.random_state.get_state()
-        arrays["random words"] = words
-        arrays["first words"], *first = self._start
+        for name, array in _arrays_of(state).items():
+            arrays[name] = np.empty(network.n_parameters, network.dtype)
+            network.read(array=array, out=network.split(arrays[name]))
+        _, arrays["random words"], *rest = state.random_state.get_state()
+        _, arrays["first words"], *first = self._start
         values = {
             "format": _FORMAT,
             "identity": self._identity,
             "precision": self._precision,
             "random state": rest,
             "first random state": first,
-            "n_updates": int(state.optimizer.n_updates),
             "rate": float(state.optimizer.schedule.rate),
             "best": float(state.stopping.best),
             "count": int(state.stopping.count),
-            "keeps_best": best is not None,
             "finished": history.finished,
         }
-        self._write({**arrays, "values": np.array(json.dumps(values))})
-        seconds = time.monotonic() - started
-        self._next = time.monotonic() + _LEAST_PAUSE * seconds
+        return values, arrays
+
+    def keep(self, state):
+        """Write the file, unless the last one was written too recently.
+
+        Weights that are not finite are not worth resuming from.
+        """
+        started = time.monotonic()
+        if started < self._next or not state.job.network.is_finite():
+            return
+        values, arrays = self._snapshot(state)
+        arrays["digest"] = np.array(fingerprint(values, arrays))
+        arrays["values"] = np.array(json.dumps(values))
+        try:
+            self._write(arrays)
+        except OSError as error:
+            self._warn(
+                f"could not be written ({error}). Training continues, and it is tried "
+                "again later; until then an earlier state stays in the file"
+            )
+        now = time.monotonic()
+        self._next = now + _LEAST_PAUSE * (now - started)
 
     def _write(self, arrays):
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, suffix=".part")
+        handle, temporary = tempfile.mkstemp(**self._part)
         try:
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, **arrays)
@@ -350,10 +259,29 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
         except BaseException:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.unlink(temporary)
             raise
 
+    def _warn(self, what):
+        if not self._has_warned:
+            message = f"checkpoint={str(self._path)!r} {what}."
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        self._has_warned = True
+
+    def _remove_abandoned(self):
+        """Delete what processes left behind that were killed while they wrote."""
+        with suppress(OSError):
+            for file in self._path.parent.glob(
+                f"{glob.escape(self._path.name)}{_MARK}*"
+            ):
+                if time.time() - file.stat().st_mtime > _ABANDONED:
+                    file.unlink()
+
     def remove(self):
         """Delete the file, at the end of a fit: the next fit starts afresh."""
-        self._path.unlink(missing_ok=True)
+        self._remove_abandoned()
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            self._warn(f"could not be deleted ({error})")

@@ -13,10 +13,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from fastmlp.checkpoint import Checkpoint, fingerprint
+from fastmlp.checkpoint import Checkpoint
 from fastmlp.events import Several, TimeLimit
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.extras import Extras
+from fastmlp.fingerprint import fingerprint
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -149,6 +150,7 @@ class Fit:
         self._activations = activation_rows(settings.activation, len(units) - 2)
         self._averages = settings.ema_decay is not None
         self._what_predicts = "average" if self._averages else "parameters"
+        self._done_with = None  # the checkpoint of a fit that has ended
         self.network = None
 
     def model(self):
@@ -247,6 +249,7 @@ class Fit:
         # a model for float32 X may not hold what was computed in float64
         arrays = *model["coefs_"], *model["intercepts_"]
         if not (finite and all(np.isfinite(array).all() for array in arrays)):
+            self.close()
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
                 " contain large values and need to be preprocessed."
@@ -289,6 +292,11 @@ class Fit:
                 "float64. Scale the data, or set precision='float64'."
             )
         return attributes
+
+    def close(self):
+        """Delete the checkpoint, if there is nothing to resume: call this last."""
+        if self._done_with is not None:
+            self._done_with.remove()
 
     def _stayed_in_range(self):
         """Whether all is finite; an infinite second moment makes Adam stand still."""
@@ -352,12 +360,11 @@ class Fit:
             optimizer = Optimizer.from_state(state, settings.learning_rate)
         else:  # the parameter was changed
             goes_on = False
-        checkpoint = None
-        if settings.checkpoint is not None and not incremental:
-            checkpoint = self._checkpoint()
-            if checkpoint.needs_float64 and self._can_change_precision:
+        checkpoint = None if incremental else self._checkpoint
+        if checkpoint is not None:
+            if checkpoint.precision == "float64" and self._can_change_precision:
                 raise _TooLarge
-            checkpoint.begin(self.random_state)
+            checkpoint.begin(self.random_state, self._attributes["precision_"])
         self._make_network(optimizer.name)
         if goes_on:
             optimizer.write_moments(state, self.network)
@@ -405,8 +412,7 @@ class Fit:
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
         if self._can_change_precision and ended and not in_range:
             raise _TooLarge
-        if checkpoint is not None and ended:
-            checkpoint.remove()
+        self._done_with = checkpoint if ended else None
         attributes = self._finish(history.finite)
         if ended and not incremental:
             n_steps = len(history.loss_curve) * job.n_steps
@@ -515,22 +521,19 @@ class Fit:
             cure = f"TransformedTargetRegressor({cure}, transformer=StandardScaler())"
         return f"{' '.join(reasons)} Set standardize=True, or use {cure}."
 
+    @cached_property
     def _checkpoint(self):
         """What keeps the state of the fit, and may have that of an earlier try."""
-        precision = self._attributes["precision_"]
-        return Checkpoint(self.settings.checkpoint, self._fingerprint, precision)
-
-    @cached_property
-    def _fingerprint(self):
-        """What tells this fit from others; functions may change while it runs."""
         settings, own = self.settings, self._given_validation
+        if settings.checkpoint is None:
+            return None
         parameters = settings.get_params(deep=False)
         for name in _WITHOUT_EFFECT:
             del parameters[name]
         if isinstance(settings.random_state, np.random.RandomState):
             # it has been drawn from since; the file has what it was
             parameters["random_state"] = "RandomState"
-        return fingerprint(
+        identity = fingerprint(
             type(settings).__name__,
             parameters,
             self.X,
@@ -539,6 +542,15 @@ class Fit:
             own and [own.X, own.targets.values, own.sample_weight],
             [*settings.coefs_, *settings.intercepts_] if self.goes_on else None,
         )
+        checkpoint = Checkpoint(settings.checkpoint, identity)
+        functions = [name for name, value in parameters.items() if callable(value)]
+        if functions and checkpoint.precision:
+            _warn(
+                f"The fit resumes from checkpoint={str(settings.checkpoint)!r}. "
+                f"{' and '.join(functions)}: functions are compared by name only; if "
+                "they have changed since, delete the file."
+            )
+        return checkpoint
 
     def _split(self):
         """(samples to train on, samples that are held out), as scikit-learn's.

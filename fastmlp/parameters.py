@@ -335,6 +335,7 @@ _TEXTS = {
         File that is kept up to date while fit runs, and removed when it is done. If it
         exists, fit with the same parameters and data resumes from it, at the end of an
         epoch, and ends with the same weights as a fit that was never interrupted.
+        Functions among the parameters are compared by name only, with a warning.
 """,
     "attributes": """\
     coefs_ : list of ndarray of shape (fan_in, fan_out)

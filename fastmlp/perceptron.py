@@ -230,6 +230,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             for name in _FITTED:
                 vars(self).pop(name, None)
         vars(self).update(attributes)
+        fit.close()
         return self
 
     def _checked(self, X, *y, **how):

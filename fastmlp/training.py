@@ -79,6 +79,7 @@ class TrainingState:
     random_state: object
     validation: object
     history: object
+    max_iter: int
 
 
 @dataclass
@@ -219,7 +220,9 @@ def train(
     """
     history = History()
     events = events or Events()
-    state = TrainingState(job, optimizer, stopping, random_state, validation, history)
+    state = TrainingState(
+        job, optimizer, stopping, random_state, validation, history, max_iter
+    )
     if checkpoint is not None:
         checkpoint.restore(state)
     mix = _shuffler(job, random_state) if shuffle else lambda: None

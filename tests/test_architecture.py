@@ -49,6 +49,7 @@ FLOORS = [
         "extras",
         "inputs",
         "scaling",
+        "fingerprint",
     ],
     ["jobs", "optimizer", "targets", "conversion", "prediction"],
     ["validation", "checkpoint", "warming"],

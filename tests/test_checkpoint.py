@@ -5,16 +5,17 @@ import signal
 import subprocess
 import sys
 import time
-from functools import cache, partial
+import warnings
+from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from data import problem
+from processes import run
 from scipy import sparse
-from scipy.interpolate import PchipInterpolator
-from sklearn.metrics import f1_score, make_scorer
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import make_scorer
 
 from fastmlp import MLPClassifier, MLPRegressor
 
@@ -98,7 +99,7 @@ def test_a_fit_that_crashed_goes_on_to_the_same_bits(path, name):
     assert n_epochs > 3
     stop(path, X, y, at=min(5, n_epochs), **settings)
     with np.load(path, allow_pickle=False) as file:
-        assert len(file["loss_curve"]) == min(5, n_epochs) - 1
+        assert file["curves"].shape[1] == min(5, n_epochs) - 1
     assert_same(model_of(path, **settings).fit(X, y), whole)
     assert list(path.parent.iterdir()) == []
 
@@ -202,7 +203,7 @@ def test_a_process_that_was_killed(path, name, call):
     assert done.returncode == -getattr(signal, "SIGKILL", -1), done.stderr
     with np.load(path, allow_pickle=False) as file:
         # "float64" dies in its second try, after the nine epochs of the first
-        assert len(file["loss_curve"]) == (call - 1) % 9
+        assert file["curves"].shape[1] == (call - 1) % 9
     whole = model_of(**settings).fit(X * scale, y)
     assert_same(model_of(path, **settings).fit(X * scale, y), whole)
     assert list(path.parent.iterdir()) == []
@@ -217,7 +218,8 @@ def test_a_random_state_of_none_keeps_to_the_split_and_the_masks(path):
 
     settings = {"random_state": None, "early_stopping": True, "scoring": scorer}
     stop(path, X, y, **settings)
-    model_of(path, **settings).fit(X, y)
+    with pytest.warns(UserWarning, match="scoring: functions are compared by name"):
+        model_of(path, **settings).fit(X, y)
     assert len([*path.parent.glob("held out *")]) == 1
 
 
@@ -229,114 +231,60 @@ def test_a_random_state_that_has_been_drawn_from(path):
     assert_same(model_of(path, **settings).fit(X, y), whole)
 
 
-class Slower:
-    """Something that can be called, and has a method that can."""
+def slower(share):
+    return lambda fraction: 1 - share * fraction
 
+
+class Slower:
     def __init__(self, share):
         self.share = share
 
-    @staticmethod
-    def slow(share, fraction):
-        return 1 - share * fraction
-
     def method(self, fraction):
-        return self.slow(self.share, fraction)
+        return 1 - self.share * fraction
 
     __call__ = method
 
 
-class WithSlots:
-    __slots__ = ("share",)
-
-    def __init__(self, share):
-        self.share = share
-
-    def __call__(self, fraction):
-        return 1 - self.share * fraction
-
-
-def by_closure(share):
-    return lambda fraction: 1 - share * fraction
-
-
-def by_code(text, **names):
-    return eval(f"lambda fraction: {text}", names)
-
-
-def of_class(share):
-    """An object of a class that says how slow it is."""
-    return type("OfClass", (), {"share": share, "__call__": Slower.method,
-                                "slow": staticmethod(Slower.slow)})()  # fmt: skip
-
-
-def weighted(share):
-    return make_scorer(f1_score, pos_label=0 if share > 0.5 else 1)
-
-
-#: share -> something that differs by that number only
+#: share -> something that is called the same for any number
 FUNCTIONS = {
-    "closure": by_closure,
-    "array": lambda share: (lambda f, a=np.array(share): 1 - float(a) * f),  # noqa: B008
-    "list": lambda share: (lambda f, a=[share]: 1 - a[0] * f),
-    "keyword": lambda share: (lambda f, *, a=share: 1 - a * f),
-    "function": lambda share: (lambda f, g=by_closure(share): g(f)),  # noqa: B008
-    "deep": lambda share: (lambda f, g=lambda f, h=by_closure(share): h(f): g(f)),  # noqa: B008
-    "global": lambda share: by_code("1 - share * fraction", share=share),
-    "global object": lambda share: by_code("a.method(fraction)", a=Slower(share)),
-    "constant": lambda share: by_code(f"(lambda: 1 - {share} * fraction)()"),
-    "part": lambda share: partial(Slower.slow, share),
-    "parts": lambda share: partial(lambda f, a: 1 - a[0] * f, a=[share]),
+    "function": slower,
+    "part": lambda share: partial(partial(max, share), 0.1),
     "object": Slower,
-    "slots": WithSlots,
     "method": lambda share: Slower(share).method,
-    "class": of_class,
-    "cached": lambda share: cache(by_closure(share)),
-    "compiled": lambda share: numba.njit(by_closure(share)),
-    "spline": lambda share: PchipInterpolator([0, 0.5, 1], [1, share, 0.1]),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", FUNCTIONS)
-def test_functions_that_differ_by_a_number_are_other_parameters(path, kind):
+def test_functions_are_compared_by_name_and_a_warning_says_so(path, kind):
     function = FUNCTIONS[kind]
+    whole = model_of(learning_rate=function(0.5)).fit(X, y)
     stop(path, X, y, learning_rate=function(0.5))
-    with pytest.raises(ValueError, match="other parameters"):
+    stopped = path.read_bytes()
+    message = "learning_rate: functions are compared by name only"
+    with pytest.warns(UserWarning, match=message) as caught:
+        model = model_of(path, learning_rate=function(0.5)).fit(X, y)
+    assert sum(message in str(each.message) for each in caught) == 1
+    assert_same(model, whole)
+    path.write_bytes(stopped)
+    with pytest.warns(UserWarning, match="if they have changed since, delete"):
         model_of(path, learning_rate=function(0.6)).fit(X, y)
-    model_of(path, learning_rate=function(0.5)).fit(X, y)
+    path.write_bytes(stopped)
+    for other in {**FUNCTIONS, "ufunc": lambda share: np.cos}.items():
+        if other[0] != kind:
+            with pytest.raises(ValueError, match="other parameters"):
+                model_of(path, learning_rate=other[1](0.5)).fit(X, y)
 
 
-def test_scorers_that_differ_are_other_parameters(path):
-    def scoring(share):
-        return {"early_stopping": True, "scoring": share}
-
-    def scaled(share):
+def test_scorers_are_functions_too(path):
+    def exact(share):
         return make_scorer(lambda y, p: share * (y == p).mean())
 
-    for function in (weighted, scaled):
-        stop(path, X, y, **scoring(function(0.5)))
-        with pytest.raises(ValueError, match="other parameters"):
-            model_of(path, **scoring(function(0.6))).fit(X, y)
-        model_of(path, **scoring(function(0.5))).fit(X, y)
-
-
-def test_functions_are_the_same_in_another_process():
-    """Sets among constants have another order there, and objects other addresses."""
-    script = """
-import test_checkpoint as t
-from fastmlp.checkpoint import fingerprint
-among = t.by_code("fraction in {'a', 'b', 'c', 'd', 'e'}")
-print(fingerprint(among, t.weighted(0.5), *(f(0.5) for f in t.FUNCTIONS.values())))
-"""
-    here = Path(__file__).parent
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", script], cwd=here, check=True, timeout=120,
-            stdout=subprocess.PIPE, env={**os.environ, "PYTHONHASHSEED": seed,
-            "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])},
-        ).stdout
-        for seed in "123"
-    }  # fmt: skip
-    assert len(found) == 1
+    settings = {"early_stopping": True, "learning_rate": slower(0.5)}
+    stop(path, X, y, scoring=exact(0.5), **settings)
+    with pytest.raises(ValueError, match="other parameters"):
+        model_of(path, scoring="f1", **settings).fit(X, y)
+    with pytest.warns(UserWarning, match="learning_rate and scoring: functions are"):
+        model_of(path, scoring=exact(0.5), **settings).fit(X, y)
 
 
 def test_a_function_that_counts_its_calls_in_a_fit_that_begins_anew(path):
@@ -492,7 +440,7 @@ def test_a_file_that_lacks_an_array_is_a_damaged_one(path):
     stop(path, X, y)
     with np.load(path) as file:
         arrays = dict(file)
-    del arrays["first_moment weights 0"]
+    del arrays["first_moment"]
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="damaged"):
         model_of(path).fit(X, y)
@@ -549,6 +497,40 @@ def test_partial_fit_keeps_no_file(path):
     assert not path.exists()
 
 
+@pytest.mark.parametrize("category", [ConvergenceWarning, UserWarning])
+def test_a_warning_that_is_an_error_leaves_the_file(path, category):
+    """Of a fit that ends, or is done again in float64: the model is not lost."""
+    data = (X, y) if category is ConvergenceWarning else (X * 1e25, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = model_of().fit(*data)
+    model = model_of(path)
+    for _ in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", category)
+            with pytest.raises(category):
+                model.fit(*data)
+        assert path.exists()
+        assert not hasattr(model, "coefs_")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert_same(model.fit(*data), whole)
+    assert not path.exists()
+
+
+def test_a_fit_that_diverged_leaves_no_file(path):
+    """There is nothing to resume, and the next fit has other parameters."""
+    settings = {"solver": "sgd", "learning_rate_init": 1e3, "precision": "float64"}
+    files = []
+    model = model_of(path, MLPRegressor, callbacks=[
+        lambda state: files.append(path.exists())
+    ], max_iter=50, n_iter_no_change=50, **settings)  # fmt: skip
+    with pytest.raises(ValueError, match="non-finite"):
+        model.fit(X, 1e100 * y)
+    assert list(path.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize("parent", ["missing", "file"])
 def test_a_place_that_cannot_be_written_is_said_before_the_first_epoch(path, parent):
     (path.parent / "file").write_text("no directory")
@@ -564,17 +546,131 @@ def test_a_place_that_cannot_be_written_is_said_before_the_first_epoch(path, par
     assert epochs == []
 
 
-def test_nothing_is_left_of_a_file_that_could_not_be_written(path, monkeypatch):
+def test_a_name_that_no_file_can_have_is_said_before_the_first_epoch(path):
+    with pytest.raises(ValueError, match="cannot be written"):
+        model_of(path.with_name("x" * 300)).fit(X, y)
+
+
+def test_a_file_that_cannot_be_written_does_not_end_the_fit(path, monkeypatch):
     def fail(*arguments):
         raise OSError("no space left")
 
     stop(path, X, y)
     before = path.read_bytes()
+    found = []
+
+    def look(state):
+        found.append((path.read_bytes(), [*path.parent.iterdir()]))
+
     monkeypatch.setattr("fastmlp.checkpoint.os.replace", fail)
-    with pytest.raises(OSError, match="no space left"):
-        model_of(path).fit(X, y)
-    assert list(path.parent.iterdir()) == [path]
-    assert path.read_bytes() == before
+    with pytest.warns(RuntimeWarning, match="no space left") as caught:
+        model = model_of(path, callbacks=[look]).fit(X, y)
+    assert sum(each.category is RuntimeWarning for each in caught) == 1
+    assert found == 5 * [(before, [path])]
+    assert_same(model, model_of().fit(X, y))
+    assert list(path.parent.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_deleted_does_not_lose_the_model(path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError("read-only file system")
+
+    monkeypatch.setattr("fastmlp.checkpoint.Path.unlink", fail)
+    with pytest.warns(RuntimeWarning, match="deleted .read-only file system"):
+        model = model_of(path).fit(X, y)
+    assert_same(model, model_of().fit(X, y))
+
+
+FULL_DISK = """
+import resource, warnings
+import fastmlp.checkpoint
+from pathlib import Path
+from test_checkpoint import X, assert_same, model_of, y
+
+fastmlp.checkpoint._LEAST_PAUSE = 0.0
+path = Path("fit.npz").absolute()
+whole = model_of().fit(X, y)
+seen = []
+
+def fill(state):
+    if path.exists():
+        seen.append(path.read_bytes())
+    if state.epoch in (3, 6):
+        room = 1000 if state.epoch == 3 else resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    model = model_of(path, callbacks=[fill]).fit(X, y)
+assert [str(each.message).count("Training continues") for each in caught] == [1, 0]
+assert len(seen) == 8
+stands_still = [a == b for a, b in zip(seen, seen[1:])]
+assert stands_still == [False, True, True, True, False, False, False]
+assert_same(model, whole)
+assert [*path.parent.glob("*npz*")] == []
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no limits of resources")
+def test_a_disk_that_is_full_for_a_while(tmp_path):
+    run(FULL_DISK, tmp_path)
+
+
+@pytest.mark.parametrize("scale", [1, 1e25])
+def test_a_path_is_that_of_the_directory_at_the_start(path, monkeypatch, scale):
+    """Also in the second try, in float64."""
+    other = path.parent / "other"
+    other.mkdir()
+    monkeypatch.chdir(path.parent)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model_of(path.name, callbacks=[lambda state: os.chdir(other)]).fit(X * scale, y)
+        assert list(path.parent.iterdir()) == [other]
+        os.chdir(path.parent)
+        stop(Path(path.name), X * scale, y)
+    assert list(other.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+def test_a_link_is_followed_and_stays(path):
+    target = path.parent / "far" / "target.npz"
+    target.parent.mkdir()
+    path.symlink_to(target)
+    stop(path, X, y)
+    assert path.is_symlink()
+    assert list(target.parent.iterdir()) == [target]
+    assert_same(model_of(path).fit(X, y), model_of().fit(X, y))
+    assert path.is_symlink()
+    assert list(target.parent.iterdir()) == []
+
+
+KILLED_WRITING = """
+import os, signal, sys
+import fastmlp.checkpoint
+from test_checkpoint import X, model_of, y
+fastmlp.checkpoint.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+model_of(sys.argv[1]).fit(X, y)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
+def test_what_a_killed_process_was_writing_is_deleted(path):
+    with pytest.raises(pytest.fail.Exception, match="exit status -9"):
+        run(KILLED_WRITING, path.parent, arguments=[path])
+    (path.parent / "script.py").unlink()
+    (left,) = path.parent.iterdir()
+    assert left.name.startswith("fit.npz-checkpoint-")
+    others = [path.parent / name for name in (
+        "fit.npz.part", "fit.npz-checkpoint", "a-fit.npz-checkpoint-x.part",
+    )]  # fmt: skip
+    for file in others:
+        file.touch()
+        os.utime(file, (0, 0))
+    model_of(path).fit(X, y)  # it may be of a process that is writing
+    assert left.exists()
+    os.utime(left, (time.time() - 1000,) * 2)
+    stop(path, X, y)
+    assert {*path.parent.iterdir()} == {path, *others}
 
 
 def test_files_are_written_seldom_if_that_takes_long(tmp_path, monkeypatch):
