@@ -162,7 +162,7 @@ class Checkpoint:
         random_state.set_state(self._start)
 
     def restore(self, state):
-        """Restore the `TrainingState` at the end of the last epoch in the file."""
+        """Bring a `fastmlp.training.Run` to the end of the last epoch in the file."""
         if self._content and self.precision == self._precision:
             with self._reading():
                 self._restore(state, *self._content)

@@ -11,20 +11,16 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.neural_network._stochastic_optimizers import AdamOptimizer, SGDOptimizer
 
+from fastmlp.fitted import FittedModel
 from fastmlp.optimizer import OptimizerView
 from fastmlp.saving import check_numbers
 from fastmlp.scaling import Standardization
 
 __all__ = ["convert_from_sklearn", "to_sklearn"]
 
-#: Fitted attributes with the same meaning in both packages.
-_SAME = (
-    "coefs_", "intercepts_", "loss_curve_", "validation_scores_",
-    "n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "loss_",
-    "best_loss_", "best_validation_score_", "_no_improvement_count",
-    "n_features_in_", "feature_names_in_", "classes_", "_label_binarizer",
-)  # fmt: skip
 
+#: What scikit-learn's validation of X has written.
+_OF_FEATURES = ("n_features_in_", "feature_names_in_")
 
 #: Values of some parameters in scikit-learn. Predictions depend only on the first.
 _THEIRS = {
@@ -184,7 +180,7 @@ def _copy_requests(source, target):
 
 
 def _copy_fitted(source, target):
-    for name in _SAME:
+    for name in (*FittedModel.shared_names(), *_OF_FEATURES):
         if hasattr(source, name):
             setattr(target, name, copy.deepcopy(getattr(source, name)))
 

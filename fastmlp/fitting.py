@@ -1,9 +1,10 @@
-"""One call of fit or partial_fit: from checked data to fitted attributes."""
+"""One call of fit or partial_fit: from checked data to a fitted model."""
 
 import math
 import time
 import warnings
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -14,10 +15,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from fastmlp.checkpoint import Checkpoint
-from fastmlp.events import Several, TimeLimit
+from fastmlp.diagnosis import EPOCHS_TO_LEARN, STEPS_TO_LEARN, why_nothing_was_learnt
+from fastmlp.events import Events, Several, TimeLimit
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.extras import Extras
 from fastmlp.fingerprint import fingerprint
+from fastmlp.fitted import FittedModel
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
 from fastmlp.kernels.activations import ACTIVATIONS
@@ -29,37 +32,30 @@ from fastmlp.optimizer import Optimizer
 from fastmlp.parameters import REFUSED_BY_LBFGS
 from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
-from fastmlp.saving import bare_copy
-from fastmlp.scaling import unscaled_columns
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
 from fastmlp.threads import threads_for_training
-from fastmlp.training import Stopping, train
-from fastmlp.validation import Validation, loss_of_constant, scorer_of
+from fastmlp.training import Run, Stopping
+from fastmlp.validation import Validation, scorer_of
 
-__all__ = ["Fit", "ValidationSet"]
+__all__ = ["Fit", "Samples"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
-
-#: Epochs, and steps (unless training ended by itself), after which a network should be
-#: better than a constant.
-_EPOCHS_TO_LEARN, _STEPS_TO_LEARN = 10, 300
-
-#: Below it, classes are known nearly for certain before anything is learned.
-_LEAST_ENTROPY = 1e-3
 
 #: Of the solver 'adamw', if none is given.
 _DECAY_OF_ADAMW = 0.01
 
 
-class ValidationSet(NamedTuple):
-    """Samples that are not trained on: as the network and as `score` takes them."""
+class Samples(NamedTuple):
+    """Samples to train on or to validate on, checked."""
 
-    X: object
-    targets: object
-    sample_weight: object
-    X_given: object
+    X: object  # as the network takes them
+    targets: object  # fastmlp.targets.Targets
+    sample_weight: object  # ndarray of shape (n_samples,) or None
+    X_given: object  # X and y as `score` takes them
     y: object
+    scoring_weight: object  # like sample_weight, without the weights of classes
+    names: object = None  # of the features
 
 
 class _TooLarge(ArithmeticError):
@@ -71,25 +67,21 @@ class Fit:
 
     Parameters
     ----------
-    settings : object
-        The estimator: its parameters count, and what it has fitted if `goes_on`.
-    X : ndarray or sparse matrix of shape (n_samples, n_features)
-    targets : fastmlp.targets.Targets
-    sample_weight : ndarray of shape (n_samples,) or None
+    settings : fastmlp.settings.Settings
+    samples : Samples
+        To train on.
     hidden : list of int
         Units of the hidden layers.
     precision : str
         What to compute in.
     identity : dict
         Fitted attributes that say what the outputs stand for.
-    goes_on : bool
-        Whether to start from where the last fit ended.
-    X_given, y : array-like
-        Samples and targets as `score` takes them.
-    scoring_weight : ndarray of shape (n_samples,) or None
-        Weights of samples that are held out: those of classes are for training.
-    validation : ValidationSet, default=None
-        The user's own.
+    previous : fastmlp.fitted.FittedModel, default=None
+        What the fit that this one continues has left behind.
+    validation : Samples, default=None
+        The user's own validation set.
+    as_estimator : callable, default=None
+        From a `FittedModel` to an estimator that predicts with it: for scorers.
 
     Raises
     ------
@@ -100,52 +92,47 @@ class Fit:
     def __init__(
         self,
         settings,
-        X,
-        targets,
-        sample_weight,
+        samples,
         *,
         hidden,
         precision,
         identity,
-        goes_on,
-        X_given=None,
-        y=None,
-        scoring_weight=None,
+        previous=None,
         validation=None,
+        as_estimator=None,
     ):
         self._started = time.perf_counter()
         self.settings = settings
-        self._X_given = X if X_given is None else X_given
-        self.y, self._scoring_weight = y, scoring_weight
-        self._given_validation = validation
-        X = compressed_rows(X) if issparse(X) else X
-        self.X, self.targets, self.sample_weight = X, targets, sample_weight
-        self.goes_on = goes_on
+        if issparse(samples.X):
+            samples = samples._replace(X=compressed_rows(samples.X))
+        self.samples, self.previous = samples, previous
+        self._given_validation, self._as_estimator = validation, as_estimator
+        X, targets = samples.X, samples.targets
         self.random_state = check_random_state(settings.random_state)
         self._can_change_precision = (
             settings.precision == "auto" and precision == "float32"
         )
         self.dtype = X.dtype
-        if goes_on:
-            coefs = settings.coefs_
-            units = units_of(coefs)
+        if previous is not None:
+            units = units_of(previous.coefs_)
             if (units[0], units[-1]) != (X.shape[1], targets.n_outputs):
                 raise ValueError(
                     f"The network has {units[0]} inputs and {units[-1]} outputs, the "
                     f"data {X.shape[1]} features and {targets.n_outputs} outputs: "
                     "continuing a fit needs the same numbers."
                 )
-            if getattr(coefs[0], "dtype", None) in (np.float32, np.float64):
-                self.dtype = coefs[0].dtype
+            dtype = getattr(previous.coefs_[0], "dtype", None)
+            if dtype in (np.float32, np.float64):
+                self.dtype = dtype
         else:
             units = [X.shape[1], *hidden, targets.n_outputs]
-        self._attributes = {
+        self._identity = FittedModel(
             **identity,
-            "n_outputs_": targets.n_outputs,
-            "n_layers_": len(units),
-            "out_activation_": LOSSES[targets.loss].output_activation,
-            "precision_": precision,
-        }
+            n_outputs_=targets.n_outputs,
+            n_layers_=len(units),
+            out_activation_=LOSSES[targets.loss].output_activation,
+            precision_=precision,
+        )
         self._units = units
         self._activations = activation_rows(settings.activation, len(units) - 2)
         self._averages = settings.ema_decay is not None
@@ -154,36 +141,35 @@ class Fit:
         self.network = None
 
     def model(self):
-        """The fitted attributes that predict needs, for the network as it is now."""
+        """What predictions need, of the network as it is now."""
         with np.errstate(over="ignore"):  # see `_finish`
             coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
-        return {**self._attributes, "coefs_": coefs, "intercepts_": intercepts}
+        return replace(self._identity, coefs_=coefs, intercepts_=intercepts)
 
     def _before(self, name, default):
         """A fitted attribute of the previous fit, if this one continues it."""
-        value = getattr(self.settings, name, None) if self.goes_on else None
-        return default if value is None else value
+        return default if self.previous is None else self.previous.get(name, default)
 
     def _make_network(self, optimizer):
-        settings = self.settings
+        previous = self.previous
         self.network = network = Network(
             self._units,
-            self._attributes["precision_"],
+            self._identity.precision_,
             trainable=True,
             n_moments=OPTIMIZERS[optimizer].n_moments,
             averaged=self._averages,
         )
-        if self.goes_on:
-            network.write(settings.coefs_, settings.intercepts_)
-        else:
+        if previous is None:
             network.write(*self._initial_weights())
+        else:
+            network.write(previous.coefs_, previous.intercepts_)
         if self._averages:
             arrays = network.arena.arrays
             arrays["average"][:] = arrays["parameters"]
-            state = getattr(settings, "_optimizer_state", None) or {}
+            state = self._before("_optimizer_state", {})
             # unless somebody has written what is shown: then that is what counts
-            shown = (settings.coefs_, settings.intercepts_) if self.goes_on else ()
-            if self.goes_on and state.get("average") == fingerprint(*shown):
+            shown = (previous.coefs_, previous.intercepts_) if previous else ()
+            if previous and state.get("average") == fingerprint(*shown):
                 network.write(*state["parameters"])
 
     def _initial_weights(self):
@@ -214,7 +200,7 @@ class Fit:
         if settings.solver == "adamw" and decay == 0:
             decay = _DECAY_OF_ADAMW
         return Extras(
-            loss_parameters=self.targets.parameters,
+            loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
             # drawn only if it is needed: scikit-learn draws nothing here
             seed=int(self.random_state.randint(2**31 - 1)) if drops else 0,
@@ -230,13 +216,13 @@ class Fit:
         n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
         job = TrainingJob(
             self.network,
-            self.X,
-            self.targets.for_kernels(),
-            self.sample_weight,
+            self.samples.X,
+            self.samples.targets.for_kernels(),
+            self.samples.sample_weight,
             samples=samples,
             batch_size=batch_size,
             activation=[row.name for row in self._activations],
-            loss=self.targets.loss,
+            loss=self.samples.targets.loss,
             optimizer=optimizer,
             l2=settings.alpha,
             extras=self._extras(),
@@ -247,7 +233,7 @@ class Fit:
     def _finish(self, finite):
         model = self.model()
         # a model for float32 X may not hold what was computed in float64
-        arrays = *model["coefs_"], *model["intercepts_"]
+        arrays = *model.coefs_, *model.intercepts_
         if not (finite and all(np.isfinite(array).all() for array in arrays)):
             self.close()
             raise ValueError(
@@ -267,8 +253,7 @@ class Fit:
 
         Returns
         -------
-        dict
-            The fitted attributes.
+        fastmlp.fitted.FittedModel
 
         Raises
         ------
@@ -284,14 +269,23 @@ class Fit:
             return self._descend(events, incremental)
         self.random_state.set_state(drawn)
         self._can_change_precision = False
-        self._attributes["precision_"] = "float64"
-        attributes = self._descend(events, incremental)
+        self._identity.precision_ = "float64"
+        model = self._descend(events, incremental)
         if self._stayed_in_range():
             _warn(
                 "Numbers became too large for float32, so that all was done again in "
                 "float64. Scale the data, or set precision='float64'."
             )
-        return attributes
+        return model
+
+    def _warn_of_range(self):
+        precision = self._identity.precision_
+        wider = ", or set precision='float64'" if precision == "float32" else ""
+        _warn(
+            f"Numbers became too large for {precision}: the optimizer's averages of "
+            "gradients are not finite, so that it no longer learns from them. Scale "
+            f"the data{wider}."
+        )
 
     def close(self):
         """Delete the checkpoint, if there is nothing to resume: call this last."""
@@ -317,7 +311,8 @@ class Fit:
                 "another solver, such as 'adam'"
             )
         self._make_network("gradient")
-        rows = rows_of_a_piece(self.network, self.X.shape[0], issparse(self.X))
+        X = self.samples.X
+        rows = rows_of_a_piece(self.network, X.shape[0], issparse(X))
         job, n_threads = self._make_job("gradient", rows)
         limit = settings.time_limit
         clock = TimeLimit(math.inf if limit is None else limit)
@@ -337,14 +332,14 @@ class Fit:
             _warn_of_limit(limit)
         elif result.status != 99:  # a callback has asked for the end
             n_iter = check_optimize_result(result, settings.max_iter)
-            if n_iter >= _EPOCHS_TO_LEARN:
-                self._warn_if_nothing_was_learnt([result.fun], self.X.shape[0])
-        return {
-            **self._finish(self.network.is_finite()),
-            "n_iter_": n_iter,
-            "loss_": np.float64(result.fun),
-            "t_": self._before("t_", 0),
-        }
+            if n_iter >= EPOCHS_TO_LEARN:
+                self._warn_if_nothing_was_learnt([result.fun], X.shape[0])
+        return replace(
+            self._finish(self.network.is_finite()),
+            n_iter_=n_iter,
+            loss_=np.float64(result.fun),
+            t_=self._before("t_", 0),
+        )
 
     # --- sgd and adam ---------------------------------------------------------------
 
@@ -353,26 +348,25 @@ class Fit:
         early_stopping = settings.early_stopping
         if early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        state = getattr(settings, "_optimizer_state", None)
-        goes_on = incremental and self.goes_on and state is not None
+        state = self._before("_optimizer_state", None) if incremental else None
         optimizer = Optimizer.of(settings)
-        if goes_on and optimizer.fits_state(state):
+        if state is not None and optimizer.fits_state(state):
             optimizer = Optimizer.from_state(state, settings.learning_rate)
-        else:  # the parameter was changed
-            goes_on = False
+        else:  # there is none, or the parameter was changed
+            state = None
         checkpoint = None if incremental else self._checkpoint
         if checkpoint is not None:
             if checkpoint.precision == "float64" and self._can_change_precision:
                 raise _TooLarge
-            checkpoint.begin(self.random_state, self._attributes["precision_"])
+            checkpoint.begin(self.random_state, self._identity.precision_)
         self._make_network(optimizer.name)
-        if goes_on:
+        if state is not None:
             optimizer.write_moments(state, self.network)
 
         own = self._given_validation
         splits = early_stopping and own is None
         training, held_out = self._split() if splits else (None, None)
-        n_samples = self.X.shape[0] if training is None else len(training)
+        n_samples = self.samples.X.shape[0] if training is None else len(training)
         batch_size = self._batch_size(n_samples)
         job, n_threads = self._make_job(optimizer.name, batch_size, training)
         validation = None
@@ -391,34 +385,36 @@ class Fit:
         )
         n_seen = self._before("t_", 0)
         limit = None if incremental else settings.time_limit
-        history = train(
+        history = Run(
             job,
             optimizer,
             stopping,
-            n_threads=n_threads,
+            self.random_state,
             max_iter=settings.max_iter,
+            n_threads=n_threads,
             shuffle=settings.shuffle,
-            random_state=self.random_state,
             n_seen=n_seen,
             incremental=incremental,
             validation=validation,
-            events=events,
+            events=events or Events(),
             say=print if _prints(settings.verbose) else None,
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
-        )
+        ).train()
         ended = not (history.interrupted or history.out_of_time)
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
         if self._can_change_precision and ended and not in_range:
             raise _TooLarge
         self._done_with = checkpoint if ended else None
-        attributes = self._finish(history.finite)
+        model = self._finish(history.finite)
+        if not self._stayed_in_range():
+            self._warn_of_range()
         if ended and not incremental:
             n_steps = len(history.loss_curve) * job.n_steps
             stands_still = stopping.exhausted and not stopping.by_score
-            has_had_time = stands_still or n_steps >= _STEPS_TO_LEARN
-            if has_had_time and len(history.loss_curve) >= _EPOCHS_TO_LEARN:
+            has_had_time = stands_still or n_steps >= STEPS_TO_LEARN
+            if has_had_time and len(history.loss_curve) >= EPOCHS_TO_LEARN:
                 self._warn_if_nothing_was_learnt(
                     history.loss_curve, batch_size, training
                 )
@@ -444,103 +440,55 @@ class Fit:
         n_iter = len(history.loss_curve)
         state = optimizer.state(self.network)
         if self._averages:
-            shown = attributes["coefs_"], attributes["intercepts_"]
-            state["average"] = fingerprint(*shown)
-        return {
-            **attributes,
-            "loss_curve_": loss_curve,
-            "loss_": loss_curve[-1] if loss_curve else np.inf,
-            "best_loss_": None if early_stopping else np.float64(stopping.best),
-            "validation_scores_": scores,
-            "validation_loss_curve_": losses,
-            "best_validation_score_": stopping.best if early_stopping else None,
-            "n_iter_": n_iter,
-            "t_": n_seen + n_iter * n_samples,
-            "_no_improvement_count": stopping.count,
-            "_optimizer_state": state,
-        }
-
-    def _warn_if_nothing_was_learnt(self, losses, batch_size, samples=None):
-        """Say that a constant would have done as well, and why that may be.
-
-        samples : indices of those that were trained on; None for all.
-        """
-        settings, weights = self.settings, self.sample_weight
-        targets = self.targets if samples is None else self.targets.of(samples)
-        weights = weights if samples is None or weights is None else weights[samples]
-        baseline = loss_of_constant(targets, weights)
-        # the curve has penalties in it, on the weights of a batch
-        coefs, _ = self.network.read(np.float64)
-        squares = sum(float(np.square(coef).sum()) for coef in coefs)
-        sizes = sum(float(np.abs(coef).sum()) for coef in coefs)
-        penalty = (settings.alpha / 2 * squares + settings.l1 * sizes) / batch_size
-        lowest = min(losses)
-        classifies = "classes_" in self._attributes
-        # hardly anything to learn: one class has nearly all the weight
-        if baseline <= (_LEAST_ENTROPY if classifies else 0.0):
-            return
-        if lowest < baseline:
-            return
-        if losses[-1] < 2 * lowest and losses[-1] - penalty < baseline:
-            return  # it is the penalty that keeps the loss up
-        constant = "the shares of the classes"
-        if not classifies:
-            constant = "quantiles" if targets.loss == "quantile" else "the mean of y"
-        _warn(
-            f"The loss never fell below {baseline:.4g}, that of always predicting "
-            f"{constant}; the lowest was {lowest:.4g}. "
-            f"{self._why_nothing_was_learnt()}",
-            ScaleWarning,
+            state["average"] = fingerprint(model.coefs_, model.intercepts_)
+        return replace(
+            model,
+            loss_curve_=loss_curve,
+            loss_=loss_curve[-1] if loss_curve else np.inf,
+            best_loss_=None if early_stopping else np.float64(stopping.best),
+            validation_scores_=scores,
+            validation_loss_curve_=losses,
+            best_validation_score_=stopping.best if early_stopping else None,
+            n_iter_=n_iter,
+            t_=n_seen + n_iter * n_samples,
+            _no_improvement_count=stopping.count,
+            _optimizer_state=state,
         )
 
-    def _why_nothing_was_learnt(self):
-        settings = self.settings
-        reasons = []
-        if not settings.standardize:
-            names = getattr(settings, "feature_names_in_", None)
-            columns = unscaled_columns(self._X_given, names)
-            if columns is not None:
-                reasons.append(f"X is not scaled: {columns}.")
-            y = self.targets.values
-            shifts = self.targets.loss not in ("poisson", "gamma")
-            if "classes_" not in self._attributes and shifts:
-                mean, spread = float(np.mean(y)), float(np.std(y))
-                if not 0.1 <= spread <= 10 or abs(mean) > 10 * spread:
-                    reasons.append(
-                        f"y is not scaled: mean {mean:.4g}, standard deviation "
-                        f"{spread:.4g}."
-                    )
-        if not reasons:
-            return (
-                "X and y are scaled: lower learning_rate_init (now "
-                f"{settings.learning_rate_init}) or the penalties, or train for longer."
+    def _warn_if_nothing_was_learnt(self, losses, batch_size, training=None):
+        samples = self.samples
+        if training is not None:
+            weights = samples.sample_weight
+            samples = samples._replace(
+                targets=samples.targets.of(training),
+                sample_weight=None if weights is None else weights[training],
             )
-        name = type(settings).__name__
-        cure = f"make_pipeline(StandardScaler(), {name}(...))"
-        if "classes_" not in self._attributes:
-            cure = f"TransformedTargetRegressor({cure}, transformer=StandardScaler())"
-        return f"{' '.join(reasons)} Set standardize=True, or use {cure}."
+        coefs, _ = self.network.read(np.float64)
+        reason = why_nothing_was_learnt(
+            self.settings, samples, losses, coefs, batch_size
+        )
+        if reason is not None:
+            _warn(reason, ScaleWarning)
 
     @cached_property
     def _checkpoint(self):
         """What keeps the state of the fit, and may have that of an earlier try."""
-        settings, own = self.settings, self._given_validation
+        settings, own, previous = self.settings, self._given_validation, self.previous
         if settings.checkpoint is None:
             return None
-        parameters = settings.get_params(deep=False)
-        for name in _WITHOUT_EFFECT:
-            del parameters[name]
+        parameters = {
+            name: value
+            for name, value in vars(settings).items()
+            if name not in _WITHOUT_EFFECT
+        }
         if isinstance(settings.random_state, np.random.RandomState):
             # it has been drawn from since; the file has what it was
             parameters["random_state"] = "RandomState"
         identity = fingerprint(
-            type(settings).__name__,
             parameters,
-            self.X,
-            self.targets.values,
-            self.sample_weight,
-            own and [own.X, own.targets.values, own.sample_weight],
-            [*settings.coefs_, *settings.intercepts_] if self.goes_on else None,
+            *self._numbers_of(self.samples),
+            own and [*self._numbers_of(own)],
+            previous and [*previous.coefs_, *previous.intercepts_],
         )
         checkpoint = Checkpoint(settings.checkpoint, identity)
         functions = [name for name, value in parameters.items() if callable(value)]
@@ -552,17 +500,24 @@ class Fit:
             )
         return checkpoint
 
+    @staticmethod
+    def _numbers_of(samples):
+        return samples.X, samples.targets.values, samples.sample_weight
+
     def _split(self):
         """(samples to train on, samples that are held out), as scikit-learn's.
 
         One logistic output is stratified; several classes or labels are not.
         """
-        two_classes = self.targets.n_outputs == 1 and "classes_" in self._attributes
+        targets = self.samples.targets
+        two_classes = (
+            targets.n_outputs == 1 and self._identity.get("classes_") is not None
+        )
         training, held_out = train_test_split(
-            np.arange(self.X.shape[0]),
+            np.arange(self.samples.X.shape[0]),
             random_state=self.random_state,
             test_size=self.settings.validation_fraction,
-            stratify=self.targets.values if two_classes else None,
+            stratify=targets.values if two_classes else None,
         )
         if len(held_out) < 2:
             raise ValueError(
@@ -575,24 +530,22 @@ class Fit:
         """What validates: the user's samples, or those that are held out."""
         settings, own = self.settings, self._given_validation
         if own is None:
-            weights = self._scoring_weight
-            own = ValidationSet(
-                self.X,
-                self.targets.of(held_out),
-                None if weights is None else weights[held_out],
-                None,
-                None,
+            whole = self.samples
+            weights = whole.scoring_weight
+            own = whole._replace(
+                targets=whole.targets.of(held_out),
+                scoring_weight=None if weights is None else weights[held_out],
             )
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
-            X = own.X_given if held_out is None else self._X_given[held_out]
-            y = own.y if held_out is None else self.y[held_out]
-            scoring = scorer_of(scoring, settings, X, y, own.sample_weight)
+            X = own.X_given if held_out is None else own.X_given[held_out]
+            y = own.y if held_out is None else own.y[held_out]
+            scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
 
         def in_float64(rows):
-            model = bare_copy(settings)
-            vars(model).update(self.model(), out_activation_="identity")
+            raw = replace(self.model(), out_activation_="identity")
             rows = np.flatnonzero(rows) if held_out is None else held_out[rows]
+            model = self._as_estimator(raw)
             return model._compute_outputs(own.X[rows], "float64", np.float64)
 
         job = PredictionJob(
@@ -608,19 +561,16 @@ class Fit:
         return Validation(
             job,
             own.targets,
-            own.sample_weight,
-            self._attributes["out_activation_"],
+            own.scoring_weight,
+            self._identity.out_activation_,
             scoring=scoring,
-            model=self._model_to_score,
+            model=self.model,
             in_float64=in_float64 if self.network.dtype == np.float32 else None,
             dtype=np.result_type(own.X.dtype, self.dtype),
             array=self._what_predicts,
             keeps_best=settings.early_stopping and settings.restore_best_weights,
-            goes_on=self.goes_on,
+            continues=self.previous is not None,
         )
-
-    def _model_to_score(self):
-        return {**self.model(), "n_features_in_": self.X.shape[1]}
 
     def _batch_size(self, n_samples):
         batch_size = self.settings.batch_size

@@ -32,6 +32,7 @@ from fastmlp.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.conversion import to_sklearn
 from fastmlp.events import Several
 from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
+from fastmlp.fitted import FittedModel
 from fastmlp.inputs import explained, numbers_only
 from fastmlp.native_threads import undisturbed
 from fastmlp.optimizer import OptimizerView
@@ -40,6 +41,7 @@ from fastmlp.progress import FunctionEvents, Progress, shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.saving import attributes_of, bare_copy, state_of
 from fastmlp.scaling import Scaling, Standardization, wild_columns
+from fastmlp.settings import settings_of
 from fastmlp.targets import (
     class_targets,
     labels_of,
@@ -48,15 +50,6 @@ from fastmlp.targets import (
 )
 
 __all__ = ["MultiLayerPerceptron"]
-
-#: All that a fit leaves behind, but for what `validate_data` writes.
-_FITTED = (
-    "coefs_", "intercepts_", "classes_", "_label_binarizer", "task_", "n_iter_", "t_",
-    "n_layers_", "n_outputs_", "out_activation_", "precision_", "loss_", "loss_curve_",
-    "best_loss_", "validation_scores_", "validation_loss_curve_",
-    "best_validation_score_", "X_mean_", "X_scale_", "y_mean_", "y_scale_",
-    "_no_improvement_count", "_optimizer_state",
-)  # fmt: skip
 
 #: What X may be.
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
@@ -202,34 +195,32 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 sample_weight, y, binarizer, incremental
             )
 
-            fit = _engine("fitting").Fit(
-                self,
-                scaling.scale_X(X),
-                targets,
-                sample_weight,
+            fitting = _engine("fitting")
+            fit = fitting.Fit(
+                settings_of(self),
+                fitting.Samples(
+                    scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
+                    getattr(self, "feature_names_in_", None),
+                ),
                 hidden=hidden,
                 precision=self._precision(goes_on),
                 identity=self._identity(task, binarizer, old) | scaling.attributes(),
-                goes_on=goes_on,
-                X_given=X,
-                y=y,
-                scoring_weight=given_weight,
+                previous=FittedModel.of(self) if goes_on else None,
                 validation=validation,
-            )
+                as_estimator=self._with_model,
+            )  # fmt: skip
             if events is None:
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
                 listeners = [*events, *progress.listeners]
-                attributes = fit.run(
-                    Several(listeners) if listeners else None, incremental
-                )
+                model = fit.run(Several(listeners) if listeners else None, incremental)
             for listener in events:
                 listener.close()
         # all of it, or nothing: a fit that fails leaves the model of the last one
         if not goes_on:
-            for name in _FITTED:
+            for name in FittedModel.names():
                 vars(self).pop(name, None)
-        vars(self).update(attributes)
+        vars(self).update(model.attributes())
         fit.close()
         return self
 
@@ -345,8 +336,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        X_scaled = scaling.scale_X(X)
-        return _engine("fitting").ValidationSet(X_scaled, own, sample_weight, X, y)
+        return _engine("fitting").Samples(
+            scaling.scale_X(X), own, sample_weight, X, y, sample_weight
+        )
 
     def _weigh_classes(self, sample_weight, y, binarizer, incremental):
         """Weights of the samples times those of their classes."""
@@ -381,18 +373,22 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             return listeners
         if hasattr(self, "_init_callback_context"):  # scikit-learn from 1.9 on
             task = "iteration" if self.solver == "lbfgs" else "epoch"
-            listeners.append(CallbackEvents(self, *given, fit.model, task))
+            listeners.append(
+                CallbackEvents(self, *given, lambda: fit.model().attributes(), task)
+            )
         if self.callbacks:
-            listeners.append(FunctionEvents(self.callbacks, lambda: self._as_now(fit)))
+            listeners.append(
+                FunctionEvents(self.callbacks, lambda: self._with_model(fit.model()))
+            )
         return listeners
 
-    def _as_now(self, fit):
-        """A copy that predicts with the weights of a running fit."""
-        model = bare_copy(self)
-        for name in _FITTED:
-            vars(model).pop(name, None)
-        vars(model).update(fit.model(), callbacks=None)  # these need not be pickled
-        return model
+    def _with_model(self, model):
+        """A copy that predicts with a `FittedModel`, as of an epoch of a fit."""
+        copy = bare_copy(self)
+        for name in FittedModel.names():
+            vars(copy).pop(name, None)
+        vars(copy).update(model.attributes(), callbacks=None)  # they may not pickle
+        return copy
 
     def _progress(self, fit, incremental):
         """The live line that ``verbose="progress"`` asks for."""
@@ -403,7 +399,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 UserWarning,
             )
         shows = shows_progress(self.verbose) and not incremental
-        return Progress(self.max_iter, fit.X.shape[0] if shows else 0)
+        return Progress(self.max_iter, fit.samples.X.shape[0] if shows else 0)
 
     @property
     def _optimizer(self):

@@ -15,6 +15,7 @@ from types import FunctionType
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
+from fastmlp.fitted import FittedModel
 from fastmlp.schedules import SCHEDULES
 
 __all__ = [
@@ -53,19 +54,6 @@ MOMENTS = {
 _RATES = (
     "learning_rate_init", "power_t", "learning_rate", "decay_1", "decay_2", "epsilon"
 )  # fmt: skip
-
-#: Types of attributes that no kernel uses.
-_TYPES = {
-    "n_iter_": Integral,
-    "t_": Integral,
-    "_no_improvement_count": Integral,
-    "loss_": Real,
-    "loss_curve_": list,
-    "best_loss_": Real | None,
-    "validation_scores_": list | None,
-    "validation_loss_curve_": list | None,
-    "best_validation_score_": Real | None,
-}
 
 
 def check_numbers(array, n_dimensions, name):
@@ -314,9 +302,9 @@ def _check_fitted(attributes):
     _expect_one_of(
         attributes.get("task_", "regression"), ("classification", "regression")
     )
-    for name, kind in _TYPES.items():
-        value = attributes.get(name, 0 if kind is Integral else None)
+    for name, kind in FittedModel.kinds().items():
         missing = name not in attributes
+        value = attributes.get(name)
         _expect(missing or isinstance(value, kind), f"{name} is {value!r}")
     if (binarizer := attributes.get("_label_binarizer")) is not None:
         many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_

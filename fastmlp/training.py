@@ -10,7 +10,7 @@ from fastmlp.events import Events
 from fastmlp.shuffling import shuffler
 from fastmlp.threads import Team
 
-__all__ = ["History", "Stopping", "TimeIsUp", "run_steps", "train"]
+__all__ = ["History", "Run", "Stopping", "TimeIsUp", "run_steps"]
 
 #: Seconds that a kernel may run before Python gets a say (Ctrl-C, progress).
 _CHUNK_SECONDS = 0.1
@@ -67,19 +67,6 @@ class Stopping:
             f"{what} did not improve more than tol={self.tol:f}"
             f" for {self.patience} consecutive epochs."
         )
-
-
-@dataclass
-class TrainingState:
-    """All that decides how a fit continues: what a checkpoint keeps."""
-
-    job: object
-    optimizer: object
-    stopping: object
-    random_state: object
-    validation: object
-    history: object
-    max_iter: int
 
 
 @dataclass
@@ -140,16 +127,6 @@ def run_steps(job, team, rates, deadline=math.inf):
     return total / job.n_samples
 
 
-def _run_epoch(job, team, optimizer, ends, deadline):
-    before = optimizer.n_updates
-    job.steps_done = 0
-    rates = optimizer.rates(*ends, job.n_steps)
-    try:
-        return run_steps(job, team, rates, deadline)
-    finally:
-        optimizer.n_updates = before + job.steps_done
-
-
 def _shuffler(job, random_state):
     """A function that shuffles the samples of the job for the next epoch.
 
@@ -160,25 +137,13 @@ def _shuffler(job, random_state):
     return shuffler(random_state, order)
 
 
-def train(
-    job,
-    optimizer,
-    stopping,
-    *,
-    n_threads,
-    max_iter,
-    shuffle,
-    random_state,
-    n_seen=0,
-    incremental=False,
-    validation=None,
-    events=None,
-    say=None,
-    deadline=math.inf,
-    checkpoint=None,
-    gives_up=False,
-):
-    """Train a network until it stops improving.
+@dataclass
+class Run:
+    """A stochastic fit in progress: all that decides how it continues.
+
+    `train` runs it to its end. Who wants to do something between epochs, or to train
+    several networks in turn, calls `begin`, then `epoch` until it returns False, then
+    `end`.
 
     Parameters
     ----------
@@ -187,14 +152,14 @@ def train(
     optimizer : fastmlp.optimizer.Optimizer
         Its schedule and number of updates continue.
     stopping : Stopping
-    n_threads : int
-        Threads to run on.
-    max_iter : int
-        Epochs at most: of all calls, if `incremental`.
-    shuffle : bool
-        Whether to shuffle the samples before each epoch.
     random_state : numpy.random.RandomState
         Source of the shuffles.
+    max_iter : int
+        Epochs at most: of all calls, if `incremental`.
+    n_threads : int, default=1
+        Threads that `train` runs on.
+    shuffle : bool, default=True
+        Whether to shuffle the samples before each epoch.
     n_seen : int, default=0
         Samples that have been trained on before, for the schedule.
     incremental : bool, default=False
@@ -202,7 +167,7 @@ def train(
     validation : fastmlp.validation.Validation, default=None
         Is evaluated after each epoch. If `stopping` goes by a score, that is the one,
         and the best weights are those of the end.
-    events : fastmlp.events.Events, default=None
+    events : fastmlp.events.Events
         Is told of epochs and can stop the fit.
     say : callable, default=None
         Called with a line of text for each event, as scikit-learn prints them.
@@ -214,73 +179,155 @@ def train(
         Whether to end, and tell nobody of the epoch, if a loss is not finite: since all
         will be done again in float64.
 
-    Returns
-    -------
-    History
+    Attributes
+    ----------
+    history : History
     """
-    history = History()
-    events = events or Events()
-    state = TrainingState(
-        job, optimizer, stopping, random_state, validation, history, max_iter
-    )
-    if checkpoint is not None:
-        checkpoint.restore(state)
-    mix = _shuffler(job, random_state) if shuffle else lambda: None
-    first = len(history.loss_curve) + 1
-    if incremental:  # epochs of other calls count, as far as they are known
-        done, epochs = optimizer.n_updates / (job.n_steps * max_iter), 1
-    else:
-        done, epochs = 0.0, max_iter
-    if history.finished:  # before it was interrupted
-        epochs = 0
-    job.refresh()
-    try:
-        with Team(n_threads) as team:
-            for epoch in range(first, epochs + 1):
-                events.begin()
-                mix()
-                ends = done + (epoch - 1) / max_iter, done + epoch / max_iter
-                loss = _run_epoch(job, team, optimizer, ends, deadline)
-                history.loss_curve.append(np.float64(loss))
-                if gives_up and not math.isfinite(loss):
-                    break
-                if say:
-                    say(f"Iteration {epoch}, loss = {loss:.8f}")
-                score = None
-                if validation is not None:
-                    score, validation_loss = validation.evaluate(team)
-                    history.validation_scores.append(score)
-                    history.validation_losses.append(validation_loss)
-                    if say:
-                        say(f"Validation score: {score:f}")
-                if not stopping.by_score:
-                    stopping.update(loss)
-                elif stopping.update(score):
-                    validation.keep()
-                optimizer.schedule.epoch_ends(n_seen + epoch * job.n_samples)
-                optimizer.schedule.waits(stopping.count, stopping.patience)
-                if stopping.exhausted:
-                    stops, what = optimizer.schedule.stops_on_plateau()
-                    if say:
-                        say(f"{stopping.message} {what}")
-                    history.finished = stops
-                    if not stops:
-                        stopping.count = 0
-                history.finished |= bool(events.end(epoch, loss, score))
-                if checkpoint is not None:
-                    checkpoint.keep(state)
-                if history.finished:
-                    break
-                if time.perf_counter() > deadline:
-                    raise TimeIsUp
-                lost = not math.isfinite(loss) and not job.network.is_finite()
-                if lost and not stopping.by_score:
-                    break  # nothing can mend the weights: do not waste the time
-    except KeyboardInterrupt:
-        history.interrupted = True
-    except TimeIsUp:
-        history.out_of_time = True
-    if stopping.by_score and (history.loss_curve or not history.out_of_time):
-        validation.restore()
-    history.finite = job.network.is_finite()
-    return history
+
+    job: object
+    optimizer: object
+    stopping: Stopping
+    random_state: np.random.RandomState
+    max_iter: int
+    n_threads: int = 1
+    shuffle: bool = True
+    n_seen: int = 0
+    incremental: bool = False
+    validation: object = None
+    events: Events = field(default_factory=Events)
+    say: object = None
+    deadline: float = math.inf
+    checkpoint: object = None
+    gives_up: bool = False
+    history: History = field(default_factory=History)
+
+    def train(self):
+        """Train until the network stops improving, on a team of threads of its own.
+
+        Returns
+        -------
+        History
+        """
+        self.begin()
+        try:
+            with Team(self.n_threads) as team:
+                while self.epoch(team):
+                    pass
+        except KeyboardInterrupt:
+            self.history.interrupted = True
+        except TimeIsUp:
+            self.history.out_of_time = True
+        return self.end()
+
+    def begin(self):
+        """Resume from the checkpoint, if there is one, and get ready."""
+        if self.checkpoint is not None:
+            self.checkpoint.restore(self)
+        self._shuffle = lambda: None
+        if self.shuffle:
+            self._shuffle = _shuffler(self.job, self.random_state)
+        # epochs of other calls count for the schedule, as far as they are known
+        self._epochs_before, self._last_epoch = 0.0, self.max_iter
+        if self.incremental:
+            self._epochs_before = self.optimizer.n_updates / self.job.n_steps
+            self._last_epoch = 1
+        self.job.refresh()
+
+    def epoch(self, team):
+        """Train for one epoch, unless there is none left.
+
+        Parameters
+        ----------
+        team : fastmlp.threads.Team
+            Threads to run on, as many as the job was made for or fewer.
+
+        Returns
+        -------
+        bool
+            Whether another epoch should follow.
+
+        Raises
+        ------
+        TimeIsUp
+            If the deadline has passed: then, too, no epoch should follow.
+        """
+        history = self.history
+        epoch = len(history.loss_curve) + 1
+        if history.finished or epoch > self._last_epoch:
+            return False
+        self.events.begin()
+        self._shuffle()
+        loss = self._run_steps(team, epoch)
+        history.loss_curve.append(np.float64(loss))
+        if self.gives_up and not math.isfinite(loss):
+            return False
+        self._say(f"Iteration {epoch}, loss = {loss:.8f}")
+        score = self._evaluate(team)
+        self._update_stopping(loss, score)
+        self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)
+        self._stop_or_slow_down()
+        history.finished |= bool(self.events.end(epoch, loss, score))
+        if self.checkpoint is not None:
+            self.checkpoint.keep(self)
+        if history.finished:
+            return False
+        if time.perf_counter() > self.deadline:
+            raise TimeIsUp
+        if self.stopping.by_score or math.isfinite(loss):
+            return True
+        return self.job.network.is_finite()  # nothing can mend weights that are not
+
+    def end(self):
+        """Choose the weights that remain; returns the history."""
+        history = self.history
+        if self.stopping.by_score and (history.loss_curve or not history.out_of_time):
+            self.validation.restore()
+        history.finite = self.job.network.is_finite()
+        return history
+
+    def _run_steps(self, team, epoch):
+        """All mini-batches of an epoch; returns their mean loss."""
+        job, optimizer = self.job, self.optimizer
+        n_updates = optimizer.n_updates
+        ends = (
+            (self._epochs_before + done) / self.max_iter for done in (epoch - 1, epoch)
+        )
+        rates = optimizer.rates(*ends, job.n_steps)
+        job.steps_done = 0
+        try:
+            return run_steps(job, team, rates, self.deadline)
+        finally:
+            optimizer.n_updates = n_updates + job.steps_done
+
+    def _evaluate(self, team):
+        """The score on the validation set, if there is one."""
+        if self.validation is None:
+            return None
+        history = self.history
+        is_first = not history.validation_scores
+        score, loss = self.validation.evaluate(team, is_first=is_first)
+        history.validation_scores.append(score)
+        history.validation_losses.append(loss)
+        self._say(f"Validation score: {score:f}")
+        return score
+
+    def _update_stopping(self, loss, score):
+        if not self.stopping.by_score:
+            self.stopping.update(loss)
+        elif self.stopping.update(score):
+            self.validation.keep()
+
+    def _stop_or_slow_down(self):
+        """When there was no improvement for long: end, or take smaller steps."""
+        stopping, schedule = self.stopping, self.optimizer.schedule
+        schedule.waits(stopping.count, stopping.patience)
+        if stopping.exhausted:
+            stops, what = schedule.stops_on_plateau()
+            self._say(f"{stopping.message} {what}")
+            self.history.finished = stops
+            if not stops:
+                stopping.count = 0
+
+    def _say(self, line):
+        if self.say:
+            self.say(line)

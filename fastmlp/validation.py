@@ -9,8 +9,6 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
 from sklearn.utils.multiclass import type_of_target
 
-from fastmlp.saving import bare_copy
-
 __all__ = ["LOSSES", "Validation", "loss_of", "loss_of_constant", "scorer_of"]
 
 #: Numbers that the loss of a constant prediction is computed from, at most.
@@ -132,22 +130,22 @@ def loss_of_constant(targets, sample_weight=None):
         return loss_of(outputs, targets, weights)
 
 
-def scorer_of(scoring, estimator, X, y, sample_weight):
+def scorer_of(scoring, as_estimator, X, y, sample_weight):
     """What scores the model of an epoch, or None for what needs no model.
 
     Parameters
     ----------
     scoring : None, str or callable
         None and "loss" need none; else a scorer of scikit-learn or its name.
-    estimator : object
-        A copy of it gets the attributes of the model.
+    as_estimator : callable
+        From a `fastmlp.fitted.FittedModel` to an estimator that predicts with it.
     X, y, sample_weight : array-like
         As the estimator's `score` takes them.
 
     Returns
     -------
     callable or None
-        From fitted attributes to a float.
+        From a `fastmlp.fitted.FittedModel` to a float.
 
     Raises
     ------
@@ -165,13 +163,12 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
             )
     scorer = get_scorer(scoring)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    model = bare_copy(estimator)
-    vars(model).pop("feature_names_in_", None)  # X is an array here
 
-    def score(attributes):
-        vars(model).update(attributes)
+    def score(model):
+        estimator = as_estimator(model)
+        vars(estimator).pop("feature_names_in_", None)  # X is an array here
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(scorer(model, X, y, **weights))
+            return float(scorer(estimator, X, y, **weights))
 
     return score
 
@@ -190,10 +187,10 @@ class Validation:
         Name of what makes predictions of raw outputs.
     scoring : None, "loss" or callable, default=None
         None for accuracy or R^2, "loss" for the loss, negative; else a function from
-        the fitted attributes to a score, which is NaN without asking it if there are
+        the fitted model to a score, which is NaN without asking it if there are
         predictions that are not finite.
     model : callable, default=None
-        Gives the fitted attributes as they are now.
+        Gives the fitted model as it is now.
     in_float64 : callable, default=None
         Gives the raw outputs of some of these samples (a mask), which float32 cannot
         hold.
@@ -203,7 +200,7 @@ class Validation:
         What predicts, in the network's arena.
     keeps_best : bool, default=True
         Whether `restore` is to bring back the best weights.
-    goes_on : bool, default=False
+    continues : bool, default=False
         Whether this fit continues an earlier one. If no epoch is then better than
         before, the last weights stay, as in scikit-learn: otherwise a fit that is
         continued again and again would never get anywhere.
@@ -212,7 +209,7 @@ class Validation:
     def __init__(
         self, job, targets, sample_weight, output_activation, *, scoring=None,
         model=None, in_float64=None, dtype=np.float64, array="parameters",
-        keeps_best=True, goes_on=False,
+        keeps_best=True, continues=False,
     ):  # fmt: skip
         self.job = job
         self._targets = targets
@@ -224,10 +221,10 @@ class Validation:
         self._dtype = dtype
         self._parameters = job.network.arena.arrays[array]
         self._keeps_best = keeps_best
-        starts = keeps_best and not goes_on
+        starts = keeps_best and not continues
         self.best = self._parameters.copy() if starts else None
 
-    def evaluate(self, team):
+    def evaluate(self, team, is_first=False):
         """(score, loss) of the network as it is now."""
         outputs = self.job.run(team)
         predictions, beyond = self._predict(outputs)

@@ -19,7 +19,7 @@ from fastmlp.schedules import (
     make_schedule,
 )
 from fastmlp.threads import Team
-from fastmlp.training import Stopping, train
+from fastmlp.training import Run, Stopping
 
 
 def test_initial_weights_are_scikit_learns():
@@ -173,7 +173,7 @@ class Listener(Events):
         return epoch == self._stop_at
 
 
-def fit(max_iter=3, events=None, job=None, rate=0.01, optimizer=None, **settings):
+def new_run(max_iter=3, job=None, rate=0.01, optimizer=None, **settings):
     rng = np.random.default_rng(0)
     if job is None:
         X = rng.standard_normal((40, 3))
@@ -181,19 +181,36 @@ def fit(max_iter=3, events=None, job=None, rate=0.01, optimizer=None, **settings
         job = training_job(
             (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=7
         )
-    settings = {
-        "n_threads": 1,
-        "shuffle": True,
-        "random_state": np.random.RandomState(0),
-        **settings,
-    }
+    settings = {"random_state": np.random.RandomState(0), **settings}
     optimizer = optimizer or Optimizer("sgd", Constant(rate))
-    stopping = Stopping(0, np.inf)
-    history = train(
-        job, optimizer, stopping, max_iter=max_iter, events=events, **settings
-    )
-    history.n_updates = optimizer.n_updates
-    return job, history
+    return Run(job, optimizer, Stopping(0, np.inf), max_iter=max_iter, **settings)
+
+
+def fit(**settings):
+    run = new_run(**settings)
+    history = run.train()
+    history.n_updates = run.optimizer.n_updates
+    return run.job, history
+
+
+def test_runs_can_take_turns():
+    """Each is what it is when it runs alone, on a team that they share."""
+    settings = [{"rate": 0.01, "max_iter": 3}, {"rate": 0.02, "max_iter": 5}]
+    alone = [fit(**each) for each in settings]
+    runs = [new_run(**each) for each in settings]
+    for run in runs:
+        run.begin()
+    epochs = []
+    with Team(1) as team:
+        while rest := [run for run in runs if run.epoch(team)]:
+            epochs.append(len(rest))
+    assert epochs == [2, 2, 2, 1, 1]
+    for run, (job, history) in zip(runs, alone, strict=True):
+        assert run.end().loss_curve == history.loss_curve
+        np.testing.assert_array_equal(
+            run.job.network.arena.arrays["parameters"],
+            job.network.arena.arrays["parameters"],
+        )
 
 
 def test_history_and_events():
