@@ -661,7 +661,7 @@ def test_what_a_killed_process_was_writing_is_deleted(path):
     (left,) = path.parent.iterdir()
     assert left.name.startswith("fit.npz-checkpoint-")
     others = [path.parent / name for name in (
-        "fit.npz.part", "fit.npz-checkpoint", "a-fit.npz-checkpoint-x.part",
+        "fit.npz.part", "fit.npz-checkpoint-x.npz", "a-fit.npz-checkpoint-x.part",
     )]  # fmt: skip
     for file in others:
         file.touch()
