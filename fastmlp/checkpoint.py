@@ -245,7 +245,7 @@ class Checkpoint:
         except OSError as error:
             self._warn(
                 f"could not be written ({error}). Training continues, and it is tried "
-                "again later; until then an earlier state stays in the file"
+                "again later; what was written before stays until then"
             )
         now = time.monotonic()
         self._next = now + _LEAST_PAUSE * (now - started)
@@ -271,10 +271,9 @@ class Checkpoint:
 
     def _remove_abandoned(self):
         """Delete what processes left behind that were killed while they wrote."""
+        pattern = glob.escape(self._part["prefix"]) + "*.part"
         with suppress(OSError):
-            for file in self._path.parent.glob(
-                f"{glob.escape(self._path.name)}{_MARK}*"
-            ):
+            for file in self._path.parent.glob(pattern):
                 if time.time() - file.stat().st_mtime > _ABANDONED:
                     file.unlink()
 

@@ -212,7 +212,7 @@ def strange_value(value, rng):
     ]  # fmt: skip
     if isinstance(value, int | float):
         choices += [value + 1, -value, value * 2, value / 2]
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         place = int(rng.integers(len(value)))
         choices += [value[::-1], value[:-1]] + 3 * [
             [*value[:place], strange_value(value[place], rng), *value[place + 1 :]]
@@ -221,6 +221,8 @@ def strange_value(value, rng):
 
 
 def strange_array(array, rng):
+    if array.size == 0:  # damaged before
+        return np.zeros(3)
     kind = rng.integers(7)
     if kind == 0:
         types = ["<f4", "<f8", "<i4", "<i8", "u1", ">f8", "c16", "U3", "?", "f2"]
