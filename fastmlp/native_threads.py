@@ -73,6 +73,9 @@ def undisturbed(function, *arguments):
             ended.acquire()
         except BaseException as error:
             raised.append(error)
-    if raised or errors:
+    if not (raised or errors):
+        return results[0]
+    try:
         raise (raised or errors)[0]
-    return results[0]
+    finally:  # their tracebacks would keep them alive
+        raised, errors = [], []

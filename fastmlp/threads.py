@@ -237,7 +237,10 @@ class Team:
                 except BaseException as error:
                     failure = error
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                failure = None  # its traceback would keep it, and the team, alive
 
     def close(self):
         """End the threads; they touch nothing any more when this returns."""
@@ -252,7 +255,10 @@ class Team:
             except BaseException as error:
                 failure = error
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                failure = None  # its traceback would keep it, and the team, alive
 
     def __enter__(self):
         return self

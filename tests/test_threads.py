@@ -1,8 +1,10 @@
 """The team of threads, its barrier, and how many threads there are."""
 
+import gc
 import os
 import sys
 import time
+import weakref
 
 import joblib
 import numba
@@ -42,6 +44,26 @@ def test_threads_end_with_the_team():
     with Team(3) as team:
         assert team.size == 3
         assert threads_of_this_process(before + 2) == before + 2
+    assert threads_of_this_process(before) == before
+
+
+def test_an_exception_does_not_keep_the_team_alive():
+    """Until the garbage collector comes, that is."""
+
+    def fail(number):
+        raise KeyboardInterrupt
+
+    before = psutil.Process().num_threads()
+    gc.disable()
+    try:
+        team = Team(2)
+        alive = weakref.ref(team)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            team.run(fail)
+        del caught, team
+        assert alive() is None
+    finally:
+        gc.enable()
     assert threads_of_this_process(before) == before
 
 
