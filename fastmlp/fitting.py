@@ -290,6 +290,15 @@ class Fit:
             )
         return attributes
 
+    def _warn_of_range(self):
+        precision = self._attributes["precision_"]
+        wider = ", or set precision='float64'" if precision == "float32" else ""
+        _warn(
+            f"Numbers became too large for {precision}: the optimizer's averages of "
+            "gradients are not finite, so that it no longer learns from them. Scale "
+            f"the data{wider}."
+        )
+
     def _stayed_in_range(self):
         """Whether all is finite; an infinite second moment makes Adam stand still."""
         arrays = ("parameters", "first_moment", "second_moment")
@@ -408,6 +417,9 @@ class Fit:
         if checkpoint is not None and ended:
             checkpoint.remove()
         attributes = self._finish(history.finite)
+        # the moments of sgd are its steps: they make weights infinite, or were undone
+        if settings.solver != "sgd" and not self._stayed_in_range():
+            self._warn_of_range()
         if ended and not incremental:
             n_steps = len(history.loss_curve) * job.n_steps
             stands_still = stopping.exhausted and not stopping.by_score
