@@ -245,7 +245,9 @@ def train(
                     say(f"Iteration {epoch}, loss = {loss:.8f}")
                 score = None
                 if validation is not None:
-                    score, validation_loss = validation.evaluate(team)
+                    score, validation_loss = validation.evaluate(
+                        team, is_first=not history.validation_scores
+                    )
                     history.validation_scores.append(score)
                     history.validation_losses.append(validation_loss)
                     if say:

@@ -9,6 +9,7 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
 from sklearn.utils.multiclass import type_of_target
 
+from fastmlp.functions import name_of, number_returned
 from fastmlp.saving import bare_copy
 
 __all__ = ["LOSSES", "Validation", "loss_of", "loss_of_constant", "scorer_of"]
@@ -147,7 +148,8 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
     Returns
     -------
     callable or None
-        From fitted attributes to a float.
+        From fitted attributes, and whether this is the first epoch, to a float. Raises
+        a ValueError if the scorer returns no number, or NaN in the first epoch.
 
     Raises
     ------
@@ -168,10 +170,19 @@ def scorer_of(scoring, estimator, X, y, sample_weight):
     model = bare_copy(estimator)
     vars(model).pop("feature_names_in_", None)  # X is an array here
 
-    def score(attributes):
+    def score(attributes, is_first):
         vars(model).update(attributes)
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(scorer(model, X, y, **weights))
+            result = scorer(model, X, y, **weights)
+        number = number_returned(result, scoring, "scoring")
+        if is_first and np.isnan(number):
+            raise ValueError(
+                f"scoring={name_of(scoring)} gave NaN in the first epoch, for "
+                "predictions that are finite: it cannot score these validation "
+                "samples, which may all be of one class. Choose another scorer, such "
+                "as scoring='loss', or validate on other samples."
+            )
+        return number
 
     return score
 
@@ -190,8 +201,8 @@ class Validation:
         Name of what makes predictions of raw outputs.
     scoring : None, "loss" or callable, default=None
         None for accuracy or R^2, "loss" for the loss, negative; else a function from
-        the fitted attributes to a score, which is NaN without asking it if there are
-        predictions that are not finite.
+        the fitted attributes, and whether this is the first epoch, to a score, which
+        is NaN without asking it if there are predictions that are not finite.
     model : callable, default=None
         Gives the fitted attributes as they are now.
     in_float64 : callable, default=None
@@ -204,9 +215,9 @@ class Validation:
     keeps_best : bool, default=True
         Whether `restore` is to bring back the best weights.
     goes_on : bool, default=False
-        Whether this fit continues an earlier one. If no epoch is then better than before,
-        the last weights stay, as in scikit-learn: otherwise a fit that is continued
-        again and again would never get anywhere.
+        Whether this fit continues an earlier one. If no epoch is then better than
+        before, the last weights stay, as in scikit-learn: otherwise a fit that is
+        continued again and again would never get anywhere.
     """
 
     def __init__(
@@ -227,8 +238,8 @@ class Validation:
         starts = keeps_best and not goes_on
         self.best = self._parameters.copy() if starts else None
 
-    def evaluate(self, team):
-        """(score, loss) of the network as it is now."""
+    def evaluate(self, team, is_first=False):
+        """(score, loss) of the network as it is now, after the first epoch or later."""
         outputs = self.job.run(team)
         predictions, beyond = self._predict(outputs)
         if beyond.any() and self._in_float64 and np.isfinite(self._parameters).all():
@@ -239,7 +250,9 @@ class Validation:
         if self._scoring == "loss":
             score = -loss
         elif self._scoring is not None:
-            score = float("nan") if beyond.any() else self._scoring(self._model())
+            score = float("nan")
+            if not beyond.any():
+                score = self._scoring(self._model(), is_first)
         return score, loss
 
     def _predict(self, outputs):
