@@ -70,9 +70,13 @@ def jit(function=None, *, flags=(), entry=False):
     ------
     ValueError
         If a flag is not allowed.
+    RuntimeError
+        If numba's compiler is turned off.
     """
     if not ALLOWED_FLAGS.issuperset(flags):
         raise ValueError(f"flags must be among {sorted(ALLOWED_FLAGS)}, got {flags!r}")
+    if numba.config.DISABLE_JIT:
+        raise RuntimeError("fastmlp needs numba's compiler: unset NUMBA_DISABLE_JIT")
 
     def decorate(function):
         options = {"nogil": True, "error_model": "numpy", "fastmath": set(flags)}

@@ -408,7 +408,8 @@ class Fit:
             raise _TooLarge
         self._done_with = checkpoint if ended else None
         model = self._finish(history.finite)
-        if not self._stayed_in_range():
+        # the moments of sgd are its steps: they make weights infinite, or were undone
+        if settings.solver != "sgd" and not self._stayed_in_range():
             self._warn_of_range()
         if ended and not incremental:
             n_steps = len(history.loss_curve) * job.n_steps

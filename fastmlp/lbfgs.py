@@ -96,6 +96,7 @@ def minimize_loss(
     events = events or Events()
     start = np.concatenate([a.ravel() for part in network.read() for a in part])
     last = OptimizeResult(x=start.astype(np.float64), fun=np.inf, nit=0, status=-1)
+    raised = []
 
     def iteration_ends(intermediate_result):
         x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)
@@ -104,7 +105,12 @@ def minimize_loss(
             # the network may hold a point that the line search has rejected
             objective.write(x)
         objective.iterates = False  # the next evaluation begins another iteration
-        if events.end(last.nit, loss):
+        try:
+            stops = events.end(last.nit, loss)
+        except StopIteration as error:  # SciPy takes it for ours
+            raised.append(error)
+            raise
+        if stops:
             raise StopIteration
 
     options = {"maxfun": max_fun, "maxiter": max_iter, "gtol": tol}
@@ -119,6 +125,8 @@ def minimize_loss(
             )  # fmt: skip
     except KeyboardInterrupt:
         result = last
+    if raised:
+        raise raised[0]
     network.write(*network.split(result.x))
     return result
 

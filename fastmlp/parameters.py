@@ -35,6 +35,9 @@ __all__ = [
     "unused_parameters",
 ]
 
+#: Kernels compute in float32 and flush smaller numbers to 0, which means no clipping.
+_LEAST_NORM = float(np.finfo(np.float32).tiny)
+
 #: Constraints that all estimators share, as scikit-learn's validation reads them.
 CONSTRAINTS = {
     "hidden_layer_sizes": [
@@ -81,7 +84,7 @@ CONSTRAINTS = {
     "input_dropout": [Interval(Real, 0, 1, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "l1": [Interval(Real, 0, None, closed="left")],
-    "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+    "clip_norm": [None, Interval(Real, _LEAST_NORM, None, closed="left")],
     "ema_decay": [None, Interval(Real, 0, 1, closed="left")],
     "callbacks": [None, list, tuple],
     "time_limit": [None, Interval(Real, 0, None, closed="neither")],
@@ -297,7 +300,8 @@ _TEXTS = {
     scoring : str, callable or None, default=None
         Score on the validation samples, which early_stopping monitors: a scikit-learn
         scorer or its name, or 'loss' for the loss. None means accuracy or R^2. With
-        sample weights, the scorer has to accept them.
+        sample weights, the scorer has to accept them. NaN in the first epoch is an
+        error, unless predictions are not finite.
     restore_best_weights : bool, default=True
         Whether early_stopping ends with the weights of the best epoch, not of the last.
     weight_init : str, default='auto'
@@ -318,7 +322,7 @@ _TEXTS = {
         that of alpha.
     clip_norm : float or None, default=None
         Maximum norm of the gradient of all parameters together; a longer gradient is
-        shortened to it.
+        shortened to it. At least 1.2e-38, the smallest normal number of float32.
     ema_decay : float or None, default=None
         Decay of an exponential moving average of the weights, such as 0.999. The model
         is the average: it starts from the initial weights, and each step keeps this

@@ -327,7 +327,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         if binarizer is not None and y.ndim == 1:
-            unknown = np.setdiff1d(y, binarizer.classes_)
+            try:
+                unknown = np.setdiff1d(y, binarizer.classes_)
+            except TypeError:  # None, or labels of several types, cannot be sorted
+                unknown = set(y.tolist()).difference(binarizer.classes_.tolist())
             if len(unknown):
                 raise ValueError(f"y_val has classes that y lacks: {unknown}")
         own = self._targets(y, binarizer, scaling, "y_val")
@@ -354,17 +357,29 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 "class_weight='balanced' is not supported for partial_fit, which does "
                 "not see all classes: give it a dict of weights"
             )
-        if isinstance(class_weight, dict) and incremental and y.ndim == 1:
-            # those that are missing in this batch may have a weight all the same
-            here = set(np.unique(y).tolist())
+        some_count = True
+        if isinstance(class_weight, dict):
+            _check_class_weights(class_weight)
             known = set(binarizer.classes_.tolist())
-            class_weight = {
-                label: weight
-                for label, weight in class_weight.items()
-                if label in here or label not in known
-            }
+            some_count = any(float(class_weight.get(label, 1)) for label in known)
+            if incremental and y.ndim == 1:
+                # those that are missing in this batch may have a weight all the same
+                here = set(np.unique(y).tolist())
+                class_weight = {
+                    label: weight
+                    for label, weight in class_weight.items()
+                    if label in here or label not in known
+                }
         weights = compute_sample_weight(class_weight or None, y)
-        return weights if sample_weight is None else sample_weight * weights
+        if sample_weight is not None:
+            weights = sample_weight * weights
+        # a batch of partial_fit may lack the classes that count
+        if weights.sum() == 0 and not (incremental and some_count):
+            raise ValueError(
+                "class_weight, times sample_weight, sums to zero over the samples: at "
+                "least one sample must count"
+            )
+        return weights
 
     def _events(self, given, fit, incremental):
         """Who is told of the epochs, but for the bar."""
@@ -476,8 +491,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _compute_outputs(self, X, precision, dtype=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
-        with _engine("prediction").borrow(self, precision) as outputs:
-            return outputs(X, dtype or np.result_type(X.dtype, self.coefs_[0].dtype))
+        prediction = _engine("prediction")
+        with prediction.borrow(self, precision) as outputs:
+            wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
+            return outputs(X, wanted)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)
@@ -525,10 +542,10 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             ``predictor(X)`` gives what `predict_proba` gives (of a regressor:
             `predict`), the same numbers. X is a dense array of numbers of shape
             (n_samples, n_features), or one row of shape (n_features,), of which the
-            one row of the result is returned. Only its shape is checked, not whether
-            all is finite, and what is too large for the precision stays so. The
-            weights are those of now: another fit does not change it. Several threads
-            may call it at once.
+            one row of the result is returned. Only its shape and dtype are checked,
+            not whether all is finite, and what is too large for the precision stays
+            so. The weights are those of now: another fit does not change it. Several
+            threads may call it at once.
 
         Raises
         ------
@@ -559,6 +576,19 @@ def _engine(module):
 def _warn(message, category):
     # attributed to this module: one pattern filters them, wherever fit is called
     warnings.warn(message, category, stacklevel=2)
+
+
+def _check_class_weights(class_weight):
+    for label, weight in class_weight.items():
+        try:
+            is_good = 0 <= float(weight) < np.inf
+        except (TypeError, ValueError):
+            is_good = False
+        if not is_good:
+            raise ValueError(
+                "class_weight must have finite numbers that are not negative; that of "
+                f"class {label!r} is {weight!r}"
+            )
 
 
 def _as_numbers(outputs):

@@ -4,12 +4,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from fastmlp.inputs import numbers_only
 from fastmlp.jobs import PredictionJob
 from fastmlp.network import Network, units_of
 from fastmlp.samples import may_be_looked_at
 from fastmlp.threads import Team, threads_for_prediction
 
-__all__ = ["Outputs", "Predictor", "borrow"]
+__all__ = ["Outputs", "Predictor", "borrow", "dtype_of_outputs"]
 
 #: So many may be copied where that saves setting up a job.
 _FEW_NUMBERS = 10_000
@@ -20,6 +21,12 @@ _KEPT_PARAMETERS = 1_000_000
 #: Most rows, and most numbers, that the buffers of `Outputs` hold at a time.
 _ROWS = 64
 _NUMBERS = 2**22
+
+
+def dtype_of_outputs(*dtypes):
+    """The dtype of predictions, float32 or float64, given those of X and weights."""
+    single = np.result_type(*dtypes) == np.float32
+    return np.dtype(np.float32 if single else np.float64)
 
 
 class Outputs:
@@ -166,6 +173,13 @@ class borrow:
             idle[self._key] = self._outputs
 
 
+def _as_float64(X):
+    """X as numbers; refused are text, dates and others that `predict` refuses."""
+    if X.dtype.kind == "c":
+        raise ValueError(f"Complex data not supported, got an X of dtype {X.dtype}")
+    return numbers_only(X).astype(np.float64)
+
+
 class Predictor:
     """Predict a few rows as fast as possible: see the method `predictor`.
 
@@ -188,7 +202,7 @@ class Predictor:
         self._idle = [outputs.copy()]
         self.n_features_in_ = weights.shape[0]
         self._dtypes = {
-            np.dtype(dtype): np.result_type(dtype, weights.dtype)
+            np.dtype(dtype): dtype_of_outputs(dtype, weights.dtype)
             for dtype in (np.float32, np.float64)
         }
         self._finish = finish
@@ -200,15 +214,15 @@ class Predictor:
         is_row = X.ndim == 1
         if is_row:
             X = X[np.newaxis]
+        dtype = self._dtypes.get(X.dtype)
+        if dtype is None:
+            X = _as_float64(X)
+            dtype = self._dtypes[X.dtype]
         if X.ndim != 2 or X.shape[1] != self.n_features_in_:
             raise ValueError(
                 f"X has shape {X.shape}; expected (n_samples, {self.n_features_in_}) "
                 f"or ({self.n_features_in_},)"
             )
-        dtype = self._dtypes.get(X.dtype)
-        if dtype is None:
-            X = X.astype(np.float64)
-            dtype = self._dtypes[X.dtype]
         try:
             outputs = self._idle.pop()
         except IndexError:  # all are in use by other threads

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.functions import number_returned
+
 __all__ = [
     "FACTORS",
     "SCHEDULES",
@@ -126,7 +128,10 @@ class OfFraction(Constant):
     def rates(self, start, end, n_steps):
         start, end = min(1.0, start), min(1.0, end)
         fractions = start + (end - start) * np.arange(n_steps) / n_steps
-        factors = [float(self._factor(fraction)) for fraction in fractions]
+        factors = [
+            number_returned(self._factor(fraction), self._factor, "learning_rate")
+            for fraction in fractions
+        ]
         if not np.isfinite(factors).all() or min(factors) < 0:
             raise ValueError(
                 "learning_rate must return finite factors that are not negative; for "

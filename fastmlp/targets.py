@@ -159,9 +159,11 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5, name="y"):
         loss, or if several quantiles of several targets are asked for.
     """
     if issparse(y):
-        raise ValueError("a regression needs a dense y, got a sparse one")
+        raise ValueError(f"a regression needs a dense {name}, got a sparse one")
     if y.dtype.kind not in "fiub":
-        raise ValueError(f"a regression needs a y of numbers, got the dtype {y.dtype}")
+        raise ValueError(
+            f"a regression needs a {name} of numbers, got the dtype {y.dtype}"
+        )
     if loss in _RANGES:
         is_in_range, otherwise = _RANGES[loss]
         if not np.all(is_in_range(y)):

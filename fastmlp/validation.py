@@ -9,6 +9,8 @@ from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
 from sklearn.utils.multiclass import type_of_target
 
+from fastmlp.functions import name_of, number_returned
+
 __all__ = ["LOSSES", "Validation", "loss_of", "loss_of_constant", "scorer_of"]
 
 #: Numbers that the loss of a constant prediction is computed from, at most.
@@ -145,7 +147,9 @@ def scorer_of(scoring, as_estimator, X, y, sample_weight):
     Returns
     -------
     callable or None
-        From a `fastmlp.fitted.FittedModel` to a float.
+        From a `fastmlp.fitted.FittedModel`, and whether this is the first epoch, to a
+        float. Raises a ValueError if the scorer returns no number, or NaN in the first
+        epoch.
 
     Raises
     ------
@@ -164,11 +168,20 @@ def scorer_of(scoring, as_estimator, X, y, sample_weight):
     scorer = get_scorer(scoring)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
 
-    def score(model):
+    def score(model, is_first):
         estimator = as_estimator(model)
         vars(estimator).pop("feature_names_in_", None)  # X is an array here
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(scorer(estimator, X, y, **weights))
+            result = scorer(estimator, X, y, **weights)
+        number = number_returned(result, scoring, "scoring")
+        if is_first and np.isnan(number):
+            raise ValueError(
+                f"scoring={name_of(scoring)} gave NaN in the first epoch, for "
+                "predictions that are finite: it cannot score these validation "
+                "samples, which may all be of one class. Choose another scorer, such "
+                "as scoring='loss', or validate on other samples."
+            )
+        return number
 
     return score
 
@@ -187,8 +200,8 @@ class Validation:
         Name of what makes predictions of raw outputs.
     scoring : None, "loss" or callable, default=None
         None for accuracy or R^2, "loss" for the loss, negative; else a function from
-        the fitted model to a score, which is NaN without asking it if there are
-        predictions that are not finite.
+        the fitted model, and whether this is the first epoch, to a score, which is NaN
+        without asking it if there are predictions that are not finite.
     model : callable, default=None
         Gives the fitted model as it is now.
     in_float64 : callable, default=None
@@ -225,7 +238,7 @@ class Validation:
         self.best = self._parameters.copy() if starts else None
 
     def evaluate(self, team, is_first=False):
-        """(score, loss) of the network as it is now."""
+        """(score, loss) of the network as it is now, after the first epoch or later."""
         outputs = self.job.run(team)
         predictions, beyond = self._predict(outputs)
         if beyond.any() and self._in_float64 and np.isfinite(self._parameters).all():
@@ -236,7 +249,9 @@ class Validation:
         if self._scoring == "loss":
             score = -loss
         elif self._scoring is not None:
-            score = float("nan") if beyond.any() else self._scoring(self._model())
+            score = float("nan")
+            if not beyond.any():
+                score = self._scoring(self._model(), is_first)
         return score, loss
 
     def _predict(self, outputs):

@@ -18,7 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: Rooms from the ground up: a module imports from lower floors, or its own if listed
 #: before it there.
 FLOORS = [
-    ["exceptions", "sklearn_warnings", "native_threads", "patience"],
+    ["exceptions", "sklearn_warnings", "native_threads", "patience", "functions"],
     ["compilation"],
     [
         "kernels.processor",

@@ -111,6 +111,21 @@ def test_any_layout_of_all_arrays(layout, dtype, tmp_path):
         np.testing.assert_array_equal(before, after)
 
 
+def test_big_endian_float32_is_taken_as_float64_as_by_scikit_learn():
+    X, y, _ = numbers()
+    y = y[:, 0]
+    for code in ("f8", "f4"):
+        X, ordinary = X.astype(">" + code), X.astype(code).astype(np.float64)
+        model = MLPRegressor(**SETTINGS).fit(X, y)
+        theirs = neural_network.MLPRegressor(**SETTINGS).fit(X, y)
+        expected = MLPRegressor(**SETTINGS).fit(ordinary, y)
+        assert bits(model) == bits(expected)
+        assert model.coefs_[0].dtype == theirs.coefs_[0].dtype == np.float64
+        predictions = model.predict(X)
+        assert predictions.dtype == theirs.predict(X).dtype == np.float64
+        np.testing.assert_array_equal(predictions, expected.predict(ordinary))
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_any_layout_of_labels_and_of_fitted_weights(layout, tmp_path):
     X = numbers()[0]

@@ -157,6 +157,40 @@ def test_weights_of_classes_in_partial_fit():
         model.partial_fit(X, y, classes=[0, 1])
     model.set_params(class_weight={0: 3.0}).partial_fit(X, y, classes=[0, 1])
     model.partial_fit(X[y == 1], y[y == 1])  # none of the class that has a weight
+    before = weights_of(model)
+    model.set_params(class_weight={1: 0.0}, alpha=0.0)
+    model.partial_fit(X[y == 0], y[y == 0])
+    assert not np.array_equal(weights_of(model), before)
+    model.partial_fit(X[y == 1], y[y == 1])  # none of the class that counts
+    model.set_params(class_weight={0: 0, 1: 0})
+    with pytest.raises(ValueError, match=r"sums to zero.*one sample must count"):
+        model.partial_fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("weight", [-1.0, np.nan, np.inf, None, "a", 1j, [1.0]])
+def test_weights_of_classes_that_are_no_weights_are_refused(weight, solver):
+    _, X, y = problem("binary")
+    model = model_of(class_weight={0: 1.0, 1: weight}, solver=solver)
+    with pytest.raises(ValueError, match=r"not negative; that of class 1 is "):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_weights_that_leave_nothing_are_refused(solver):
+    _, X, y = problem("binary")
+    model = model_of(class_weight={0: 0, 1: 0}, solver=solver)
+    with pytest.raises(ValueError, match=r"sums to zero.*one sample must count"):
+        model.fit(X, y)
+    model.set_params(class_weight={0: 0})
+    with pytest.raises(ValueError, match=r"sums to zero.*one sample must count"):
+        model.fit(X, y, sample_weight=1.0 * (y == 0))
+    assert not hasattr(model, "coefs_")
+    model.fit(X, y)  # one class that does not count is fine
+    np.testing.assert_array_equal(
+        weights_of(model), weights_of(model_of(solver=solver).fit(X, y, 1.0 * (y == 1)))
+    )
 
 
 def test_a_regression_has_no_classes_to_weigh():
@@ -289,6 +323,19 @@ def test_decay_and_clipping_in_one_step_of_descent():
     assert np.linalg.norm(clipped) == pytest.approx(0.001)
     cosine = clipped @ (plain - start) / 0.001 / np.linalg.norm(plain - start)
     assert cosine == pytest.approx(1)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_norms_that_float32_cannot_hold_are_refused(precision):
+    """Kernels would take them for 0, which means no clipping."""
+    step = {**ONE_BATCH, "solver": "sgd", "momentum": 0, "precision": precision}
+    least = float(np.finfo(np.float32).tiny)
+    for norm in (1e-320, least / 2):
+        with pytest.raises(ValueError, match=r"'clip_norm'.*\[1.17\d+e-38, inf\)"):
+            numbers(**step, clip_norm=norm)
+    still = weights_of(numbers(**step, clip_norm=least))
+    start = weights_of(numbers(**{**step, "learning_rate_init": 1e-30}))
+    np.testing.assert_array_equal(still, start)
 
 
 @pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import processes
 import pytest
 
 import fastmlp
@@ -483,3 +484,22 @@ def test_import_loads_neither_numba_nor_kernels():
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     assert done.stdout.split() == ["False", "0"]
+
+
+WITHOUT_COMPILER = """
+import fastmlp
+model = fastmlp.MLPClassifier(max_iter=1)
+for use in (fastmlp.warmup, lambda: model.fit([[0.0], [1.0]], [0, 1]), fastmlp.warmup):
+    try:
+        use()
+    except RuntimeError as error:
+        print(error)
+"""
+
+
+def test_numba_without_its_compiler_is_an_error_that_says_so(tmp_path):
+    printed = processes.run(
+        WITHOUT_COMPILER, tmp_path, environment={"NUMBA_DISABLE_JIT": "1"}
+    )
+    message = "fastmlp needs numba's compiler: unset NUMBA_DISABLE_JIT\n"
+    assert printed == 3 * message

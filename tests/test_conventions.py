@@ -303,6 +303,22 @@ def test_a_callback_that_raises_leaves_the_estimator_as_it_was(solver):
 
 
 @needs_callbacks
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("when", ["begin", "end"])
+def test_a_callback_that_raises_stop_iteration_is_heard(when, solver):
+    def raises(self, estimator, context):
+        if context.task_name != "fit" and context.task_id == 1:
+            raise StopIteration("of the callback")
+
+    name = f"on_fit_task_{when}"
+    callback = type("Raising", (Recorder,), {name: raises})()
+    model = MLPClassifier(solver=solver, max_iter=4).set_callbacks(callback)
+    with pytest.raises(StopIteration, match="of the callback"):
+        model.fit(*load_iris(return_X_y=True))
+    assert not hasattr(model, "coefs_")
+
+
+@needs_callbacks
 def test_callbacks_are_torn_down_after_an_error():
     recorder = Recorder()
     model = MLPRegressor(solver="sgd", learning_rate_init=1e30).set_callbacks(recorder)

@@ -95,6 +95,21 @@ def test_what_would_be_converted_to_numbers_is_refused(given, message):
     model = MLPClassifier(**SHORT).fit(np.zeros((10, 2)), LABELS)
     with pytest.raises(ValueError, match=message):
         model.predict(given)
+    if not hasattr(given, "columns"):  # of which an array has no names
+        with pytest.raises(ValueError, match=message):
+            model.predictor()(given)
+
+
+def test_a_predictor_takes_numbers_only():
+    predict = MLPClassifier(**SHORT).fit(X, y).predictor()
+    expected = predict(X)
+    for given in (X.astype(object), pd.DataFrame(X).astype("category"), X.tolist()):
+        np.testing.assert_array_equal(predict(given), expected)
+    for given in (X.astype(str), X.astype("S"), X.astype(str)[0], X.astype("M8[s]")):
+        with pytest.raises(ValueError, match=r"X has (text|dates) in column 0"):
+            predict(given)
+    with pytest.raises(ValueError, match="Complex data not supported"):
+        predict(X * 1j)
 
 
 @pytest.mark.parametrize(
@@ -148,12 +163,14 @@ def test_weights_that_sum_to_zero_are_refused():
         (lambda m: m.coefs_.__setitem__(1, m.coefs_[1].tolist()), r"coefs_\[1\]"),
         (lambda m: m.coefs_.__setitem__(1, m.coefs_[1] * 1j), r"coefs_\[1\]"),
         (lambda m: m.intercepts_.__setitem__(0, [0.0] * 100), r"intercepts_\[0\]"),
+        (lambda m: m.coefs_.__setitem__(1, m.coefs_[1].astype(object)), r"coefs_\[1"),
+        (lambda m: m.coefs_.__setitem__(1, m.coefs_[1].astype(str)), r"coefs_\[1"),
         (
             lambda m: m.intercepts_.__setitem__(0, m.intercepts_[0] * 1j),
             r"intercepts_\[0",
         ),
     ],
-    ids=["list", "complex", "list of biases", "complex biases"],
+    ids=["list", "complex", "list of biases", "object", "text", "complex biases"],
 )
 def test_written_weights_that_are_no_numbers_are_named(spoil, name):
     model = MLPClassifier(**SHORT).fit(X, y)
@@ -166,6 +183,21 @@ def test_written_weights_that_are_no_numbers_are_named(spoil, name):
     ):
         with pytest.raises(ValueError, match=name):
             use()
+
+
+def test_written_weights_of_any_real_type_are_taken():
+    model = MLPClassifier(**SHORT).fit(X, y)
+    expected = model.predict_proba(X)
+    for dtype in (np.longdouble, ">f8"):
+        model.coefs_ = [coef.astype(dtype) for coef in model.coefs_]
+        for result in (model.predict_proba(X), model.predictor()(X)):
+            assert result.dtype == np.float64
+            np.testing.assert_array_equal(result, expected)
+    single = X.astype(np.float32)
+    model = MLPClassifier(**SHORT).fit(single, y)
+    model.coefs_ = [coef.astype(np.float16) for coef in model.coefs_]
+    assert model.predict_proba(single).dtype == np.float32
+    assert model.predictor()(single).dtype == np.float32
 
 
 def half(fraction):

@@ -36,8 +36,7 @@ def is_finite(model):
 def fitted_or_refused(model, X, y):
     """The model, or None if the fit said that its weights became NaN or infinite."""
     with warnings.catch_warnings():
-        if model.precision == "auto":
-            warnings.filterwarnings("ignore", "Numbers became too large for float32")
+        warnings.filterwarnings("ignore", "Numbers became too large for float")
         try:
             model.fit(X, y)
         except ValueError as error:
@@ -57,7 +56,7 @@ def fitted_or_refused(model, X, y):
     ("magnitude", "dtype"), [(1e-300, "d"), (1e-30, "f"), (1e30, "f"), (1e300, "d")]
 )
 def test_any_magnitude_of_X_and_y(magnitude, dtype, solver, precision):
-    """A finite model or the right error, and no warning, of numpy's for instance."""
+    """A finite model or the right error, and no other warning, such as numpy's."""
     data = (X * magnitude).astype(dtype)
     settings = {**SETTINGS, "solver": solver, "precision": precision}
     model = fitted_or_refused(MLPClassifier(**settings), data, LABELS)
@@ -112,6 +111,26 @@ def test_what_float32_cannot_hold_is_fitted_as_if_in_float64(
     np.testing.assert_array_equal(*map(np.array, scores))
     np.testing.assert_array_equal(model.predict(X), expected.predict(X))
     assert states[0].randint(10**9) == states[1].randint(10**9)
+
+
+@pytest.mark.parametrize("solver", ["adam", "adamw", "rmsprop"])
+@pytest.mark.parametrize(
+    ("precision", "scale", "cure"),
+    [
+        ("float32", 1e22, "Scale the data, or set precision='float64'"),
+        ("float64", 1e200, r"Scale the data\."),
+        ("auto", 1e200, r"Scale the data\."),
+    ],
+)
+def test_moments_that_became_infinite_are_spoken_of(precision, scale, cure, solver):
+    """They make steps of 0: the model is the initial one."""
+    settings = {**SETTINGS, "solver": solver, "precision": precision}
+    model = MLPRegressor(**settings)
+    wide = "float32" if precision == "float32" else "float64"
+    for fit in (model.fit, model.partial_fit):
+        with pytest.warns(UserWarning, match=f"too large for {wide}.*{cure}"):
+            fit(X, X[:, 0] * scale)
+        assert is_finite(model)
 
 
 def test_a_step_that_float32_cannot_hold_is_one_step():

@@ -108,6 +108,17 @@ def test_rates_of_a_function():
             make_schedule(bad, 2.0, 0.5).rates(0, 1, 3)
 
 
+@pytest.mark.parametrize("value", [None, "0.5", b"1", 1j, np.complex64(1), [1.0]])
+def test_a_rate_that_is_no_number_names_its_function(value):
+    def mine(fraction):
+        return value
+
+    with pytest.raises(
+        ValueError, match=r"learning_rate=.*mine must return a number.*it returned "
+    ):
+        make_schedule(mine, 2.0, 0.5).rates(0, 1, 3)
+
+
 def test_plateau_divides_by_ten_after_half_of_the_patience():
     schedule = make_schedule("plateau", 1.0, 0.5)
     rates = []

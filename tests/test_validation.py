@@ -275,6 +275,64 @@ def test_a_list_of_quantiles_is_scored_as_score_does(quantile):
         model.set_params(quantile=[0.1, 0.2, 0.3]).score(X_val, y_val)
 
 
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_scorer_that_cannot_score_is_named_in_the_first_epoch(early_stopping):
+    X, y = problem("binary")[1:]
+    own = {"X_val": X[y == 1], "y_val": y[y == 1]}
+    settings = {"early_stopping": early_stopping, "scoring": "roc_auc"}
+    model = model_of("MLPClassifier", **settings)
+    # older versions of scikit-learn raise an error of their own
+    with pytest.raises(ValueError, match=r"scoring='roc_auc' gave NaN|one class"):
+        model.fit(X, y, **own)
+    assert not hasattr(model, "coefs_")
+
+    def never(model, X, y):
+        return float("nan")
+
+    model.set_params(scoring=never)
+    with pytest.raises(ValueError, match=r"scoring=.*never gave NaN in the first"):
+        model.fit(X, y, **own)
+
+
+def test_a_score_that_is_nan_later_is_no_improvement():
+    scores = [0.5, np.nan, 0.7, np.nan, np.nan]
+    given = iter(scores)
+    X, y = problem("binary")[1:]
+    model = model_of(
+        "MLPClassifier", early_stopping=True, scoring=lambda *args: next(given)
+    ).fit(X, y)
+    np.testing.assert_array_equal(model.validation_scores_, scores)
+    assert model.best_validation_score_ == 0.7
+
+
+@pytest.mark.parametrize("value", [None, "0.5", 1j, {"accuracy": 0.5}, np.ones(2)])
+def test_a_score_that_is_no_number_names_its_function(value):
+    def mine(model, X, y):
+        return value
+
+    X, y = problem("binary")[1:]
+    model = model_of("MLPClassifier", early_stopping=True, scoring=mine)
+    with pytest.raises(
+        ValueError, match=r"scoring=.*mine must return a number.*it returned "
+    ):
+        model.fit(X, y)
+
+
+@pytest.mark.parametrize("name", ["numbers", "text"])
+@pytest.mark.parametrize("other", [None, 1.5, "z"])
+def test_labels_that_cannot_be_compared_are_named(name, other):
+    X, y = problem("multiclass")[1:]
+    y = y if name == "numbers" else np.array(list("abcde"))[y]
+    y_val = np.array([*y[:9], other], object)
+    with pytest.raises(ValueError, match=rf"classes that y lacks: .*{other}"):
+        model_of("MLPClassifier").fit(X, y, X_val=X[:10], y_val=y_val)
+    if other is None:
+        for y_val in ([*range(9), None], np.array([*range(9), None])):
+            with pytest.raises(ValueError, match=r"a y_val of numbers|y_val.*NaN"):
+                model_of("MLPRegressor").fit(X, X[:, 0], X_val=X[:10], y_val=y_val)
+
+
 def test_the_loss_can_be_the_score():
     model = classes(early_stopping=True, scoring="loss", max_iter=40)
     losses = model.validation_loss_curve_

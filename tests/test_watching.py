@@ -99,6 +99,22 @@ def test_an_error_of_a_callback_leaves_the_estimator_as_it_was(solver):
         np.testing.assert_equal(learnt(model), before)
 
 
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_a_callback_may_raise_what_ends_loops_elsewhere(solver):
+    """SciPy ends in silence if a callback of its own raises StopIteration."""
+
+    def exhausted(state):
+        if state.epoch == 2:
+            next(iter(()))
+
+    model = model_of(solver=solver, callbacks=[exhausted])
+    with pytest.raises(StopIteration):
+        model.fit(X, y)
+    assert not hasattr(model, "coefs_")
+    model.set_params(callbacks=[lambda state: state.epoch == 2])
+    assert model.fit(X, y).n_iter_ == 2
+
+
 def test_scorers_and_callbacks_see_the_network_of_this_fit_not_of_the_last():
     sizes = []
     model = model_of().fit(X, y).set_params(
