@@ -9,9 +9,11 @@ from threadpoolctl import threadpool_limits
 
 from fastmlp.jobs import panels_at_once
 from fastmlp.kernels import dense, simd
-from fastmlp.kernels.activations import ACTIVATIONS, activate
-from fastmlp.kernels.optimizers import OPTIMIZERS, update
+from fastmlp.kernels.activations import activate
+from fastmlp.kernels.optimizers import update
 from fastmlp.network import Network
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.optimizers import OPTIMIZERS
 
 from .machine import fma_peak
 

@@ -10,101 +10,15 @@ from pathlib import Path
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastmlp import MLPRegressor, validation
-from fastmlp.initialization import INITIALIZATIONS
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
-from fastmlp.network import Network
-from fastmlp.schedules import FACTORS, SCHEDULES
+from fastmlp import MLPRegressor
+from fastmlp.schedules import Adaptive, Constant, InverseScaling, Plateau
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.initializations import INITIALIZATIONS
+from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.optimizers import OPTIMIZERS
+from fastmlp.tables.schedules import FACTORS
 
 HERE = Path(__file__).parent
-
-#: Where parameters call a row otherwise, or choose it among others.
-LOSS_NAMES = {
-    "log_loss": "`log_loss`, several classes",
-    "binary_log_loss": "`log_loss`, two classes or labels",
-    "focal": "`focal`, several classes",
-    "binary_focal": "`focal`, two classes or labels",
-}
-SOLVER_NAMES = {
-    "sgd": "`sgd`, `momentum=0`",
-    "momentum": "`sgd`, `nesterovs_momentum=False`",
-    "nesterov": "`sgd`",
-    "adam": "`adam`, `adamw`",
-}
-
-# The formulas of the rows as mathematics.
-
-ACTIVATION_FORMULAS = {
-    "identity": r"$z$",
-    "relu": r"$\max(0, z)$",
-    "tanh": r"$\tanh z$",
-    "logistic": r"$\frac{1}{1 + e^{-z}}$",
-    "leaky_relu": r"$\max(z, 0.01\, z)$",
-    "elu": r"$\max(0, z) + \min(0, e^z - 1)$",
-    "selu": r"$1.0507\, (\max(0, z) + 1.6733\, \min(0, e^z - 1))$",
-    "gelu": r"$z\, \Phi(z)$, $\Phi$ the normal distribution function",
-    "silu": r"$\frac{z}{1 + e^{-z}}$",
-    "mish": r"$z \tanh(\log(1 + e^z))$",
-    "softplus": r"$\log(1 + e^z)$",
-    "softsign": r"$\frac{z}{1 + \lvert z \rvert}$",
-    "hard_swish": r"$\frac{z}{6} \min(\max(z + 3, 0), 6)$",
-}
-LOSS_FORMULAS = {
-    "squared_error": r"$\frac{1}{2m} \sum_j (z_j - y_j)^2$",
-    "log_loss": r"$\log \sum_j e^{z_j} - z_t$",
-    "binary_log_loss": r"$\sum_j \left( \log(1 + e^{z_j}) - y_j z_j \right)$",
-    "poisson": r"$\sum_j \left( y_j \log \frac{y_j}{\mu_j} - y_j + \mu_j \right)$",
-    "absolute_error": r"$\frac{1}{m} \sum_j \lvert z_j - y_j \rvert$",
-    "huber": r"$\frac{1}{m} \sum_j h(z_j - y_j)$, $h(e) = \frac{e^2}{2}$ if "
-    r"$\lvert e \rvert \le \delta$, else $\delta (\lvert e \rvert - \frac{\delta}{2})$",
-    "quantile": r"$\frac{1}{m} \sum_j \max(q_j e_j, (q_j - 1)\, e_j)$, "
-    r"$e_j = y_j - z_j$",
-    "gamma": r"$\sum_j \left( \log \frac{\mu_j}{y_j} + \frac{y_j}{\mu_j} - 1 \right)$",
-    "focal": r"$-\sum_j y_j (1 - p_j)^\gamma \log p_j$",
-    "binary_focal": r"$-\sum_j \left( y_j (1 - p_j)^\gamma \log p_j "
-    r"+ (1 - y_j)\, p_j^\gamma \log(1 - p_j) \right)$",
-}
-_FIRST_MOMENT = r"$m \leftarrow \beta_1 m + (1 - \beta_1)\, g$"
-_SECOND_MOMENT = r"$v \leftarrow \beta_2 v + (1 - \beta_2)\, g^2$"
-OPTIMIZER_FORMULAS = {
-    "sgd": r"$w \leftarrow w - \eta g$",
-    "momentum": r"$v \leftarrow \mu v - \eta g$ <br> $w \leftarrow w + v$",
-    "nesterov": r"$v \leftarrow \mu v - \eta g$ <br> "
-    r"$w \leftarrow w + \mu v - \eta g$",
-    "adam": f"{_FIRST_MOMENT} <br> {_SECOND_MOMENT} <br> "
-    r"$w \leftarrow w - \eta \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} "
-    r"\frac{m}{\sqrt{v} + \epsilon}$",
-    "rmsprop": f"{_SECOND_MOMENT} <br> "
-    r"$w \leftarrow w - \eta \frac{g}{\sqrt{v} + \epsilon}$",
-    "lion": r"$w \leftarrow w - \eta \operatorname{sign}(\beta_1 m + (1 - \beta_1)\, g)"
-    r"$ <br> $m \leftarrow \beta_2 m + (1 - \beta_2)\, g$",
-}
-SCHEDULE_FORMULAS = {
-    "constant": "1",
-    "invscaling": r"$1 / (s + 1)^p$ from the second epoch on, $s$ samples seen, $p$ "
-    "`power_t` (`adam`: 1)",
-    "adaptive": "divided by 5 each time the loss stops improving (`adam`: 1)",
-    "plateau": "divided by 10 after each `n_iter_no_change` / 2 epochs (at most 10) "
-    "without improvement",
-    "step": r"$0.1^{\lfloor 3 f \rfloor}$",
-    "exponential": r"$0.01^f$",
-    "cosine": r"$c(f)$",
-    "cosine_warmup": r"$\max(10 f, 0.01)$ for $f < 0.1$, then $c((f - 0.1) / 0.9)$",
-    "one_cycle": r"$1 - 0.96\, c(f / 0.3)$ for $f < 0.3$, then "
-    r"$\lambda + (1 - \lambda)\, c((f - 0.3) / 0.7)$, $\lambda = 4 \cdot 10^{-6}$",
-}
-_GLOROT = r"$\frac{2}{n_{\mathrm{in}} + n_{\mathrm{out}}}$"
-_HE, _LECUN = r"$\frac{2}{n_{\mathrm{in}}}$", r"$\frac{1}{n_{\mathrm{in}}}$"
-INITIALIZATION_FORMULAS = {
-    "glorot_uniform": f"uniform, variance {_GLOROT}",
-    "glorot_normal": f"normal, variance {_GLOROT}",
-    "he_uniform": f"uniform, variance {_HE}",
-    "he_normal": f"normal, variance {_HE}",
-    "lecun_normal": f"normal, variance {_LECUN}",
-    "orthogonal": "orthogonal columns (or rows) of length 1",
-}
 
 
 def table(head, rows):
@@ -113,52 +27,34 @@ def table(head, rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def complete(formulas, names):
-    """The formulas of some rows, if each has one and no other has.
-
-    Raises
-    ------
-    ValueError
-        If the table in the code has changed.
-    """
-    wrong = set(formulas) ^ set(names)
-    if wrong:
-        raise ValueError(f"rows without a formula here, or without a row: {wrong}")
-    return formulas
+def loss_name(row):
+    """How to choose a loss."""
+    return f"`{row.choice}`" + (f", {row.where}" if row.where else "")
 
 
 def text():
     """The page."""
-    formulas = complete(ACTIVATION_FORMULAS, ACTIVATIONS)
     activations = [
-        [f"`{row.name}`", formulas[row.name], f"`{row.initialization}`"
+        [f"`{row.name}`", row.formula, f"`{row.initialization}`"
          if row.initialization else "scikit-learn's", row.reference]
         for row in ACTIVATIONS.values()
     ]  # fmt: skip
-    formulas = complete(LOSS_FORMULAS, LOSSES)
     losses = [
-        [LOSS_NAMES.get(row.name, f"`{row.name}`"), formulas[row.name],
-         row.output_activation, row.reference]
+        [loss_name(row), row.formula, row.output_activation, row.reference]
         for row in LOSSES.values()
-    ]  # fmt: skip
-    rules = [row for row in OPTIMIZERS.values() if row.name != "gradient"]
-    formulas = complete(OPTIMIZER_FORMULAS, [row.name for row in rules])
+    ]
     optimizers = [
-        [SOLVER_NAMES.get(row.name, f"`{row.name}`"), formulas[row.name], row.reference]
-        for row in rules
+        [row.label, row.formula, row.reference]
+        for row in OPTIMIZERS.values()
+        if row.label
     ]
-    formulas = complete(SCHEDULE_FORMULAS, SCHEDULES)
+    waiting = (Constant, InverseScaling, Adaptive, Plateau)
     schedules = [
-        [
-            f"`{name}`",
-            formulas[name],
-            FACTORS[name].reference if name in FACTORS else "",
-        ]
-        for name in SCHEDULES
+        *([f"`{each.name}`", each.formula, ""] for each in waiting),
+        *([f"`{r.name}`", r.formula, r.reference] for r in FACTORS.values()),
     ]
-    formulas = complete(INITIALIZATION_FORMULAS, INITIALIZATIONS)
     initializations = [
-        [f"`{row.name}`", formulas[row.name], row.reference]
+        [f"`{row.name}`", row.formula, row.reference]
         for row in INITIALIZATIONS.values()
     ]
     return rf"""# Activations, losses, optimizers, schedules
@@ -233,20 +129,6 @@ inputs and outputs of a layer.
 """
 
 
-def values_of(name, z):
-    """Activations, by the kernels themselves."""
-    from fastmlp.jobs import PredictionJob
-    from fastmlp.threads import Team
-
-    network = Network((1, 1, 1), "float64")
-    network.write([np.ones((1, 1))] * 2, [np.zeros(1)] * 2)
-    job = PredictionJob(
-        network, z[:, None], activation=name, output_activation="identity"
-    )
-    with Team(1) as team:
-        return job.run(team)[:, 0]
-
-
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9"]
 
 
@@ -255,7 +137,7 @@ def draw_activations():
     z = np.linspace(-4, 4, 401)
     figure, axes = plt.subplots(3, 5, figsize=(9, 5), sharex=True, layout="constrained")
     for ax, name in zip(axes.flat, ACTIVATIONS, strict=False):
-        ax.plot(z, values_of(name, z), color="#0072B2")
+        ax.plot(z, ACTIVATIONS[name].value(z), color="#0072B2")
         ax.axhline(0, color="0.8", lw=0.8, zorder=0)
         ax.axvline(0, color="0.8", lw=0.8, zorder=0)
         ax.set(title=name, ylim=(-2, 4))
@@ -266,7 +148,7 @@ def draw_activations():
 
 def losses_of(name, z, y, *parameters):
     """Losses of raw outputs z and one target, as samples that validate have them."""
-    return validation.LOSSES[name](z[:, None], np.full((len(z), 1), y), *parameters)
+    return LOSSES[name].value(z[:, None], np.full((len(z), 1), y), *parameters)
 
 
 def draw_losses():
@@ -353,7 +235,7 @@ def draw_schedules():
     fractions = np.linspace(0, 1, 401)[:-1]
     figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
     for row, colour in zip(FACTORS.values(), COLOURS, strict=False):
-        factors = [row.function(fraction) for fraction in fractions]
+        factors = [row.value(fraction) for fraction in fractions]
         ax.plot(fractions, factors, color=colour, label=row.name)
     ax.set(xlabel="fraction of the training", ylabel="learning rate / initial")
     ax.legend(frameon=False)

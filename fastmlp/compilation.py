@@ -211,7 +211,9 @@ def _cache_root():
 def _hash_of_sources():
     digest = hashlib.sha256()
     here = Path(__file__)
-    for path in [here, *sorted((here.parent / "kernels").glob("*.py"))]:
+    folders = (here.parent / name for name in ("kernels", "tables"))
+    others = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    for path in [here, *others]:
         source = path.read_bytes()
         digest.update(f"{path.name} {len(source)}\n".encode())
         digest.update(source)

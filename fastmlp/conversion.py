@@ -15,6 +15,7 @@ from fastmlp.fitted import FittedModel
 from fastmlp.optimizer import OptimizerView
 from fastmlp.saving import check_numbers
 from fastmlp.scaling import Standardization
+from fastmlp.tables.activations import ACTIVATIONS
 
 __all__ = ["convert_from_sklearn", "to_sklearn"]
 
@@ -24,7 +25,7 @@ _OF_FEATURES = ("n_features_in_", "feature_names_in_")
 
 #: Values of some parameters in scikit-learn. Predictions depend only on the first.
 _THEIRS = {
-    "activation": ("identity", "logistic", "relu", "tanh"),
+    "activation": tuple(r.name for r in ACTIVATIONS.values() if r.is_in_sklearn),
     "solver": ("adam", "lbfgs", "sgd"),
     "learning_rate": ("constant", "invscaling", "adaptive"),
     "loss": ("log_loss", "squared_error", "poisson"),

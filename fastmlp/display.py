@@ -8,9 +8,10 @@ import math
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import expit, ndtr
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastmlp.tables.activations import ACTIVATIONS
 
 __all__ = ["ActivationDisplay", "LossCurveDisplay", "NetworkDisplay"]
 
@@ -22,36 +23,7 @@ _INK = "0.25"
 #: line.
 _COLUMN, _ROW, _LETTER, _WIDEST = 1.6, 0.36, 0.085, 3.5
 
-#: Mean 0 and variance 1 are a fixed point with these (Klambauer et al., 2017).
-_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-
-
-def _elu(z, alpha=1.0):
-    return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-
-
-#: a = g(z) of hidden layers.
-_FORMULAS = {
-    "identity": lambda z: z,
-    "logistic": expit,
-    "tanh": np.tanh,
-    "relu": lambda z: np.maximum(z, 0),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
-    "elu": _elu,
-    "selu": lambda z: _SELU_SCALE * _elu(z, _SELU_ALPHA),
-    "gelu": lambda z: z * ndtr(z),
-    "silu": lambda z: z * expit(z),
-    "mish": lambda z: z * np.tanh(np.logaddexp(0, z)),
-    "softplus": lambda z: np.logaddexp(0, z),
-    "softsign": lambda z: z / (1 + np.abs(z)),
-    "hard_swish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
-}
-
-#: Activations that are exactly 0, with zero gradient, over a whole range of z.
-_CUT_OFF = {"relu", "hard_swish"}
-
-#: Bounds of activations that saturate, and how close to a bound is saturated.
-_BOUNDS = {"logistic": (0, 1), "tanh": (-1, 1), "softsign": (-1, 1)}
+#: How close to a bound an activation is saturated.
 _NEAR = 0.01
 
 
@@ -576,11 +548,11 @@ class ActivationDisplay:
             self.zero_[i] = np.mean(a == 0)
             self.dead_[i] = np.mean((a == 0).all(axis=0))
             note = f"std {a.std():.2g}"
-            if name in _CUT_OFF:
+            if ACTIVATIONS[name].cuts_off:
                 drawn = a[a != 0]
                 note += f"\n{self.zero_[i]:.0%} zero\n{self.dead_[i]:.0%} of units dead"
-            if name in _BOUNDS:
-                low, high = _BOUNDS[name]
+            if ACTIVATIONS[name].bounds is not None:
+                low, high = ACTIVATIONS[name].bounds
                 self.saturated_[i] = np.mean((a < low + _NEAR) | (a > high - _NEAR))
                 note += f"\n{self.saturated_[i]:.0%} saturated"
             counts = np.histogram(np.clip(drawn, edges[0], edges[-1]), edges)[0]
@@ -598,7 +570,7 @@ class ActivationDisplay:
 
 def _forward(estimator, X, names):
     """Activations of the hidden layers, computed with NumPy."""
-    unknown = sorted(set(names) - set(_FORMULAS))
+    unknown = sorted(set(names) - set(ACTIVATIONS))
     if unknown:
         raise ValueError(f"No formula is known for {', '.join(unknown)}")
     dtype, formats = (np.float64, np.float32), ["csr", "csc"]
@@ -606,5 +578,5 @@ def _forward(estimator, X, names):
     activations = [X]
     for i, name in enumerate(names):
         z = activations[-1] @ estimator.coefs_[i] + estimator.intercepts_[i]
-        activations.append(_FORMULAS[name](z))
+        activations.append(ACTIVATIONS[name].value(z))
     return activations[1:]

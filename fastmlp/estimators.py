@@ -13,7 +13,6 @@ from fastmlp.exceptions import TaskWarning
 from fastmlp.parameters import (
     ANY_LOSS,
     CLASSIFICATION_LOSS,
-    CLASSIFICATION_LOSSES,
     CONSTRAINTS,
     OF_CLASSIFICATION,
     OF_REGRESSION,
@@ -22,6 +21,7 @@ from fastmlp.parameters import (
     documented,
 )
 from fastmlp.perceptron import MultiLayerPerceptron
+from fastmlp.tables.losses import CLASSIFICATION_LOSSES
 
 __all__ = ["MLPClassifier", "MLPEstimator", "MLPRegressor"]
 

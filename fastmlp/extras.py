@@ -12,7 +12,7 @@ class Extras:
     Parameters
     ----------
     loss_parameters : sequence of float, default=()
-        The parameters that the loss's row of `fastmlp.kernels.losses.LOSSES` names.
+        The parameters that the loss's row of `fastmlp.tables.losses` names.
     dropout : sequence of float, default=()
         Dropout rate of the inputs of each layer, first layer first; () for none.
     seed : int, default=0

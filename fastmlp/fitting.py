@@ -23,9 +23,6 @@ from fastmlp.fingerprint import fingerprint
 from fastmlp.fitted import FittedModel
 from fastmlp.initialization import glorot_uniform, initial_weights
 from fastmlp.jobs import PredictionJob, TrainingJob, activation_rows
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.network import Network, units_of
 from fastmlp.optimizer import Optimizer
@@ -33,6 +30,9 @@ from fastmlp.parameters import REFUSED_BY_LBFGS
 from fastmlp.progress import shows_progress
 from fastmlp.samples import compressed_rows
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.threads import threads_for_training
 from fastmlp.training import Run, Stopping
 from fastmlp.validation import Validation, scorer_of

@@ -9,10 +9,7 @@ from scipy.sparse import issparse
 
 from fastmlp.extras import Extras
 from fastmlp.kernels import passes, strips
-from fastmlp.kernels.activations import ACTIVATIONS
 from fastmlp.kernels.job import JOB
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.team import team_size
 from fastmlp.network import Arena, address_of, round_up
 from fastmlp.samples import (
@@ -21,6 +18,9 @@ from fastmlp.samples import (
     may_be_looked_at,
     sparse_fields,
 )
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.threads import threads_that_pay
 
 __all__ = ["PredictionJob", "TrainingJob", "activation_rows", "panels_at_once"]
@@ -128,7 +128,7 @@ class _Job:
         self._check_shape(X)
         rows = activation_rows(activation, network.n_layers - 1)
         self.layers["activation"][:-1] = [row.code for row in rows]
-        self.layers["keeps_zero"] = [*(row.keeps_zero for row in rows), True]
+        self.layers["keeps_zero"] = [*(row.maps_zero_to_zero for row in rows), True]
         self.layers["derivatives"] = -1
         self._stored = np.array([*(row.stores_derivatives for row in rows), False])
         self._set(
@@ -293,7 +293,7 @@ class TrainingJob(_Job):
 
         with np.errstate(over="ignore"):  # an infinite loss will show it
             targets = np.require(targets, dtype, ["C_CONTIGUOUS", "ALIGNED"])
-        is_of_classes = LOSSES[loss].output_activation == "softmax"
+        is_of_classes = LOSSES[loss].sees_outputs_at_once
         expected = (n_rows, 1 if is_of_classes else network.units[-1])
         if targets.shape != expected:
             raise ValueError(f"targets have shape {targets.shape}, expected {expected}")

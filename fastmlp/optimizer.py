@@ -4,14 +4,9 @@ import math
 from dataclasses import dataclass
 
 from fastmlp.schedules import Constant, make_schedule
+from fastmlp.tables.optimizers import MOMENTS, SOLVERS
 
-__all__ = ["RULES", "Optimizer", "OptimizerView"]
-
-#: Update rules of solvers that have another name.
-RULES = {"adamw": "adam"}
-
-#: The rules of the solver 'sgd'.
-_OF_SGD = frozenset({"sgd", "momentum", "nesterov"})
+__all__ = ["Optimizer", "OptimizerView"]
 
 
 @dataclass
@@ -21,7 +16,7 @@ class Optimizer:
     Parameters
     ----------
     name : str
-        Name of a row of `fastmlp.kernels.optimizers.OPTIMIZERS`.
+        Name of a row of `fastmlp.tables.optimizers`.
     schedule : fastmlp.schedules.Constant or other
         The learning rate schedule.
     decay_1 : float, default=0.0
@@ -53,12 +48,13 @@ class Optimizer:
             name = "nesterov" if settings.nesterovs_momentum else "momentum"
             return cls(name if momentum else "sgd", schedule, momentum)
         decays = settings.beta_1, settings.beta_2
-        return cls(RULES.get(solver, solver), schedule, *decays, settings.epsilon)
+        (rule,) = SOLVERS[solver]
+        return cls(rule, schedule, *decays, settings.epsilon)
 
     def fits_state(self, state):
         """Whether a state is of the same solver, so that this fit can use it."""
-        names = self.name, state["name"]
-        return names[0] == names[1] or _OF_SGD.issuperset(names)
+        names = {self.name, state["name"]}
+        return any(names.issubset(rules) for rules in SOLVERS.values())
 
     def rates(self, start, end, n_steps):
         """Keyword arguments of `fastmlp.jobs.TrainingJob.run` for the next epoch.
@@ -97,7 +93,7 @@ class Optimizer:
             "epsilon": self.epsilon,
             "n_updates": self.n_updates,
         }
-        for moment in _MOMENTS[: network.n_moments]:
+        for moment in MOMENTS[: network.n_moments]:
             state[moment] = network.read(array=moment)
         if network.averaged:  # predictions use the average
             state["parameters"] = network.read()
@@ -121,7 +117,7 @@ class Optimizer:
     @staticmethod
     def write_moments(state, network):
         """Write the moments of `state` to a network."""
-        for moment in _MOMENTS[: network.n_moments]:
+        for moment in MOMENTS[: network.n_moments]:
             network.write(*state[moment], array=moment)
 
 
@@ -165,6 +161,3 @@ class OptimizerView:
         if state["name"] != "adam" or t == 0:
             return rate
         return rate * math.sqrt(1 - state["decay_2"] ** t) / (1 - state["decay_1"] ** t)
-
-
-_MOMENTS = ("first_moment", "second_moment")

@@ -13,14 +13,15 @@ from sklearn.metrics import get_scorer
 # Not public in scikit-learn, but the only way to its own error messages.
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastmlp.initialization import INITIALIZATIONS
-from fastmlp.saving import ACTIVATIONS
 from fastmlp.schedules import SCHEDULES
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.initializations import INITIALIZATIONS
+from fastmlp.tables.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
+from fastmlp.tables.optimizers import OPTIMIZERS, SOLVERS
 
 __all__ = [
     "ANY_LOSS",
     "CLASSIFICATION_LOSS",
-    "CLASSIFICATION_LOSSES",
     "CONSTRAINTS",
     "GROUPS",
     "OF_CLASSIFICATION",
@@ -45,7 +46,7 @@ CONSTRAINTS = {
         Interval(Integral, 1, None, closed="left"),
     ],
     "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam", "adamw", "rmsprop", "lion"})],
+    "solver": [StrOptions(set(SOLVERS))],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions(set(SCHEDULES)), callable],
@@ -104,19 +105,14 @@ OF_REGRESSION = {
     "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
 }
 
-CLASSIFICATION_LOSSES = frozenset({"log_loss", "focal"})
-_REGRESSION_LOSSES = frozenset(
-    {"squared_error", "absolute_error", "huber", "quantile", "poisson", "gamma"}
-)
-
 #: Constraints of what only some estimators have.
 CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
-REGRESSION_LOSS = [StrOptions(set(_REGRESSION_LOSSES))]
-ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *_REGRESSION_LOSSES})]
+REGRESSION_LOSS = [StrOptions(set(REGRESSION_LOSSES))]
+ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *REGRESSION_LOSSES})]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 #: Solvers that take steps down the gradient of mini-batches.
-_STEPPING = ("sgd", "adam", "adamw", "rmsprop", "lion")
+_STEPPING = tuple(solver for solver in SOLVERS if solver != "lbfgs")
 
 #: The solvers that use a parameter; what is not named here, all of them use.
 SOLVERS_OF = {
@@ -130,11 +126,14 @@ SOLVERS_OF = {
         _STEPPING,
     ),
     "power_t": ("sgd", "adamw", "rmsprop", "lion"),
-    "momentum": ("sgd",),
-    "nesterovs_momentum": ("sgd",),
-    "beta_1": ("adam", "adamw", "lion"),
-    "beta_2": ("adam", "adamw", "rmsprop", "lion"),
-    "epsilon": ("adam", "adamw", "rmsprop"),
+    **{
+        name: tuple(
+            solver
+            for solver, rules in SOLVERS.items()
+            if any(name in OPTIMIZERS[rule].parameters for rule in rules)
+        )
+        for name in ("momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon")
+    },
     "max_fun": ("lbfgs",),
 }  # fmt: skip
 

@@ -17,6 +17,9 @@ from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp.fitted import FittedModel
 from fastmlp.schedules import SCHEDULES
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import OUTPUT_ACTIVATIONS
+from fastmlp.tables.optimizers import MOMENTS, OPTIMIZERS
 
 __all__ = [
     "FORMAT_VERSION",
@@ -39,16 +42,6 @@ _VERSION = "_format_version"
 
 #: Attributes that are stored for a LabelBinarizer.
 _BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
-
-#: Names in the kernels' tables, so that loading a model does not import kernels.
-ACTIVATIONS = (
-    "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "selu", "gelu", "silu",
-    "mish", "softplus", "softsign", "hard_swish",
-)  # fmt: skip
-OUTPUT_ACTIVATIONS = ("identity", "logistic", "softmax", "exp")
-MOMENTS = {
-    "sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2, "rmsprop": 1, "lion": 1,
-}  # fmt: skip
 
 #: Numbers in the state of an optimizer.
 _RATES = (
@@ -296,8 +289,8 @@ def _check_fitted(attributes):
     else:
         activation = [activation]
     for name in activation:
-        _expect_one_of(name, ACTIVATIONS)
-    _expect_one_of(attributes["out_activation_"], OUTPUT_ACTIVATIONS)
+        _expect_one_of(name, tuple(ACTIVATIONS))
+    _expect_one_of(attributes["out_activation_"], tuple(OUTPUT_ACTIVATIONS))
     _expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
     _expect_one_of(
         attributes.get("task_", "regression"), ("classification", "regression")
@@ -339,7 +332,7 @@ def _expect_one_of(value, names):
 
 def _check_optimizer(state, shapes):
     """Raise an error if this optimizer state does not fit weights of these shapes."""
-    _expect_one_of(state["name"], tuple(MOMENTS))
+    _expect_one_of(state["name"], tuple(OPTIMIZERS))
     _expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
     n_updates = state["n_updates"]
     _expect(
@@ -349,7 +342,7 @@ def _check_optimizer(state, shapes):
     for name in _RATES:
         is_number = isinstance(state[name], Real) and math.isfinite(state[name])
         _expect(is_number, f"{name} is {state[name]!r}")
-    kept = ["first_moment", "second_moment"][: MOMENTS[state["name"]]]
+    kept = MOMENTS[: OPTIMIZERS[state["name"]].n_moments]
     for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
         _expect(
             _shapes(state[name]) == shapes,

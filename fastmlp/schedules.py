@@ -4,21 +4,17 @@ A schedule holds `rate`, the learning rate of the next epoch. Training tells it 
 epoch ends and when the loss stops improving. Some schedules change the rate each step.
 """
 
-import math
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from fastmlp.functions import number_returned
+from fastmlp.tables.schedules import FACTORS
 
 __all__ = [
-    "FACTORS",
     "SCHEDULES",
     "Adaptive",
     "Constant",
-    "Factor",
     "InverseScaling",
     "OfFraction",
     "Plateau",
@@ -38,6 +34,8 @@ class Constant:
     """
 
     name = "constant"
+    #: The factor of the initial rate, for the documentation.
+    formula = "1"
 
     def __init__(self, initial, power=0.5):
         self.initial = float(initial)
@@ -70,6 +68,10 @@ class InverseScaling(Constant):
     """rate = initial / (n_seen + 1)**power from the second epoch on."""
 
     name = "invscaling"
+    formula = (
+        r"$1 / (s + 1)^p$ from the second epoch on, $s$ samples seen, $p$ `power_t` "
+        "(`adam`: 1)"
+    )
 
     def epoch_ends(self, n_seen):
         self.rate = self.initial / (n_seen + 1) ** self.power
@@ -79,6 +81,7 @@ class Adaptive(Constant):
     """rate = initial, divided by 5 each time the loss stops improving."""
 
     name = "adaptive"
+    formula = "divided by 5 each time the loss stops improving (`adam`: 1)"
     smallest = 1e-6
 
     def stops_on_plateau(self):
@@ -95,6 +98,10 @@ class Plateau(Constant):
     """
 
     name = "plateau"
+    formula = (
+        "divided by 10 after each `n_iter_no_change` / 2 epochs (at most 10) without "
+        "improvement"
+    )
     factor = 0.1
 
     def waits(self, count, patience):
@@ -115,7 +122,7 @@ class OfFraction(Constant):
     factor : callable
         Takes a fraction between 0 and 1, returns a number.
     name : str, default="callable"
-        Name of a row of `FACTORS`.
+        Name of a row of `fastmlp.tables.schedules`.
     """
 
     changes_every_step = True
@@ -143,58 +150,10 @@ class OfFraction(Constant):
         return rates
 
 
-def _step(fraction):
-    return 0.1 ** math.floor(3 * fraction)
-
-
-def _exponential(fraction):
-    return 0.01**fraction
-
-
-def _cosine(fraction):
-    return (1 + math.cos(math.pi * fraction)) / 2
-
-
-def _cosine_warmup(fraction):
-    if fraction < 0.1:
-        return max(10 * fraction, 0.01)
-    return _cosine((fraction - 0.1) / 0.9)
-
-
-def _one_cycle(fraction):
-    lowest, last = 1 / 25, 1 / 250_000
-    if fraction < 0.3:
-        return 1 - (1 - lowest) * _cosine(fraction / 0.3)
-    return last + (1 - last) * _cosine((fraction - 0.3) / 0.7)
-
-
-class Factor(NamedTuple):
-    """One row: how the rate depends on the fraction f of the training so far."""
-
-    name: str
-    formula: str
-    function: Callable
-    reference: str = ""
-
-
-_SGDR = "Loshchilov and Hutter, ICLR (2017)"
-
-_ROWS = (
-    Factor("step", "0.1^floor(3 f)", _step),
-    Factor("exponential", "0.01^f", _exponential),
-    Factor("cosine", "(1 + cos(pi f)) / 2", _cosine, _SGDR),
-    Factor("cosine_warmup", "10 f (0.01 at least) up to f = 0.1, then the cosine",
-           _cosine_warmup, "Goyal et al., arXiv:1706.02677 (2017)"),
-    Factor("one_cycle", "a cosine from 1/25 up to 1 at f = 0.3, another down to 4e-6",
-           _one_cycle, "Smith and Topin, arXiv:1708.07120 (2017)"),
-)  # fmt: skip
-
-#: name -> row
-FACTORS = {row.name: row for row in _ROWS}
-
 #: name -> function that makes a schedule from (initial, power)
 SCHEDULES = {cls.name: cls for cls in (Constant, InverseScaling, Adaptive, Plateau)} | {
-    row.name: partial(OfFraction, factor=row.function, name=row.name) for row in _ROWS
+    row.name: partial(OfFraction, factor=row.value, name=row.name)
+    for row in FACTORS.values()
 }
 
 

@@ -8,6 +8,8 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
+from fastmlp.tables.losses import LOSSES
+
 __all__ = [
     "Targets",
     "class_targets",
@@ -23,7 +25,7 @@ class Targets(NamedTuple):
     Attributes
     ----------
     loss : str
-        Row of `fastmlp.kernels.losses.LOSSES`.
+        Row of `fastmlp.tables.losses`.
     values : ndarray of shape (n_samples, n_targets)
         Numbers, 0 and 1 for labels, or for ``log_loss`` the number of the class.
     n_outputs : int
@@ -131,13 +133,6 @@ def quantile_score(y, predictions, quantiles, sample_weight=None):
     )  # fmt: skip
 
 
-#: Losses that a number must be in range of, and what is said if one is not.
-_RANGES = {
-    "poisson": (lambda y: y >= 0, "y must not be negative."),
-    "gamma": (lambda y: y > 0, "y must be positive."),
-}
-
-
 def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5, name="y"):
     """Targets of a regression.
 
@@ -145,7 +140,7 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5, name="y"):
     ----------
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     loss : str
-        Row of `fastmlp.kernels.losses.LOSSES`.
+        Row of `fastmlp.tables.losses`.
     huber_delta : float, default=1.0
     quantile : float or sequence of float, default=0.5
         A sequence makes an output of each.
@@ -164,13 +159,12 @@ def number_targets(y, loss, *, huber_delta=1.0, quantile=0.5, name="y"):
         raise ValueError(
             f"a regression needs a {name} of numbers, got the dtype {y.dtype}"
         )
-    if loss in _RANGES:
-        is_in_range, otherwise = _RANGES[loss]
-        if not np.all(is_in_range(y)):
-            raise ValueError(
-                f"Some value(s) of {name} are out of the valid range of the loss "
-                f"{loss!r}: {otherwise}"
-            )
+    is_in_range = LOSSES[loss].is_in_range
+    if is_in_range is not None and not np.all(is_in_range(y)):
+        raise ValueError(
+            f"Some value(s) of {name} are out of the valid range of the loss "
+            f"{loss!r}: {LOSSES[loss].range}"
+        )
     values = y.reshape(-1, 1) if y.ndim == 1 else y
     kind, parameters = "numbers", ()
     if loss == "huber":

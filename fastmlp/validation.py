@@ -5,13 +5,13 @@ samples, that is quick enough, and nothing more has to be compiled.
 """
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax, xlogy
 from sklearn.metrics import get_scorer
 from sklearn.utils.multiclass import type_of_target
 
 from fastmlp.functions import name_of, number_returned
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 
-__all__ = ["LOSSES", "Validation", "loss_of", "loss_of_constant", "scorer_of"]
+__all__ = ["Validation", "loss_of", "loss_of_constant", "scorer_of"]
 
 #: Numbers that the loss of a constant prediction is computed from, at most.
 _MOST_NUMBERS = 1_000_000
@@ -26,57 +26,6 @@ _FOR_SEVERAL_CLASSES = {
 }
 
 
-def _log_loss(z, y):
-    return -log_softmax(z, axis=1)[np.arange(len(z)), y[:, 0].astype(int)]
-
-
-def _focal(z, y, gamma, smoothing):
-    log_p = log_softmax(z, axis=1)
-    shares = np.full(z.shape, smoothing / z.shape[1])
-    shares[np.arange(len(z)), y[:, 0].astype(int)] += 1 - smoothing
-    return -(shares * (-np.expm1(log_p)) ** gamma * log_p).sum(axis=1)
-
-
-def _binary_focal(z, y, gamma):
-    hit = expit(-z) ** gamma * np.logaddexp(0, -z)
-    miss = expit(z) ** gamma * np.logaddexp(0, z)
-    return (y * hit + (1 - y) * miss).sum(axis=1)
-
-
-def _huber(z, y, delta):
-    size = abs(z - y)
-    inner = np.minimum(size, delta)
-    return (inner * (size - inner / 2)).mean(axis=1)
-
-
-def _quantile(z, y, *q):
-    error = y - z
-    return np.maximum(np.array(q) * error, (np.array(q) - 1) * error).mean(axis=1)
-
-
-#: name of a row of `fastmlp.kernels.losses.LOSSES` -> losses of samples, from raw
-#: outputs z, targets y and parameters
-LOSSES = {
-    "squared_error": lambda z, y: ((z - y) ** 2).mean(axis=1) / 2,
-    "log_loss": _log_loss,
-    "binary_log_loss": lambda z, y: (np.logaddexp(0, z) - y * z).sum(axis=1),
-    "poisson": lambda z, y: (xlogy(y, y) - y * z - y + np.exp(z)).sum(axis=1),
-    "absolute_error": lambda z, y: abs(z - y).mean(axis=1),
-    "huber": _huber,
-    "quantile": _quantile,
-    "gamma": lambda z, y: (z - np.log(y) + y * np.exp(-z) - 1).sum(axis=1),
-    "focal": _focal,
-    "binary_focal": _binary_focal,
-}
-
-_OUTPUTS = {
-    "identity": lambda z: z,
-    "logistic": expit,
-    "softmax": lambda z: softmax(z, axis=1),
-    "exp": np.exp,
-}
-
-
 def loss_of(outputs, targets, sample_weight=None):
     """The mean loss of raw outputs, without penalties.
 
@@ -88,7 +37,7 @@ def loss_of(outputs, targets, sample_weight=None):
     sample_weight : ndarray of shape (n_samples,), default=None
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        losses = LOSSES[targets.loss](
+        losses = LOSSES[targets.loss].value(
             outputs.astype(np.float64), targets.for_kernels(), *targets.parameters
         )
         return float(np.average(losses, weights=sample_weight))
@@ -227,7 +176,7 @@ class Validation:
         self.job = job
         self._targets = targets
         self._sample_weight = sample_weight
-        self._predictions_of = _OUTPUTS[output_activation]
+        self._predictions_of = OUTPUT_ACTIVATIONS[output_activation].value
         self._scoring = scoring
         self._model = model
         self._in_float64 = in_float64

@@ -10,9 +10,9 @@ from sklearn.datasets import (
 )
 
 from fastmlp.jobs import TrainingJob
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.network import Network
+from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.optimizers import OPTIMIZERS
 
 
 def random_network(units, seed=0, scale=1.0):

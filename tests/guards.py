@@ -24,11 +24,11 @@ import scipy.sparse
 from fastmlp import jobs, network, samples
 from fastmlp.extras import Extras
 from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.network import Network, address_of, round_up
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.tables.optimizers import OPTIMIZERS
 
 DTYPES = (np.float32, np.float64)
 ENDS = (True, False)  # where a buffer is next to a forbidden page: its end, its start

@@ -17,8 +17,8 @@ from data import random_network
 from scipy.stats import ks_2samp
 
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.initialization import INITIALIZATIONS
-from fastmlp.kernels.activations import ACTIVATIONS
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.initializations import INITIALIZATIONS
 
 torch = pytest.importorskip("torch")
 nn, init, scheduling = torch.nn, torch.nn.init, torch.optim.lr_scheduler

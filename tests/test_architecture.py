@@ -19,13 +19,21 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 #: before it there.
 FLOORS = [
     ["exceptions", "sklearn_warnings", "native_threads", "patience", "functions"],
+    [
+        "tables",
+        "tables.activations",
+        "tables.initializations",
+        "tables.losses",
+        "tables.optimizers",
+        "tables.schedules",
+    ],
     ["compilation"],
     [
         "kernels.processor",
         "kernels.simd",
         "kernels.products",
         "kernels.transposing",
-        "kernels.tables",
+        "kernels.dispatching",
         "kernels.elementwise",
         "kernels.masks",
         "kernels.shuffling",

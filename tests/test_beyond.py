@@ -13,7 +13,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 import fastmlp
 from fastmlp import MLPClassifier
-from fastmlp.initialization import INITIALIZATIONS
+from fastmlp.tables.initializations import INITIALIZATIONS
 
 STEPS = ("adam", "sgd", "adamw", "rmsprop", "lion")
 #: One step an epoch, on all rows as they are.

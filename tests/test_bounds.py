@@ -15,11 +15,11 @@ from processes import run
 
 from fastmlp.jobs import PredictionJob, TrainingJob
 from fastmlp.kernels import products, simd
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.shuffling import shuffle
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.network import Network, address_of, round_up
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.threads import Team
 
 pytestmark = pytest.mark.slow

@@ -12,10 +12,10 @@ from scipy import sparse
 from fastmlp import MLPRegressor, jobs
 from fastmlp.extras import Extras
 from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.network import Network
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.threads import Team
 
 RATES = {"rate": 0.05, "decay_1": 0.8, "decay_2": 0.95, "epsilon": 1e-8}

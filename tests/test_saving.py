@@ -11,9 +11,6 @@ from processes import run
 from sklearn.datasets import load_iris, make_multilabel_classification
 
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor, saving
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import OUTPUT_ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
 
 X, y = load_iris(return_X_y=True)
 SETTINGS = {"hidden_layer_sizes": (6, 5), "max_iter": 3, "random_state": 0}
@@ -90,13 +87,6 @@ def test_another_version_is_refused_with_a_word_on_what_to_do(version):
     )
     with pytest.raises(ValueError, match=message):
         restored(model, {**model.__getstate__(), "_format_version": version})
-
-
-def test_names_are_those_of_the_kernels_tables():
-    assert set(saving.ACTIVATIONS) == set(ACTIVATIONS)
-    assert set(saving.OUTPUT_ACTIVATIONS) == set(OUTPUT_ACTIVATIONS)
-    moments = {name: row.n_moments for name, row in OPTIMIZERS.items()}
-    assert moments == {**saving.MOMENTS, "gradient": 1}
 
 
 DAMAGES = {

@@ -1,6 +1,8 @@
 """Activations, losses, output activations and update rules against the reference."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numba
@@ -9,12 +11,12 @@ import pytest
 import reference
 from data import random_targets
 
-from fastmlp.initialization import INITIALIZATIONS
 from fastmlp.kernels import activations, losses, optimizers, simd
-from fastmlp.kernels.activations import ACTIVATIONS
-from fastmlp.kernels.losses import LOSSES, OUTPUT_ACTIVATIONS
-from fastmlp.kernels.optimizers import OPTIMIZERS
 from fastmlp.schedules import SCHEDULES
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.initializations import INITIALIZATIONS
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.targets import Targets
 from fastmlp.validation import loss_of
 
@@ -104,6 +106,53 @@ def test_the_reference_knows_every_row():
     assert set(OPTIMIZERS) == {*reference.OPTIMIZERS, "gradient"}
 
 
+def test_every_row_has_a_kernel_and_every_kernel_a_row():
+    assert set(activations.KERNELS) == set(ACTIVATIONS)
+    assert set(losses.KERNELS) == set(LOSSES)
+    assert set(losses.OUTPUT_KERNELS) == set(OUTPUT_ACTIVATIONS)
+    assert set(optimizers.KERNELS) == set(OPTIMIZERS)
+
+
+def test_tables_need_no_numba():
+    script = """
+import pkgutil, sys
+import fastmlp.tables
+for module in pkgutil.iter_modules(fastmlp.tables.__path__, "fastmlp.tables."):
+    __import__(module.name)
+print(*sorted({"numba", "llvmlite", "fastmlp.compilation"} & set(sys.modules)))
+"""
+    command = [sys.executable, "-c", script]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert found.stdout == "\n"
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_numpy_twins_of_activations(name):
+    row, (value, derivative) = ACTIVATIONS[name], reference.ACTIVATIONS[name]
+    z = np.linspace(-8, 8, 100)  # without 0, where some have no derivative
+    np.testing.assert_allclose(row.value(z), value(z), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(row.derivative(z), derivative(z), rtol=1e-9, atol=1e-15)
+    low, high = row.bounds or (-np.inf, np.inf)
+    assert ((row.value(z * 100) >= low) & (row.value(z * 100) <= high)).all()
+    flat = (row.value(z) == 0) & (row.derivative(z) == 0)
+    assert flat.any() == row.cuts_off
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_numpy_twins_of_losses(name):
+    row, (value, delta, _) = LOSSES[name], reference.LOSSES[name]
+    z = np.random.default_rng(0).standard_normal((30, 3)) * 3
+    y = random_targets(name, 30, 3)
+    parameters = reference.parameters_of(name, 3)
+    np.testing.assert_allclose(
+        row.value(z, y, *parameters), value(z, y, *parameters), rtol=1e-12
+    )
+    np.testing.assert_allclose(
+        row.delta(z, y, *parameters), delta(z, y, *parameters), rtol=1e-9, atol=1e-12
+    )
+    assert row.is_in_range is None or row.is_in_range(y).all()
+
+
 @pytest.mark.parametrize("table", [ACTIVATIONS, LOSSES, OUTPUT_ACTIVATIONS, OPTIMIZERS])
 def test_codes_differ(table):
     assert len({row.code for row in table.values()}) == len(table)
@@ -126,7 +175,7 @@ def test_activation_and_derivative(name, dtype):
         a = z.copy()
         call_activate_any(row.code, a, dtype(0))
         np.testing.assert_allclose(a, exact, rtol=tolerance, atol=tolerance)
-        assert (a[0] == 0) == row.keeps_zero
+        assert (a[0] == 0) == row.maps_zero_to_zero
         again, derivatives = activate(row, z)
         np.testing.assert_array_equal(again, a)
         np.testing.assert_allclose(derivatives, slope, rtol=tolerance, atol=tolerance)

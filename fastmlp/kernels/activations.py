@@ -1,15 +1,13 @@
-"""Activations a = g(z) of the hidden layers: a table of values and derivatives.
+"""Kernels of activations a = g(z): a value and a derivative for each row of the table.
 
 Most derivatives are functions of the activation, g'(z) = d(g(z)), so that the backward
 pass needs no pre-activations. Where they are not, they are computed from z on the way
 forward, and stored until the deltas come back.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from fastmlp.compilation import jit
 from fastmlp.kernels import elementwise
+from fastmlp.kernels.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     expm1_of_negative,
     log1p_exp_minus,
@@ -18,38 +16,16 @@ from fastmlp.kernels.elementwise import (
     normal_density,
 )
 from fastmlp.kernels.simd import absolute, cast, constant
-from fastmlp.kernels.tables import dispatch
+from fastmlp.tables.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 
 __all__ = [
-    "ACTIVATIONS",
+    "KERNELS",
     "RELU_CODE",
     "activate",
     "activate_any",
     "activate_with_derivative",
     "multiply_by_derivative",
 ]
-
-
-class Activation(NamedTuple):
-    """One row of the table."""
-
-    name: str
-    code: int
-    formula: str
-    value: Callable  # z -> a
-    derivative: Callable | None  # a -> g'(z)
-    slope: Callable | None = None  # z -> g'(z), where that is no function of a
-    keeps_zero: bool = True  # g(0) = 0: the padding of a panel stays zero by itself
-    gain: float = 6.0  # numerator of the Glorot bound, see fastmlp.initialization
-    #: row of `fastmlp.initialization.INITIALIZATIONS` that suits it; None: as
-    #: scikit-learn's, which knows it
-    initialization: str | None = None
-    reference: str = ""
-
-    @property
-    def stores_derivatives(self):
-        """Whether derivatives are computed on the way forward."""
-        return self.derivative is None
 
 
 @jit
@@ -83,7 +59,7 @@ def _logistic_derivative(a):
 
 
 #: `relu` is also fused into the matrix product, see `fastmlp.kernels.dense`.
-RELU_CODE = 1
+RELU_CODE = ACTIVATIONS["relu"].code
 
 
 @jit
@@ -109,8 +85,8 @@ def _elu_derivative(a):
     return a + one if a < zero else one
 
 
-_SELU_SCALE = constant(1.0507009873554804934, 1.0507009873554804934)
-_SELU_ALPHA = constant(1.6732632423543772848, 1.6732632423543772848)
+_SELU_SCALE = constant(SELU_SCALE, SELU_SCALE)
+_SELU_ALPHA = constant(SELU_ALPHA, SELU_ALPHA)
 
 
 @jit
@@ -206,46 +182,26 @@ def _hard_swish_slope(z):
     return one if z > three else slope
 
 
-_ROWS = (
-    Activation("identity", 0, "z", _identity, _identity_derivative),
-    Activation("relu", RELU_CODE, "max(0, z)", _relu, _relu_derivative),
-    Activation("tanh", 2, "tanh z", elementwise.tanh, _tanh_derivative),
-    Activation("logistic", 3, "1 / (1 + exp(-z))", elementwise.logistic,
-               _logistic_derivative, keeps_zero=False, gain=2.0),
-    Activation("leaky_relu", 4, "z if z > 0 else 0.01 z", _leaky_relu,
-               _leaky_relu_derivative, initialization="he_uniform",
-               reference="Maas, Hannun and Ng, ICML (2013)"),
-    Activation("elu", 5, "z if z > 0 else exp(z) - 1", _elu, _elu_derivative,
-               initialization="he_uniform",
-               reference="Clevert, Unterthiner and Hochreiter, ICLR (2016)"),
-    Activation("selu", 6, "1.0507 (z if z > 0 else 1.6733 (exp(z) - 1))", _selu,
-               _selu_derivative, initialization="lecun_normal",
-               reference="Klambauer, Unterthiner, Mayr and Hochreiter, NIPS (2017)"),
-    Activation("gelu", 7, "z Phi(z), Phi the normal distribution", _gelu, None,
-               _gelu_slope, initialization="he_uniform",
-               reference="Hendrycks and Gimpel, arXiv:1606.08415 (2016)"),
-    Activation("silu", 8, "z / (1 + exp(-z))", _silu, None, _silu_slope,
-               initialization="he_uniform",
-               reference="Elfwing, Uchibe and Doya, Neural Networks 107 (2018)"),
-    Activation("mish", 9, "z tanh(log(1 + exp z))", _mish, None, _mish_slope,
-               initialization="he_uniform",
-               reference="Misra, BMVC (2020)"),
-    Activation("softplus", 10, "log(1 + exp z)", _softplus, _softplus_derivative,
-               keeps_zero=False, initialization="glorot_uniform",
-               reference="Dugas, Bengio, Belisle, Nadeau and Garcia, NIPS (2000)"),
-    Activation("softsign", 11, "z / (1 + |z|)", _softsign, _softsign_derivative,
-               initialization="glorot_uniform",
-               reference="Glorot and Bengio, AISTATS (2010)"),
-    Activation("hard_swish", 12, "z min(max(z + 3, 0), 6) / 6", _hard_swish, None,
-               _hard_swish_slope, initialization="he_uniform",
-               reference="Howard et al., ICCV (2019)"),
-)  # fmt: skip
-
-#: name -> row
-ACTIVATIONS = {row.name: row for row in _ROWS}
+#: Name of a row of `fastmlp.tables.activations` -> (z -> g(z), a -> g'(z)); where g' is
+#: no function of a, (z -> g(z), z -> g'(z)).
+KERNELS = {
+    "identity": (_identity, _identity_derivative),
+    "relu": (_relu, _relu_derivative),
+    "tanh": (elementwise.tanh, _tanh_derivative),
+    "logistic": (elementwise.logistic, _logistic_derivative),
+    "leaky_relu": (_leaky_relu, _leaky_relu_derivative),
+    "elu": (_elu, _elu_derivative),
+    "selu": (_selu, _selu_derivative),
+    "gelu": (_gelu, _gelu_slope),
+    "silu": (_silu, _silu_slope),
+    "mish": (_mish, _mish_slope),
+    "softplus": (_softplus, _softplus_derivative),
+    "softsign": (_softsign, _softsign_derivative),
+    "hard_swish": (_hard_swish, _hard_swish_slope),
+}
 
 
-def _activate_with(value):
+def _activate_with(value, derivative):
     @jit
     def activate(z, count):
         for i in range(count):
@@ -254,7 +210,7 @@ def _activate_with(value):
     return activate
 
 
-def _multiply_with(derivative):
+def _multiply_with(value, derivative):
     @jit
     def multiply(deltas, activations, keep, count):
         for i in range(count):
@@ -275,25 +231,25 @@ def _activate_with_slope(value, slope):
     return activate
 
 
-_OF_ACTIVATIONS = [row for row in _ROWS if not row.stores_derivatives]
-_STORED = [row for row in _ROWS if row.stores_derivatives]
+def _dispatch(make, rows):
+    return dispatch([(row.code, make(*KERNELS[row.name])) for row in rows])
+
+
+_OF_ACTIVATIONS = [row for row in ACTIVATIONS.values() if not row.stores_derivatives]
+_STORED = [row for row in ACTIVATIONS.values() if row.stores_derivatives]
 
 #: activate(code, z, count): z[i] <- g(z[i]) for i < count; of the rows whose
 #: derivatives are functions of the activation.
-activate = dispatch([(row.code, _activate_with(row.value)) for row in _OF_ACTIVATIONS])
+activate = _dispatch(_activate_with, _OF_ACTIVATIONS)
 
 #: multiply_by_derivative(code, deltas, activations, keep, count):
 #: deltas[i] <- deltas[i] * g'(z[i]), from activations[i] * keep = g(z[i]); of the
 #: same rows.  keep : what dropout has divided activations by, or 1.
-multiply_by_derivative = dispatch(
-    [(row.code, _multiply_with(row.derivative)) for row in _OF_ACTIVATIONS]
-)
+multiply_by_derivative = _dispatch(_multiply_with, _OF_ACTIVATIONS)
 
 #: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
 #: derivatives[i] = g'(z[i]); of the other rows.
-activate_with_derivative = dispatch(
-    [(row.code, _activate_with_slope(row.value, row.slope)) for row in _STORED]
-)
+activate_with_derivative = _dispatch(_activate_with_slope, _STORED)
 
 #: activate_any(code, z, count): `activate` for every row.
-activate_any = dispatch([(row.code, _activate_with(row.value)) for row in _ROWS])
+activate_any = _dispatch(_activate_with, ACTIVATIONS.values())

@@ -1,4 +1,4 @@
-"""Losses per sample, their derivatives, and the output activations.
+"""Kernels of losses per sample and their derivatives, and of output activations.
 
 A loss is computed from the raw outputs z of the network (logits), never from clipped
 probabilities.  Blocks of outputs are stored *output-major*: output j of row r is at
@@ -12,10 +12,8 @@ relatives: the mean over them).  Deltas are its exact derivatives with respect t
 compiled only if a fit needs it, has all of them.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from fastmlp.compilation import jit
+from fastmlp.kernels.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     exp,
     expm1_of_negative,
@@ -25,41 +23,15 @@ from fastmlp.kernels.elementwise import (
     power,
 )
 from fastmlp.kernels.simd import absolute, advance, cast
-from fastmlp.kernels.tables import dispatch
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 
 __all__ = [
-    "LOSSES",
-    "OUTPUT_ACTIVATIONS",
+    "KERNELS",
+    "OUTPUT_KERNELS",
     "any_loss_and_deltas",
     "loss_and_deltas",
     "output_activation",
 ]
-
-
-class OutputActivation(NamedTuple):
-    """One row: a function that turns raw outputs into predictions."""
-
-    name: str
-    code: int
-    formula: str
-    apply: Callable  # (z, n_outputs, rows), see output_activation
-
-
-class Loss(NamedTuple):
-    """One row: a loss together with its canonical output activation."""
-
-    name: str
-    code: int
-    formula: str
-    output_activation: str
-    evaluate: Callable  # (z, targets, n_outputs, rows, losses), see loss_and_deltas
-    parameters: tuple = ()  # names of further arguments, see any_loss_and_deltas
-    reference: str = ""
-
-    @property
-    def is_parametric(self):
-        """Whether only `any_loss_and_deltas` has it."""
-        return self in _PARAMETRIC_ROWS
 
 
 @jit
@@ -111,19 +83,19 @@ def _exp(z, n_outputs, rows):
         z[i] = exp(z[i])
 
 
-_OUTPUT_ROWS = (
-    OutputActivation("identity", 0, "z", _identity),
-    OutputActivation("logistic", 1, "1 / (1 + exp(-z))", _logistic),
-    OutputActivation("softmax", 2, "exp z_j / sum_k exp z_k", _softmax),
-    OutputActivation("exp", 3, "exp z", _exp),
-)
-
-#: name -> row
-OUTPUT_ACTIVATIONS = {row.name: row for row in _OUTPUT_ROWS}
+#: Name of an output activation -> (z, n_outputs, rows), see `output_activation`.
+OUTPUT_KERNELS = {
+    "identity": _identity,
+    "logistic": _logistic,
+    "softmax": _softmax,
+    "exp": _exp,
+}
 
 #: output_activation(code, z, n_outputs, rows): output-major z, in place.  There must be
 #: room for 2*rows more numbers after z.
-output_activation = dispatch([(row.code, row.apply) for row in _OUTPUT_ROWS])
+output_activation = dispatch(
+    [(row.code, OUTPUT_KERNELS[row.name]) for row in OUTPUT_ACTIVATIONS.values()]
+)
 
 
 @jit
@@ -339,50 +311,33 @@ def _without_parameters(evaluate):
     return with_parameters
 
 
-_ROWS = (
-    Loss("squared_error", 0, "mean_j (z_j - y_j)^2 / 2", "identity",
-         _sum_over_outputs(_squared_error_of, mean=True)),
-    Loss("log_loss", 1, "log sum_j exp z_j - z_t", "softmax", _softmax_log_loss),
-    Loss("binary_log_loss", 2, "sum_j log(1 + exp z_j) - y_j z_j", "logistic",
-         _sum_over_outputs(_log_loss_of, mean=False)),
-    Loss("poisson", 3, "sum_j y_j log(y_j / exp z_j) - y_j + exp z_j", "exp",
-         _sum_over_outputs(_poisson_of, mean=False)),
-)  # fmt: skip
+#: Name of a row of `fastmlp.tables.losses` -> (z, targets, n_outputs, rows, losses);
+#: the parametric ones take parameters, too. See `loss_and_deltas`.
+KERNELS = {
+    "squared_error": _sum_over_outputs(_squared_error_of, mean=True),
+    "log_loss": _softmax_log_loss,
+    "binary_log_loss": _sum_over_outputs(_log_loss_of, mean=False),
+    "poisson": _sum_over_outputs(_poisson_of, mean=False),
+    "absolute_error": _sum_with_parameter(_absolute_error_of, mean=True),
+    "huber": _sum_with_parameter(_huber_of, mean=True),
+    "quantile": _sum_with_parameter(_quantile_of, mean=True, each=True),
+    "gamma": _sum_with_parameter(_gamma_of, mean=False),
+    "focal": _softmax_focal_loss,
+    "binary_focal": _sum_with_parameter(_focal_of, mean=False),
+}
 
-_PARAMETRIC_ROWS = (
-    Loss("absolute_error", 4, "mean_j |z_j - y_j|", "identity",
-         _sum_with_parameter(_absolute_error_of, mean=True)),
-    Loss("huber", 5, "mean_j e^2 / 2 if |e| <= delta else delta (|e| - delta / 2), "
-         "e = z_j - y_j", "identity",
-         _sum_with_parameter(_huber_of, mean=True), ("delta",),
-         "Huber, The Annals of Mathematical Statistics 35 (1964)"),
-    Loss("quantile", 6, "mean_j max(q_j e, (q_j - 1) e), e = y_j - z_j", "identity",
-         _sum_with_parameter(_quantile_of, mean=True, each=True), ("q of each output",),
-         "Koenker and Bassett, Econometrica 46 (1978)"),
-    Loss("gamma", 7, "sum_j log(exp z_j / y_j) + y_j / exp z_j - 1", "exp",
-         _sum_with_parameter(_gamma_of, mean=False), (),
-         "McCullagh and Nelder, Generalized Linear Models (1989)"),
-    Loss("focal", 8, "-sum_j y_j (1 - p_j)^gamma log p_j, p = softmax z", "softmax",
-         _softmax_focal_loss, ("gamma", "smoothing"),
-         "Lin, Goyal, Girshick, He and Dollar, ICCV (2017)"),
-    Loss("binary_focal", 9, "sum_j -y_j (1 - p_j)^gamma log p_j "
-         "- (1 - y_j) p_j^gamma log(1 - p_j), p = 1 / (1 + exp(-z))", "logistic",
-         _sum_with_parameter(_focal_of, mean=False), ("gamma",),
-         "Lin, Goyal, Girshick, He and Dollar, ICCV (2017)"),
-)  # fmt: skip
-
-#: name -> row
-LOSSES = {row.name: row for row in (*_ROWS, *_PARAMETRIC_ROWS)}
+_PLAIN = [row for row in LOSSES.values() if not row.is_parametric]
+_PARAMETRIC = [row for row in LOSSES.values() if row.is_parametric]
 
 #: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows` rows,
 #: all arrays output-major.  z becomes the deltas, losses[r] the loss of row r.  There
 #: must be room for 2*rows more numbers after z.  The targets of log_loss are one class
 #: number per row.  Only losses without parameters.
-loss_and_deltas = dispatch([(row.code, row.evaluate) for row in _ROWS])
+loss_and_deltas = dispatch([(row.code, KERNELS[row.name]) for row in _PLAIN])
 
 #: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): all
 #: losses; `parameters` points to the loss's parameters (room for one, even if none).
 any_loss_and_deltas = dispatch(
-    [(row.code, _without_parameters(row.evaluate)) for row in _ROWS]
-    + [(row.code, row.evaluate) for row in _PARAMETRIC_ROWS]
+    [(row.code, _without_parameters(KERNELS[row.name])) for row in _PLAIN]
+    + [(row.code, KERNELS[row.name]) for row in _PARAMETRIC]
 )

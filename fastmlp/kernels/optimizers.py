@@ -6,30 +6,19 @@ over the total weight of the batch.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 from fastmlp.compilation import jit
+from fastmlp.kernels.dispatching import dispatch
 from fastmlp.kernels.simd import cast, fused_multiply_add
-from fastmlp.kernels.tables import dispatch
+from fastmlp.tables.optimizers import OPTIMIZERS
 
 __all__ = [
+    "ADAM_CODE",
     "GRADIENT_CODE",
-    "OPTIMIZERS",
+    "KERNELS",
     "adam_rate",
     "update",
 ]
-
-
-class Optimizer(NamedTuple):
-    """One row: an update rule, and how many arrays of state (as long as w) it keeps."""
-
-    name: str
-    code: int
-    formula: str
-    n_moments: int
-    apply: Callable  # (w, sums, first, second, count, l2, scale, rates)
-    reference: str = ""
 
 
 @jit
@@ -125,28 +114,22 @@ def adam_rate(rate, beta_1_power, beta_2_power):
 
 
 #: Not an optimizer: adds the gradient to the array of the first moment.
-GRADIENT_CODE = 0
-ADAM_CODE = 4
+GRADIENT_CODE = OPTIMIZERS["gradient"].code
+ADAM_CODE = OPTIMIZERS["adam"].code
 
-_ROWS = (
-    Optimizer("gradient", GRADIENT_CODE, "first += g", 1, _store_gradient),
-    Optimizer("sgd", 1, "w -= rate g", 0, _sgd),
-    Optimizer("momentum", 2, "v = mu v - rate g; w += v", 1, _momentum),
-    Optimizer("nesterov", 3, "v = mu v - rate g; w += mu v - rate g", 1, _nesterov),
-    Optimizer("adam", ADAM_CODE, "w -= rate c m / (sqrt v + eps), "
-              "c = sqrt(1 - b2^t) / (1 - b1^t)", 2, _adam,
-              "Kingma and Ba, ICLR (2015)"),
-    Optimizer("rmsprop", 5, "w -= rate g / (sqrt v + eps)", 1, _rmsprop,
-              "Tieleman and Hinton, Neural Networks for Machine Learning 6.5 (2012)"),
-    Optimizer("lion", 6, "w -= rate sign(b1 m + (1 - b1) g)", 1, _lion,
-              "Chen et al., NeurIPS (2023)"),
-)  # fmt: skip
-
-#: name -> row
-OPTIMIZERS = {row.name: row for row in _ROWS}
+#: Name of a row of `fastmlp.tables.optimizers` -> its rule, see `update`.
+KERNELS = {
+    "gradient": _store_gradient,
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "adam": _adam,
+    "rmsprop": _rmsprop,
+    "lion": _lion,
+}
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
 #: 1 - beta_2) of w's type; the last two are passed because computing them in float32
 #: would lose digits if the betas are close to 1.
-update = dispatch([(row.code, row.apply) for row in _ROWS])
+update = dispatch([(row.code, KERNELS[row.name]) for row in OPTIMIZERS.values()])
