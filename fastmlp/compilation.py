@@ -206,7 +206,7 @@ def _fingerprint():
     """Hash of everything that decides what machine code the sources become."""
     digest = hashlib.sha256()
     here = Path(__file__)
-    for path in [here, *sorted((here.parent / "kernels").glob("*.py"))]:
+    for path in [here, *sorted((here.parent / "kernels").rglob("*.py"))]:
         source = path.read_bytes()
         digest.update(f"{path.name} {len(source)}\n".encode())
         digest.update(source)

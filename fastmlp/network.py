@@ -5,19 +5,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.kernels.dense import LAYER
+from fastmlp.arena import Arena, address_of
+from fastmlp.kernels.buffers import Buffer, round_up
+from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.layer import LAYER
+from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.saving import check_numbers
 
-__all__ = ["Arena", "Network", "address_of", "round_up", "units_of"]
+__all__ = ["Network", "architecture_of", "units_of"]
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+#: What users call the groups of parameters.
+_SHOWN = {"weights": "coefs_", "biases": "intercepts_"}
 
-
-def round_up(count, multiple):
-    """The smallest multiple of `multiple` that is at least `count`."""
-    return -(-count // multiple) * multiple
+#: In place of the weights of a layer that has none.
+_NO_WEIGHTS = np.zeros((0, 0), np.float32)
 
 
 def units_of(coefs):
@@ -33,17 +36,37 @@ def units_of(coefs):
     return [len(coefs[0]), *(coef.shape[1] for coef in coefs)]
 
 
-def address_of(array):
-    """The address of the first element of an array."""
-    return array.__array_interface__["data"][0]
+def architecture_of(layers):
+    """A checked tuple of layers.
+
+    layers : the layers themselves, or units: of the inputs, and of each Dense layer.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+    """
+    if all(np.ndim(n) == 0 and not hasattr(n, "fan_in") for n in layers):
+        layers = [Dense(int(a), int(b)) for a, b in pairwise(layers)]
+    for i, (before, layer) in enumerate(pairwise(layers)):
+        if before.fan_out != layer.fan_in:
+            raise ValueError(
+                f"layer {i} gives {before.fan_out} numbers per sample, but layer "
+                f"{i + 1} takes {layer.fan_in}"
+            )
+        if isinstance(layer, Scale):
+            raise ValueError(f"layer {i + 1}: a Scale can only be the first layer")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError("the last layer must be Dense")
+    return tuple(layers)
 
 
-def _as_numbers_of_one_type(weights, biases):
+def _as_numbers_of_one_type(weights, per_output):
     """Both as float32 or both as float64, in a layout that kernels can read."""
-    weights, biases = np.asarray(weights), np.asarray(biases)
-    singles = weights.dtype == biases.dtype == np.float32
+    weights, per_output = np.asarray(weights), np.asarray(per_output)
+    singles = weights.dtype == per_output.dtype == np.float32
     dtype = np.float32 if singles else np.float64
-    return _as_readable(weights, dtype), _as_readable(biases, dtype)
+    return _as_readable(weights, dtype), _as_readable(per_output, dtype)
 
 
 def _as_readable(array, dtype):
@@ -55,42 +78,14 @@ def _as_readable(array, dtype):
     return array if whole else array.copy()
 
 
-class Arena:
-    """One block of zeroed memory, divided into arrays.
-
-    Parameters
-    ----------
-    sizes : dict of str to int
-        Elements of each array.
-    dtype : dtype
-        float32 or float64.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-        One-dimensional views; each starts on its own cache line.
-    """
-
-    def __init__(self, sizes, dtype):
-        dtype = np.dtype(dtype)
-        per_line = _ALIGNMENT // dtype.itemsize
-        # one more cache line after each array: a prefetch past its end stays inside
-        spaces = {n: round_up(size, per_line) + per_line for n, size in sizes.items()}
-        block = np.zeros(sum(spaces.values()) + per_line, dtype)
-        start = -block.ctypes.data % _ALIGNMENT // dtype.itemsize
-        self.arrays = {}
-        for name, size in sizes.items():
-            self.arrays[name] = block[start : start + size]
-            start += spaces[name]
-
-
 class Network:
-    """Weights and biases of a multi-layer perceptron in column panels.
+    """Parameters of a network in column panels: the fold over what layers declare.
 
     Parameters
     ----------
-    units : sequence of int
-        Units of each layer: features, hidden layers, outputs.
+    layers : sequence of fastmlp.kernels.layers.layer.Layer, or of int
+        From the inputs to the outputs; numbers are short for Dense layers, see
+        `architecture_of`.
     dtype : dtype
         The precision of the kernels, float32 or float64.
     trainable : bool, default=False
@@ -102,105 +97,158 @@ class Network:
 
     Attributes
     ----------
-    units, dtype, trainable, n_moments, averaged
+    dtype, trainable, n_moments, averaged
         As given.
-    n_weights : int
-        Number of weights in all layers, without biases.
+    architecture : tuple of fastmlp.kernels.layers.layer.Layer
+    units : tuple of int
+        Numbers per sample: features, then what each layer gives.
+    groups : tuple of str
+        Names of the lists of arrays in which `read` and `write` exchange parameters.
+    sizes : dict
+        (number of the layer, field of LAYER) -> numbers that the parameters there take.
+    n_weights, n_parameters : int
+        Number of weights, and of all parameters, without padding.
     shape : fastmlp.kernels.simd.TileShape
         The register tile that decides the layout.
-    layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
+    layers : ndarray of dtype `fastmlp.kernels.layers.layer.LAYER`
         Sizes and offsets; offsets into the workspace are not set here.
-    arena : Arena
-        ``parameters``, ``transposed``, ``first_moment``, ``second_moment``,
-        ``penalties`` and ``average``.
+    arena : fastmlp.arena.Arena
+        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
+        ``average``.
     """
 
-    def __init__(self, units, dtype, *, trainable=False, n_moments=0, averaged=False):
-        self.units = tuple(int(n) for n in units)
+    def __init__(self, layers, dtype, *, trainable=False, n_moments=0, averaged=False):
+        self.architecture = architecture_of(layers)
+        first = self.architecture[0].fan_in
+        self.units = (first, *(layer.fan_out for layer in self.architecture))
         self.dtype = np.dtype(dtype)
         self.trainable = trainable
         self.n_moments = n_moments
         self.averaged = averaged
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
-        self.n_weights = sum(a * b for a, b in pairwise(self.units))
-        rows, lanes = self.shape.rows, self.shape.lanes
+        self._declared = [layer.parameters() for layer in self.architecture]
+        every = [p for declared in self._declared for p in declared]
+        # the lists of arrays; those of the last layer, weights and biases, come first
+        lists = {p.group: [] for p in self._declared[-1] + every}
+        for i, declared in enumerate(self._declared):
+            for p in declared:
+                lists[p.group].append((i, p))
+        self.groups, self._lists = tuple(lists), list(lists.values())
+        self.n_weights = sum(math.prod(p.shape) for p in every if len(p.shape) == 2)
+        self.n_parameters = sum(math.prod(p.shape) for p in every)
+        self.sizes = {
+            (i, p.field): p.size(self.shape)
+            for i, declared in enumerate(self._declared)
+            for p in declared
+        }
+        self.layers = np.zeros(len(self.architecture), LAYER)
+        self._allocate()
+        for i, declared in enumerate(self._declared):
+            for p in declared:
+                for _, _, panel in self._panels(i, p, self.arena.arrays["parameters"]):
+                    panel[...] = p.initial
 
-        self.layers = np.zeros(len(self.units) - 1, LAYER)
-        n_parameters = n_transposed = n_penalties = 0
-        for i, layer in enumerate(self.layers):
-            fan_in, fan_out = self.units[i : i + 2]
-            layer["fan_in"], layer["fan_out"] = fan_in, fan_out
-            layer["weight_rows"] = round_up(fan_in, rows)
-            layer["weights"] = n_parameters
-            n_parameters += int(layer["weight_rows"]) * round_up(fan_out, lanes)
-            layer["biases"] = n_parameters
-            n_parameters += round_up(fan_out, lanes)
-            layer["transposed"] = -1
-            if trainable and i > 0:
-                layer["transposed"] = n_transposed
-                layer["transposed_rows"] = round_up(fan_out, lanes)
-                n_transposed += round_up(fan_out, lanes) * round_up(fan_in, lanes)
-            n_panels = -(-fan_out // self.shape.width)
-            n_penalties += n_panels * int(layer["weight_rows"]) // rows
+    def _allocate(self):
+        """Make the arrays, and set sizes and offsets of the layers."""
+        lanes = self.shape.lanes
+        transposed = {
+            (i, "transposed"): round_up(layer.fan_out, lanes)
+            * round_up(layer.fan_in, lanes)
+            for i, layer in enumerate(self.architecture)
+            if self.trainable and i > 0
+        }
+        kept = {
+            "first_moment": self.n_moments > 0,
+            "second_moment": self.n_moments > 1,
+            "average": self.averaged,
+        }
         self.arena = Arena(
-            {
-                "parameters": n_parameters,
-                "transposed": n_transposed,
-                "first_moment": n_parameters if n_moments > 0 else 0,
-                "second_moment": n_parameters if n_moments > 1 else 0,
-                "penalties": n_penalties if trainable else 0,
-                "average": n_parameters if averaged else 0,
-            },
+            [
+                Buffer("parameters", self.sizes),
+                Buffer("transposed", transposed),
+                *(Buffer(name, self.sizes if kept[name] else {}) for name in kept),
+            ],
             self.dtype,
         )
+        starts = self.arena.starts["parameters"]
+        for i, (layer, declared) in enumerate(
+            zip(self.layers, self._declared, strict=True)
+        ):
+            layer["fan_in"], layer["fan_out"] = self.units[i : i + 2]
+            layer["transposed"] = self.arena.starts["transposed"].get(
+                (i, "transposed"), -1
+            )
+            layer["transposed_rows"] = round_up(self.units[i + 1], lanes)
+            layer["derivatives"] = -1
+            layer["keeps_zero"] = True
+            layer["weights"] = starts[i, declared[0].field]
+            for p in declared:
+                layer[p.field] = starts[i, p.field]
+                layer[f"{p.field}_rate"] = p.rate
+                layer[f"{p.field}_decay"] = p.decays
+                if p.field == "weights":
+                    layer["weight_rows"] = p.rows(self.shape)
 
     @property
     def n_layers(self):
-        """Number of layers of weights."""
+        """Number of layers."""
         return len(self.layers)
 
     @property
-    def n_parameters(self):
-        """Number of weights and biases in all layers."""
-        return self.n_weights + sum(self.units[1:])
+    def scaled(self):
+        """The argument of kernels of this name: True, or None."""
+        return True if isinstance(self.architecture[0], Scale) else None
 
-    def _panels(self, layer, array):
+    def _panels(self, i, parameter, array):
         """Yield (first column, last column, view of the rows) of each panel."""
-        fan_out, rows = int(layer["fan_out"]), int(layer["weight_rows"])
-        for column in range(0, fan_out, self.shape.width):
-            columns = min(self.shape.width, fan_out - column)
-            width = round_up(columns, self.shape.lanes)
-            start = int(layer["weights"]) + column * rows
+        rows, columns = parameter.rows(self.shape), parameter.shape[-1]
+        used = math.prod(parameter.shape[:-1])  # 1 for a row of numbers
+        for first in range(0, columns, self.shape.width):
+            count = min(self.shape.width, columns - first)
+            width = round_up(count, self.shape.lanes)
+            start = int(self.layers[parameter.field][i]) + first * rows
             panel = array[start : start + rows * width].reshape(rows, width)
-            yield column, column + columns, panel[: int(layer["fan_in"]), :columns]
+            yield first, first + count, panel[:used, :count]
 
     def _numbers(self, array):
         return self.arena.arrays[array] if isinstance(array, str) else array
 
-    def write(self, coefs, intercepts, array="parameters"):
-        """Copy in the weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+    def write(self, *groups, array="parameters"):
+        """Copy in parameters; groups that are not given stay as they are.
 
         Does not update the transposed weights, see `fastmlp.jobs.TrainingJob.refresh`.
 
+        groups : lists of arrays in the order of `groups`: the weights (fan_in, fan_out)
+            and the biases (fan_out,) of each Dense layer, then what others declare.
         array : name of an array of the arena, or an array of the same layout.
         """
         numbers = self._numbers(array)
         if numbers.size != self.arena.arrays["parameters"].size:
             raise ValueError(f"the network has no {array}")
-        flat = address_of(numbers)
-        records = address_of(self.layers)
-        pairs = zip(pairwise(self.units), coefs, intercepts, strict=True)
-        for i, (shape, coef, intercept) in enumerate(pairs):
-            if np.shape(coef) != shape or np.shape(intercept) != shape[1:]:
+        given = [{"weights": _NO_WEIGHTS} for _ in self.architecture]
+        for name, places, arrays in zip(self.groups, self._lists, groups, strict=False):
+            if len(arrays) != len(places):
                 raise ValueError(
-                    f"layer {i} of {shape[0]} x {shape[1]} units cannot hold weights "
-                    f"of shape {np.shape(coef)} and biases of shape "
-                    f"{np.shape(intercept)}"
+                    f"the network takes {len(places)} arrays of {name}, "
+                    f"got {len(arrays)}"
                 )
-            check_numbers(coef, 2, f"coefs_[{i}]")
-            check_numbers(intercept, 1, f"intercepts_[{i}]")
-            weights, biases = _as_numbers_of_one_type(coef, intercept)
+            for number, ((i, parameter), values) in enumerate(
+                zip(places, arrays, strict=True)
+            ):
+                if np.shape(values) != parameter.shape:
+                    raise ValueError(
+                        f"layer {i} cannot hold {name} of shape {np.shape(values)}, "
+                        f"expected {parameter.shape}"
+                    )
+                shown = f"{_SHOWN.get(name, name)}[{number}]"
+                check_numbers(values, len(parameter.shape), shown)
+                given[i][parameter.field] = values
+        flat, records = address_of(numbers), address_of(self.layers)
+        for i, arrays in enumerate(given):
+            if "per_output" not in arrays:
+                continue
+            weights, row = _as_numbers_of_one_type(**arrays)
             pack_layer(
                 records + i * LAYER.itemsize,
                 flat,
@@ -208,13 +256,16 @@ class Network:
                 address_of(weights),
                 weights.strides[0] // weights.itemsize,
                 weights.strides[1] // weights.itemsize,
-                address_of(biases),
-                biases.strides[0] // biases.itemsize,
+                address_of(row),
+                row.strides[0] // row.itemsize,
                 weights.dtype == np.float64,
             )
 
     def read(self, dtype=None, array="parameters", out=None):
-        """Return copies of all weights (fan_in, fan_out) and biases (fan_out,).
+        """Return copies of all parameters: a list of arrays for each of `groups`.
+
+        For Dense layers these are (weights, biases), of shapes (fan_in, fan_out) and
+        (fan_out,).
 
         Parameters
         ----------
@@ -223,40 +274,42 @@ class Network:
         array : str or ndarray, default="parameters"
             Name of an array of the arena, or an array of the same layout, such as
             moments and gradients.
-        out : (list of ndarray, list of ndarray), default=None
+        out : tuple of lists of ndarray, default=None
             Arrays to fill; None for new ones.
 
         Returns
         -------
-        coefs, intercepts : list of ndarray
+        tuple of lists of ndarray
         """
         dtype = self.dtype if dtype is None else dtype
         flat = self._numbers(array)
         if out is None:
-            out = (
-                [np.empty(shape, dtype) for shape in pairwise(self.units)],
-                [np.empty(n, dtype) for n in self.units[1:]],
+            out = tuple(
+                [np.empty(parameter.shape, dtype) for _, parameter in places]
+                for places in self._lists
             )
-        for layer, coef, intercept in zip(self.layers, *out, strict=True):
-            for first, last, panel in self._panels(layer, flat):
-                coef[:, first:last] = panel
-            start = int(layer["biases"])
-            intercept[:] = flat[start : start + len(intercept)]
+        for places, arrays in zip(self._lists, out, strict=True):
+            for (i, parameter), copy in zip(places, arrays, strict=True):
+                for first, last, panel in self._panels(i, parameter, flat):
+                    copy[..., first:last] = panel
         return out
 
     def split(self, vector):
-        """Views (coefs, intercepts) of a vector of all weights, then all biases."""
-        shapes = [*pairwise(self.units), *((n,) for n in self.units[1:])]
-        sizes = [math.prod(shape) for shape in shapes]
+        """Views of a vector of all parameters, group by group: see `read`."""
         if vector.shape != (self.n_parameters,):
             raise ValueError(
                 f"expected a vector of {self.n_parameters} parameters, "
                 f"got an array of shape {vector.shape}"
             )
-        parts = np.split(vector, np.cumsum(sizes)[:-1])
-        views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
-        return views[: self.n_layers], views[self.n_layers :]
+        views, start = [], 0
+        for places in self._lists:
+            views.append([])
+            for _, parameter in places:
+                end = start + math.prod(parameter.shape)
+                views[-1].append(vector[start:end].reshape(parameter.shape))
+                start = end
+        return tuple(views)
 
     def is_finite(self, array="parameters"):
-        """Whether all weights and biases (or moments) are finite."""
+        """Whether all parameters (or moments) are finite."""
         return bool(np.isfinite(self.arena.arrays[array]).all())
