@@ -272,12 +272,11 @@ class Checkpoint:
         network, validation = state.job.network, state.validation
 
         def write(name, to):
-            layers = range(network.n_layers)
-            network.write(
-                [arrays[f"{name} weights {i}"] for i in layers],
-                [arrays[f"{name} biases {i}"] for i in layers],
-                array=to,
+            groups = (
+                [arrays[f"{name} {group} {i}"] for i in range(count)]
+                for group, count in network.groups.items()
             )
+            network.write(*groups, array=to)
 
         for name in _ARRAYS:
             if network.arena.arrays[name].size:
@@ -317,10 +316,10 @@ class Checkpoint:
             "validation_losses": np.array(history.validation_losses, np.float64),
         }
         for name, array in kept.items():
-            coefs, intercepts = network.read(array=array)
-            for i, (weights, biases) in enumerate(zip(coefs, intercepts, strict=True)):
-                arrays[f"{name} weights {i}"] = weights
-                arrays[f"{name} biases {i}"] = biases
+            for group, numbers in zip(
+                network.groups, network.read(array=array), strict=True
+            ):
+                arrays.update({f"{name} {group} {i}": a for i, a in enumerate(numbers)})
         _, words, *rest = state.random_state.get_state()
         arrays["random words"] = words
         arrays["first words"], *first = self._start

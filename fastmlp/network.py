@@ -102,10 +102,11 @@ class Network:
     architecture : tuple of fastmlp.kernels.layers.layer.Layer
     units : tuple of int
         Numbers per sample: features, then what each layer gives.
-    groups : tuple of str
-        Names of the lists of arrays in which `read` and `write` exchange parameters.
+    groups : dict of str to int
+        Names of the lists of arrays in which `read` and `write` exchange parameters,
+        and how many arrays each has.
     sizes : dict
-        (number of the layer, field of LAYER) -> numbers that the parameters there take.
+        (number of the layer, field of LAYER) -> numbers that its panels take.
     n_weights, n_parameters : int
         Number of weights, and of all parameters, without padding.
     shape : fastmlp.kernels.simd.TileShape
@@ -127,38 +128,38 @@ class Network:
         self.averaged = averaged
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
-        self._declared = [layer.parameters() for layer in self.architecture]
-        every = [p for declared in self._declared for p in declared]
-        # the lists of arrays; those of the last layer, weights and biases, come first
-        lists = {p.group: [] for p in self._declared[-1] + every}
-        for i, declared in enumerate(self._declared):
-            for p in declared:
-                lists[p.group].append((i, p))
-        self.groups, self._lists = tuple(lists), list(lists.values())
-        self.n_weights = sum(math.prod(p.shape) for p in every if len(p.shape) == 2)
-        self.n_parameters = sum(math.prod(p.shape) for p in every)
-        self.sizes = {
-            (i, p.field): p.size(self.shape)
-            for i, declared in enumerate(self._declared)
-            for p in declared
+        #: (number of the layer, field of LAYER) -> what is declared there
+        self._declared = {
+            (i, parameter.field): parameter
+            for i, layer in enumerate(self.architecture)
+            for parameter in layer.parameters()
         }
-        self.layers = np.zeros(len(self.architecture), LAYER)
+        # its keys by group; those of the last layer, weights and biases, come first
+        self._lists = {p.group: [] for p in self.architecture[-1].parameters()}
+        for key, parameter in self._declared.items():
+            self._lists.setdefault(parameter.group, []).append(key)
+        self.groups = {group: len(keys) for group, keys in self._lists.items()}
+        self._names = {
+            key: f"{_SHOWN.get(group, group)}[{number}]"
+            for group, keys in self._lists.items()
+            for number, key in enumerate(keys)
+        }
+        counts = {key: math.prod(p.shape) for key, p in self._declared.items()}
+        self.n_parameters = sum(counts.values())
+        self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
+        self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
         self._allocate()
-        for i, declared in enumerate(self._declared):
-            for p in declared:
-                for _, _, panel in self._panels(i, p, self.arena.arrays["parameters"]):
-                    panel[...] = p.initial
+        for key, parameter in self._declared.items():
+            if parameter.initial:
+                for _, _, panel in self._panels(key, self._numbers("parameters")):
+                    panel[...] = parameter.initial
 
     def _allocate(self):
-        """Make the arrays, and set sizes and offsets of the layers."""
-        lanes = self.shape.lanes
-        transposed = {
-            (i, "transposed"): round_up(layer.fan_out, lanes)
-            * round_up(layer.fan_in, lanes)
-            for i, layer in enumerate(self.architecture)
-            if self.trainable and i > 0
-        }
-        kept = {
+        """Make the arrays, and the records that lead to them."""
+        fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
+        whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
+        transposed = whole_in * whole_out if self.trainable else []
+        has = {
             "first_moment": self.n_moments > 0,
             "second_moment": self.n_moments > 1,
             "average": self.averaged,
@@ -166,99 +167,99 @@ class Network:
         self.arena = Arena(
             [
                 Buffer("parameters", self.sizes),
-                Buffer("transposed", transposed),
-                *(Buffer(name, self.sizes if kept[name] else {}) for name in kept),
+                # the backward pass does not go through the first layer
+                Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
+                *(Buffer(name, self.sizes if has[name] else {}) for name in has),
             ],
             self.dtype,
         )
-        starts = self.arena.starts["parameters"]
-        for i, (layer, declared) in enumerate(
-            zip(self.layers, self._declared, strict=True)
-        ):
-            layer["fan_in"], layer["fan_out"] = self.units[i : i + 2]
-            layer["transposed"] = self.arena.starts["transposed"].get(
-                (i, "transposed"), -1
-            )
-            layer["transposed_rows"] = round_up(self.units[i + 1], lanes)
-            layer["derivatives"] = -1
-            layer["keeps_zero"] = True
-            layer["weights"] = starts[i, declared[0].field]
-            for p in declared:
-                layer[p.field] = starts[i, p.field]
-                layer[f"{p.field}_rate"] = p.rate
-                layer[f"{p.field}_decay"] = p.decays
-                if p.field == "weights":
-                    layer["weight_rows"] = p.rows(self.shape)
+        self.layers = layers = np.zeros(self.n_layers, LAYER)
+        layers["fan_in"], layers["fan_out"] = fan_in, fan_out
+        layers["transposed"], layers["transposed_rows"] = -1, whole_out
+        layers["derivatives"], layers["keeps_zero"] = -1, True
+        for i, start in self.arena.starts["transposed"].items():
+            layers["transposed"][i] = start
+        for (i, field), start in self.arena.starts["parameters"].items():
+            parameter = self._declared[i, field]
+            layers[field][i] = start
+            layers[f"{field}_rate"][i] = parameter.rate
+            layers[f"{field}_decay"][i] = parameter.decays
+            if field == "weights":
+                layers["weight_rows"][i] = parameter.rows(self.shape)
+        bare = layers["weight_rows"] == 0
+        layers["weights"][bare] = layers["per_output"][bare]
+        self._records = address_of(layers)
 
     @property
     def n_layers(self):
         """Number of layers."""
-        return len(self.layers)
+        return len(self.architecture)
 
     @property
     def scaled(self):
         """The argument of kernels of this name: True, or None."""
         return True if isinstance(self.architecture[0], Scale) else None
 
-    def _panels(self, i, parameter, array):
+    def _panels(self, key, array):
         """Yield (first column, last column, view of the rows) of each panel."""
-        rows, columns = parameter.rows(self.shape), parameter.shape[-1]
-        used = math.prod(parameter.shape[:-1])  # 1 for a row of numbers
+        i, field = key
+        parameter, place = self._declared[key], int(self.layers[field][i])
+        *rows, columns = parameter.shape  # no rows: a row of numbers
+        height = parameter.rows(self.shape)
         for first in range(0, columns, self.shape.width):
             count = min(self.shape.width, columns - first)
             width = round_up(count, self.shape.lanes)
-            start = int(self.layers[parameter.field][i]) + first * rows
-            panel = array[start : start + rows * width].reshape(rows, width)
-            yield first, first + count, panel[:used, :count]
+            start = place + first * height
+            panel = array[start : start + height * width].reshape(height, width)
+            yield first, first + count, panel[: rows[0] if rows else 1, :count]
 
     def _numbers(self, array):
         return self.arena.arrays[array] if isinstance(array, str) else array
 
-    def write(self, *groups, array="parameters"):
-        """Copy in parameters; groups that are not given stay as they are.
+    def write(self, weights, biases, *others, array="parameters"):
+        """Copy in parameters; those of groups that are not given stay as they are.
 
         Does not update the transposed weights, see `fastmlp.jobs.TrainingJob.refresh`.
 
-        groups : lists of arrays in the order of `groups`: the weights (fan_in, fan_out)
-            and the biases (fan_out,) of each Dense layer, then what others declare.
+        weights, biases : (fan_in, fan_out) and (fan_out,) of each Dense layer.
+        others : lists of arrays for the other groups, if there are any.
         array : name of an array of the arena, or an array of the same layout.
         """
         numbers = self._numbers(array)
         if numbers.size != self.arena.arrays["parameters"].size:
             raise ValueError(f"the network has no {array}")
         given = [{"weights": _NO_WEIGHTS} for _ in self.architecture]
-        for name, places, arrays in zip(self.groups, self._lists, groups, strict=False):
-            if len(arrays) != len(places):
+        groups = zip(self._lists.items(), (weights, biases, *others), strict=False)
+        for (group, keys), arrays in groups:
+            if len(arrays) != len(keys):
                 raise ValueError(
-                    f"the network takes {len(places)} arrays of {name}, "
-                    f"got {len(arrays)}"
+                    f"the network has {len(keys)} arrays of {group}, got {len(arrays)}"
                 )
-            for number, ((i, parameter), values) in enumerate(
-                zip(places, arrays, strict=True)
-            ):
-                if np.shape(values) != parameter.shape:
+            for key, values in zip(keys, arrays, strict=True):
+                i, field = key
+                shape, name = self._declared[key].shape, self._names[key]
+                if np.shape(values) != shape:
                     raise ValueError(
-                        f"layer {i} cannot hold {name} of shape {np.shape(values)}, "
-                        f"expected {parameter.shape}"
+                        f"layer {i} cannot hold {group} of shape {np.shape(values)}, "
+                        f"expected {shape}"
                     )
-                shown = f"{_SHOWN.get(name, name)}[{number}]"
-                check_numbers(values, len(parameter.shape), shown)
-                given[i][parameter.field] = values
-        flat, records = address_of(numbers), address_of(self.layers)
+                check_numbers(values, len(shape), name)
+                given[i][field] = values
+        flat = address_of(numbers)
         for i, arrays in enumerate(given):
             if "per_output" not in arrays:
                 continue
-            weights, row = _as_numbers_of_one_type(**arrays)
+            matrix, row = _as_numbers_of_one_type(**arrays)
             pack_layer(
-                records + i * LAYER.itemsize,
+                self._records + i * LAYER.itemsize,
                 flat,
                 self._zero,
-                address_of(weights),
-                weights.strides[0] // weights.itemsize,
-                weights.strides[1] // weights.itemsize,
+                address_of(matrix),
+                matrix.strides[0] // matrix.itemsize,
+                matrix.strides[1] // matrix.itemsize,
                 address_of(row),
                 row.strides[0] // row.itemsize,
-                weights.dtype == np.float64,
+                matrix.dtype == np.float64,
             )
 
     def read(self, dtype=None, array="parameters", out=None):
@@ -285,12 +286,12 @@ class Network:
         flat = self._numbers(array)
         if out is None:
             out = tuple(
-                [np.empty(parameter.shape, dtype) for _, parameter in places]
-                for places in self._lists
+                [np.empty(self._declared[key].shape, dtype) for key in keys]
+                for keys in self._lists.values()
             )
-        for places, arrays in zip(self._lists, out, strict=True):
-            for (i, parameter), copy in zip(places, arrays, strict=True):
-                for first, last, panel in self._panels(i, parameter, flat):
+        for keys, arrays in zip(self._lists.values(), out, strict=True):
+            for key, copy in zip(keys, arrays, strict=True):
+                for first, last, panel in self._panels(key, flat):
                     copy[..., first:last] = panel
         return out
 
@@ -301,14 +302,13 @@ class Network:
                 f"expected a vector of {self.n_parameters} parameters, "
                 f"got an array of shape {vector.shape}"
             )
-        views, start = [], 0
-        for places in self._lists:
-            views.append([])
-            for _, parameter in places:
-                end = start + math.prod(parameter.shape)
-                views[-1].append(vector[start:end].reshape(parameter.shape))
-                start = end
-        return tuple(views)
+        keys_in_order = [key for keys in self._lists.values() for key in keys]
+        sizes = [math.prod(self._declared[key].shape) for key in keys_in_order]
+        numbers = iter(np.split(vector, np.cumsum(sizes)))
+        return tuple(
+            [next(numbers).reshape(self._declared[key].shape) for key in keys]
+            for keys in self._lists.values()
+        )
 
     def is_finite(self, array="parameters"):
         """Whether all parameters (or moments) are finite."""

@@ -282,11 +282,15 @@ def places_of(job, memory):
             yield name, record, [name], 0
     for part in job.arena.starts["scratch"]:
         yield part, record, [part], 0
-    starts = (arena.starts.get(name, {}) for arena in arenas for name in
-              ("workspace", "parameters", "transposed"))  # fmt: skip
-    for i, field in (key for keys in starts for key in keys if type(key) is tuple):
-        together = [f for f in guards.PARAMETERS if f == field or memory._adjoining]
-        yield field, layers, together if field in guards.PARAMETERS else [field], i
+    if type(job) is PredictionJob:
+        return  # it has no other workspace than two buffers, in turn
+    for i in job.network.arena.starts["transposed"]:
+        yield "transposed", layers, ["transposed"], i
+    for i, field in job.arena.starts["workspace"]:
+        yield field, layers, [field], i
+    for i, field in job.network.sizes:
+        fields = guards.PARAMETERS if memory._adjoining else [field]
+        yield field, layers, fields, i
 
 
 def sweep_one_number_further():
