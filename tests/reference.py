@@ -339,15 +339,8 @@ def train_epoch(
         norm = np.sqrt(sum((g**2).sum() for g in gradient))
         factor = min(1.0, clip_norm / norm)
         rate = every_rate[step]
-        # decay and rate of each array
-        kinds = [
-            (1 - rate * weight_decay, rate),
-            (1.0, rate),
-            (1.0, factor_rate * rate),
-        ]
-        kinds = [
-            kind for kind, group in zip(kinds, groups, strict=False) for _ in group
-        ]
+        n, decay = len(coefs), 1 - rate * weight_decay
+        kinds = [(decay, rate)] * n + [(1.0, rate)] * n + [(1.0, factor_rate * rate)]
         olds = [w for group in groups for w in group]
         news = [
             OPTIMIZERS[optimizer](d * w, factor * g, state, **{**rates, "rate": r})

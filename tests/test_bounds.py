@@ -40,6 +40,11 @@ EVERY_KERNEL = """
     from scipy.sparse import csr_array
     from fastmlp import MLPRegressor
     from fastmlp.compilation import jit
+    from fastmlp.jobs import PredictionJob, TrainingJob
+    from fastmlp.kernels.layers.dense import Dense
+    from fastmlp.kernels.layers.scale import Scale
+    from fastmlp.network import Network
+    from fastmlp.threads import Team
     from fastmlp.warming import compile_kernels
 
     warnings.simplefilter("ignore")
@@ -51,6 +56,18 @@ EVERY_KERNEL = """
     @jit(entry=True)
     def number_at(array, i):
         return number_of(array, i)
+
+    def train_scaled(X, y):
+        layers = Scale(4), Dense(4, 1)
+        network = Network(layers, "float32", trainable=True)
+        job = TrainingJob(network, X, y[:, None], batch_size=len(y), activation="relu",
+                          loss="squared_error", optimizer="sgd")
+        prediction = PredictionJob(
+            network, X, activation="relu", output_activation="identity"
+        )
+        with Team(1) as team:
+            job.run(team, 0, 1)
+            prediction.run(team)
 
     for i in (3, -4):
         try:
@@ -66,6 +83,7 @@ EVERY_KERNEL = """
                 loss="huber", hidden_layer_sizes=(2,), activation="gelu", max_iter=1,
                 clip_norm=1.0, dropout=0.5, input_dropout=0.5,
             ).fit(X, np.arange(n)).predict(X)
+        train_scaled(dense, np.arange(n))
     for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
         if str(kernel.__module__).startswith("numba."):
             continue
