@@ -1,7 +1,5 @@
 """Memory for kernels: arrays in one block, and their addresses."""
 
-from itertools import accumulate
-
 import numpy as np
 
 from fastmlp.kernels.buffers import round_up
@@ -41,15 +39,16 @@ class Arena:
     def __init__(self, buffers, dtype):
         self.arrays, self.starts, self.strides = {}, {}, {}
         kinds, sizes = {}, {}
-        for name, parts, kind, copies in buffers:
+        for name, parts, kind, copies, packed in buffers:
             kinds[name] = np.dtype(kind or dtype)
-            ends = list(accumulate(parts.values(), initial=0))
-            self.starts[name] = dict(zip(parts, ends, strict=False))
-            size = ends[-1]
             per_line = _ALIGNMENT // kinds[name].itemsize
-            stride = round_up(size + _GAP, per_line) if copies > 1 else 0
+            self.starts[name], end = {}, 0
+            for part, size in parts.items():
+                start = end if packed else round_up(end, per_line)
+                self.starts[name][part], end = start, start + size
+            stride = round_up(end + _GAP, per_line) if copies > 1 else 0
             self.strides[name] = stride
-            sizes[name] = copies * stride or size
+            sizes[name] = copies * stride or end
         # one more cache line after each: a prefetch past its end stays inside
         spaces = {
             name: round_up(size * kinds[name].itemsize, _ALIGNMENT) + _ALIGNMENT

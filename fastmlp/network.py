@@ -166,10 +166,13 @@ class Network:
         }
         self.arena = Arena(
             [
-                Buffer("parameters", self.sizes),
+                Buffer("parameters", self.sizes, packed=True),
                 # the backward pass does not go through the first layer
                 Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
-                *(Buffer(name, self.sizes if has[name] else {}) for name in has),
+                *(
+                    Buffer(name, self.sizes if has[name] else {}, packed=True)
+                    for name in has
+                ),
             ],
             self.dtype,
         )

@@ -150,12 +150,11 @@ class Memory:
     def arena(self, buffers, dtype):
         """`fastmlp.arena.Arena`, with each part of each copy by itself."""
         arena = SimpleNamespace(arrays={}, starts={}, strides={})
-        for name, parts, kind, copies in buffers:
+        for name, parts, kind, copies, packed in buffers:
             groups = {}  # of parts that are one buffer
             for part in parts:
-                is_parameter = isinstance(part, tuple) and part[1] in PARAMETERS
-                alone = not (self._adjoining and is_parameter)
-                groups.setdefault(part if alone else part[0], []).append(part)
+                together = packed and self._adjoining
+                groups.setdefault(part[0] if together else part, []).append(part)
             sizes = [sum(parts[part] for part in group) for group in groups.values()]
             array, starts, stride = self.buffers(sizes, kind or dtype, copies)
             first = int(starts[0]) if sizes else len(array)

@@ -22,9 +22,10 @@ class Buffer(NamedTuple):
     """
 
     name: str
-    parts: dict  # name of a part -> its numbers; parts stand one after the other
+    parts: dict  # name of a part -> its numbers
     dtype: object = None  # None for the precision of the network
     copies: int = 1  # such as one for each thread
+    packed: bool = False  # whether parts adjoin; else each starts on a cache line
 
 
 class Sizes(NamedTuple):

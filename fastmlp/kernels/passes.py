@@ -270,7 +270,7 @@ def piece_buffers(sizes):
     width = sizes.shape.width
     return [
         of_thread(sizes, piece_sums=width * width, piece_row=width),
-        Buffer("gradients", sizes.parameters if sizes.clips else {}),
+        Buffer("gradients", sizes.parameters if sizes.clips else {}, packed=True),
     ]
 
 
@@ -312,13 +312,13 @@ def _sum_piece(job, workspace, number, column, row, rows, sums, row_sums, sparse
 
 
 @jit
-def _update_piece(model, rule, layer, column, row, sums, row_sums):
+def _update_piece(model, rules, layer, column, row, sums, row_sums):
     """Update a piece, and the transposed copy of its weights."""
-    like = rule.scale
+    for_weights, for_row = rules
+    like = for_row.scale
     mr = tile_rows(like)
     width = width_at(column, layer.fan_out, like)
     tiles = _tiles_at(layer, row, like)
-    for_weights, for_row = rules_for(rule, layer)
     if row == 0:
         update_parameters(model, for_row, layer.per_output + column, width, row_sums)
     place = layer.weights + column * layer.weight_rows + row * width
@@ -339,7 +339,7 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
     clips = job.clip_norm > 0
     if thread == 0:
         forget_pieces(job, UPDATES if clips else ROWS)
-    mr, rule = tile_rows(like), step.rule
+    mr = tile_rows(like)
     piece = next_piece(job, TILES, thread, job.n_pieces)
     while piece >= 0:
         number, column, row = _place_of(job, piece, like)
@@ -358,7 +358,7 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
         _sum_piece(
             job, workspace, number, column, row, step.rows, sums, row_sums, sparse
         )
-        for_weights, for_row = rules_for(rule, layer)
+        rules = for_weights, for_row = rules_for(step.rule, layer)
         weights = advance(model.parameters, place)
         penalty = penalty_of(weights, count, for_weights)
         if row == 0:
@@ -370,7 +370,7 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
                 squares += make_gradient(model, for_row, row_place, width, row_sums)
             model.squares[piece] = squares
         else:
-            _update_piece(model, rule, layer, column, row, sums, row_sums)
+            _update_piece(model, rules, layer, column, row, sums, row_sums)
         piece = next_piece(job, TILES, thread, job.n_pieces)
 
 
@@ -388,7 +388,8 @@ def _updates_phase(job, model, step, thread):
         width = width_at(column, layer.fan_out, like)
         place = layer.weights + column * layer.weight_rows + row * width
         _update_piece(
-            model, rule, layer, column, row, advance(model.gradients, place),
+            model, rules_for(rule, layer), layer, column, row,
+            advance(model.gradients, place),
             advance(model.gradients, layer.per_output + column),
         )  # fmt: skip
         piece = next_piece(job, UPDATES, thread, job.n_pieces)

@@ -180,7 +180,7 @@ def _strips_of(job, step, like):
 def _strip_buffers(sizes):
     """Buffers of `_carry_strip`: a gradient for each strip, and deltas, transposed."""
     return [
-        Buffer("gradients", sizes.parameters, copies=sizes.strips),
+        Buffer("gradients", sizes.parameters, copies=sizes.strips, packed=True),
         of_thread(sizes, turned=sizes.block_rows * sizes.shape.width),
     ]
 
@@ -266,11 +266,11 @@ def _slice_at(job, piece):
 
 
 @jit
-def _update_slice(model, rule, layer, place, n_weights, n_others, sums):
+def _update_slice(model, rules, place, n_weights, n_others, sums):
     """Update a slice, given the sums of its gradient."""
+    rule, other = rules
     lanes = vector_lanes(rule.scale)
     n_others = (n_others + lanes - 1) // lanes * lanes
-    rule, other = rules_for(rule, layer)
     is_alike = rule.l2 == other.l2 and rule.l1 == other.l1
     is_alike = (
         is_alike and rule.decay == other.decay and rule.rates[0] == other.rates[0]
@@ -302,7 +302,7 @@ def slices_phase(job, model, step, thread):
         sums = advance(model.gradients, place)
         for strip in range(1, strips):
             _add(sums, advance(sums, strip * job.gradients_size), count)
-        rule, other = rules_for(step.rule, layer)
+        rules = rule, other = rules_for(step.rule, layer)
         weights = advance(model.parameters, place)
         others = advance(weights, n_weights)
         model.penalties[piece] = penalty_of(weights, n_weights, rule) + penalty_of(
@@ -314,7 +314,7 @@ def slices_phase(job, model, step, thread):
             squares += make_gradient(model, other, place, n_others, sums)
             model.squares[piece] = squares
         else:
-            _update_slice(model, step.rule, layer, place, n_weights, n_others, sums)
+            _update_slice(model, rules, place, n_weights, n_others, sums)
         piece = next_piece(job, TILES, thread, job.n_pieces)
 
 
@@ -327,7 +327,7 @@ def update_slices_phase(job, model, step, thread):
     piece = next_piece(job, UPDATES, thread, job.n_pieces)
     while piece >= 0:
         number, place, n_weights, n_others = _slice_at(job, piece)
-        layer = layer_of(job, number)
+        rules = rules_for(rule, layer_of(job, number))
         sums = advance(model.gradients, place)
-        _update_slice(model, rule, layer, place, n_weights, n_others, sums)
+        _update_slice(model, rules, place, n_weights, n_others, sums)
         piece = next_piece(job, UPDATES, thread, job.n_pieces)
