@@ -7,11 +7,13 @@ make a kernel leave these arrays.
 import numpy as np
 from scipy.sparse import issparse
 
+from fastmlp.arena import Arena, address_of
 from fastmlp.extras import Extras
 from fastmlp.kernels import passes, strips
+from fastmlp.kernels.buffers import Buffer, Sizes, round_up
 from fastmlp.kernels.job import JOB
+from fastmlp.kernels.panels import unit_rows
 from fastmlp.kernels.team import team_size
-from fastmlp.network import Arena, address_of, round_up
 from fastmlp.samples import (
     compressed_rows,
     dense_fields,
@@ -45,9 +47,6 @@ _X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
     for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
 )
 _OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES]
-
-#: Elements between the parts of two threads, so that they share no cache line.
-_SCRATCH_GAP = 16
 
 #: Fewest samples per strip, and most strips per batch.
 _STRIP_ROWS = 40
@@ -85,7 +84,7 @@ def strips_of(network, batch_size):
     threads.
     """
     shape, units = network.shape, network.units
-    n_parameters = network.arena.arrays["parameters"].size
+    n_parameters = sum(network.sizes.values())
     n_strips = 1
     while 2 * n_strips <= _MOST_STRIPS and 2 * n_strips * _STRIP_ROWS <= batch_size:
         n_strips *= 2
@@ -126,11 +125,19 @@ class _Job:
         self.sparse = True if issparse(X) else None
         X = compressed_rows(X) if self.sparse else np.asarray(X)
         self._check_shape(X)
-        rows = activation_rows(activation, network.n_layers - 1)
-        self.layers["activation"][:-1] = [row.code for row in rows]
-        self.layers["keeps_zero"] = [*(row.maps_zero_to_zero for row in rows), True]
-        self.layers["derivatives"] = -1
-        self._stored = np.array([*(row.stores_derivatives for row in rows), False])
+        if self.sparse and not network.architecture[0].takes_sparse:
+            kind = type(network.architecture[0]).__name__
+            raise ValueError(f"X is sparse, but the first layer, a {kind}, cannot be")
+        self._stored = np.zeros(network.n_layers, bool)  # derivatives, by layer
+        active = [
+            i for i, layer in enumerate(network.architecture[:-1])
+            if layer.has_activation
+        ]  # fmt: skip
+        rows = activation_rows(activation, len(active))
+        for i, row in zip(active, rows, strict=True):
+            self.layers["activation"][i] = row.code
+            self.layers["keeps_zero"][i] = row.maps_zero_to_zero
+            self._stored[i] = row.stores_derivatives
         self._set(
             **network.arena.arrays,
             layers=self.layers,
@@ -153,12 +160,18 @@ class _Job:
                 f"X has shape {X.shape}, but the network takes {n_features} features"
             )
 
-    def _widths(self):
-        """Columns of the buffers of each layer's activations, padding included."""
-        widths = [round_up(n, self.network.shape.lanes) for n in self.network.units]
-        if self.sparse:
-            widths[0] = 0  # sparse samples are read in place
-        return widths
+    def _allocate(self, buffers):
+        """Find memory for buffers that kernels declare, and set the fields for them."""
+        merged = {}
+        for buffer in buffers:  # the scratch of a thread is declared bit by bit
+            parts = merged.get(buffer.name, buffer).parts
+            merged[buffer.name] = buffer._replace(parts={**parts, **buffer.parts})
+        self.arena = arena = Arena(merged.values(), self.network.dtype)
+        for name in merged:
+            self._set(**{name: arena.arrays[name]})
+            if f"{name}_size" in JOB.names:
+                self._set(**{f"{name}_size": arena.strides[name]})
+        self._set(**arena.starts.get("scratch", {}))
 
     def _set(self, **fields):
         """Set fields of the record; for an array, store its address and keep it."""
@@ -326,7 +339,6 @@ class TrainingJob(_Job):
             rates=self.rates,
             loss_parameters=np.array([*extras.loss_parameters, 0.0], dtype),
             keep=1.0 - np.array(extras.dropout or [0.0] * network.n_layers),
-            mask_keys=np.empty((n_threads, strips.MASK_KEYS), np.uint32),
             seed=extras.seed,
             l1=extras.l1 / factor,
             weight_decay=extras.weight_decay,
@@ -337,19 +349,15 @@ class TrainingJob(_Job):
             self._set(average=0)
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
         self.strips = n_strips > 0  # whether steps use strips or tiles
+        self._lay_out(targets.shape[1], n_strips)
         # the kernels' last arguments, see `passes.train_steps`
         self._choices = (
             *((None, None, True) if self.strips else (True, self.sparse, None)),
-            True if self._stored.any() else None,
+            True if (self.layers["derivatives"] >= 0).any() else None,
             True if extras.dropout else None,
             True if LOSSES[loss].is_parametric else None,
+            network.scaled,
         )
-        if self.strips:
-            self._lay_out_strips(n_strips, targets.shape[1])
-        else:
-            self._lay_out_batch(targets.shape[1])
-        if self.sparse:
-            self._set(**self._entries_of_a_batch())
 
     def _check_extras(self, loss):
         network, extras = self.network, self._extras
@@ -366,115 +374,98 @@ class TrainingJob(_Job):
                 f"got {len(extras.dropout)} dropout rates for {network.n_layers} layers"
             )
 
-    def _lay_out_batch(self, n_targets):
-        """Allocate buffers for `fastmlp.kernels.passes`: all threads share a batch."""
-        network, n_threads = self.network, self._n_threads
-        shape = network.shape
-        capacity = self._capacity(self.batch_size)
-        widths = self._widths()
-        stored = np.array(widths[1:])[self._stored]
-        block_rows = self._block_rows(
-            -(-self.batch_size // n_threads),
-            sum(widths) + sum(widths[1:-1]) + int(stored.sum()),
-        )
-        most_entries = 0
-        if self.sparse and self._extras.dropout:
-            most_entries = int(np.diff(self._kept["row_starts"]).max(initial=0))
-        outputs = (network.units[-1] + 2 + n_targets) * block_rows
-        scratch_size = round_up(
-            shape.width**2 + shape.width + max(outputs, most_entries) + _SCRATCH_GAP,
-            shape.lanes,
-        )
-        fan_in, fan_out = self.layers["fan_in"], self.layers["fan_out"]
-        n_pieces = int(np.sum(-(-fan_in // shape.width) * -(-fan_out // shape.width)))
-        n_parameters = network.arena.arrays["parameters"].size
-        clips = self._extras.clip_norm > 0
-        buffers = Arena(
-            {
-                "workspace": self._place_layers([n * capacity for n in widths]),
-                "sample_losses": capacity,
-                "scratch": scratch_size * n_threads,
-                "gradients": n_parameters if clips else 0,
-                "squares": n_pieces if clips else 0,
-            },
-            network.dtype,
-        )
-        self._set(
-            **buffers.arrays,
-            capacity=capacity,
-            scratch_size=scratch_size,
-            block_rows=block_rows,
-            n_pieces=n_pieces,
-        )
+    def _declared_workspace(self):
+        """Fold what layers declare of their workspace.
 
-    def _lay_out_strips(self, n_strips, n_targets):
-        """Allocate buffers for `fastmlp.kernels.strips`: a strip for each thread."""
-        network, n_threads = self.network, self._n_threads
-        shape = network.shape
-        vectors = -(-self.batch_size // shape.lanes)
-        samples = -(-vectors // n_strips) * shape.lanes
-        samples = min(samples, strips.BLOCK_PANELS * shape.width)
-        sizes = [strips.unit_rows(n, shape.lanes) * samples for n in network.units]
-        n_parameters = network.arena.arrays["parameters"].size
-        workspace_size = self._place_layers(sizes) + _SCRATCH_GAP
-        of_a_panel = max(
-            n_targets * shape.width,
-            round_up(network.units[0], shape.lanes) * shape.lanes,
-        )
-        scratch_size = samples * shape.width + of_a_panel + _SCRATCH_GAP
-        # on separate cache lines: other threads write to their neighbours
-        gradients_size = n_parameters + _SCRATCH_GAP
-        weights = self.layers["biases"] - self.layers["weights"]
-        n_slices = int(np.sum(-(-weights // strips.SLICE)))
-        assert n_slices <= network.arena.arrays["penalties"].size
-        buffers = Arena(
-            {
-                "workspace": workspace_size * n_threads,
-                "sample_losses": vectors * shape.lanes,
-                "scratch": scratch_size * n_threads,
-                "gradients": gradients_size * n_strips,
-                "squares": n_slices if self._extras.clip_norm > 0 else 0,
-            },
-            network.dtype,
-        )
-        self._set(
-            **buffers.arrays,
-            workspace_size=workspace_size,
-            scratch_size=scratch_size,
-            block_rows=samples,
-            strips=n_strips,
-            gradients_size=gradients_size,
-            n_pieces=n_slices,
-        )
-
-    def _place_layers(self, sizes):
-        """Set the offsets of activations, deltas and stored derivatives.
-
-        sizes : of the network's input, then of the activations of each layer.
-        Returns the total number of elements.
+        Returns
+        -------
+        own : dict
+            (layer, field of LAYER) -> numbers per row.
+        shared : dict
+            (layer, field) -> the (layer, field) whose place it shares.
         """
-        # activations of all layers, then deltas of the hidden ones, then derivatives
-        activations = np.concatenate([[0], np.cumsum(sizes)])
-        deltas = activations[-1] + np.concatenate([[0], np.cumsum(sizes[1:-1])])
-        self.layers["inputs"] = activations[:-2]
-        self.layers["outputs"] = activations[1:-1]
-        self.layers["deltas"][:-1] = deltas[:-1]
-        self.layers["deltas"][-1] = activations[-2]  # overwrite the raw outputs
-        stored = np.array(sizes[1:])[self._stored]
-        derivatives = deltas[-1] + np.concatenate([[0], np.cumsum(stored)])
-        self.layers["derivatives"][self._stored] = derivatives[:-1]
-        return int(derivatives[-1])
+        own, shared = {}, {}
+        last = self.network.n_layers - 1
+        if not self.sparse:  # else samples are read in place
+            own[0, "inputs"] = self.network.units[0]
+        for i, layer in enumerate(self.network.architecture):
+            if i > 0:
+                shared[i, "inputs"] = i - 1, "outputs"
+            for field, numbers in layer.workspace(self._stored[i]).items():
+                if i == last and field == "deltas":  # overwrite the raw outputs
+                    numbers = "outputs"
+                if isinstance(numbers, str):
+                    shared[i, field] = i, numbers
+                else:
+                    own[i, field] = numbers
+        # all activations, then all deltas, then all derivatives
+        order = ["inputs", "outputs", "deltas", "derivatives"]
+        return dict(
+            sorted(own.items(), key=lambda item: order.index(item[0][1]))
+        ), shared
 
-    def _entries_of_a_batch(self):
-        """Allocate room for the entries of any batch, sorted by feature."""
-        entries_of_rows = np.diff(self._kept["row_starts"])[self.order]
-        n_entries = int(np.sort(entries_of_rows)[-self.batch_size :].sum())
-        return {
-            "feature_starts": np.empty(self.network.units[0] + 2, np.int64),
-            "entry_rows": np.empty(n_entries, np.int32),
-            "entry_values": np.empty(n_entries, self.network.dtype),
-            "n_entries": n_entries,
-        }
+    def _lay_out(self, n_targets, n_strips):
+        """Allocate what steps work in: in tiles, or in strips if there are any."""
+        network, shape, n_threads = self.network, self.network.shape, self._n_threads
+        own, shared = self._declared_workspace()
+        if n_strips:
+            vectors = round_up(self.batch_size, shape.lanes) // shape.lanes
+            batch_rows = vectors * shape.lanes
+            block_rows = -(-vectors // n_strips) * shape.lanes
+            block_rows = min(block_rows, strips.BLOCK_PANELS * shape.width)
+            parts = {
+                key: unit_rows(n, shape.lanes) * block_rows for key, n in own.items()
+            }
+            self.layers["pieces"] = [strips.slices_of(layer) for layer in self.layers]
+        else:
+            per_row = {key: round_up(n, shape.lanes) for key, n in own.items()}
+            batch_rows = self._capacity(self.batch_size)
+            block_rows = self._block_rows(
+                -(-self.batch_size // n_threads), sum(per_row.values())
+            )
+            parts = {key: n * batch_rows for key, n in per_row.items()}
+            self.layers["pieces"] = [
+                passes.pieces_of(layer, shape) for layer in self.layers
+            ]
+        of_samples, of_batch = self._most_entries() if self.sparse else (0, 0)
+        sizes = Sizes(
+            shape=shape,
+            n_threads=n_threads,
+            n_features=network.units[0],
+            n_outputs=network.units[-1],
+            block_rows=block_rows,
+            n_targets=n_targets,
+            batch_rows=batch_rows,
+            strips=n_strips,
+            pieces=int(self.layers["pieces"].sum()),
+            parameters=network.sizes,
+            clips=self._extras.clip_norm > 0,
+            masks=bool(self._extras.dropout),
+            sparse=bool(self.sparse),
+            sample_entries=of_samples,
+            batch_entries=of_batch,
+        )
+        declare = strips.strips_buffers if n_strips else passes.tiles_buffers
+        copies = n_threads if n_strips else 1  # all threads share the batch of tiles
+        self._allocate([Buffer("workspace", parts, copies=copies), *declare(sizes)])
+        places = self.arena.starts["workspace"]
+        for (i, field), place in places.items():
+            self.layers[field][i] = place
+        for (i, field), key in shared.items():
+            self.layers[field][i] = places[key]
+        self._set(
+            capacity=batch_rows,
+            block_rows=block_rows,
+            strips=n_strips,
+            n_pieces=sizes.pieces,
+            n_entries=of_batch,
+        )
+
+    def _most_entries(self):
+        """(most entries of a sparse sample, most entries of a batch)."""
+        entries = np.diff(self._kept["row_starts"])
+        of_batch = int(np.sort(entries[self.order])[-self.batch_size :].sum())
+        return int(entries.max(initial=0)), of_batch
 
     def refresh(self):
         """Update what is derived from the weights.
@@ -577,39 +568,42 @@ class PredictionJob(_Job):
             order = _samples(samples, X.shape[0])
             self.n_samples = len(order)
             self._set(order=order, n_samples=self.n_samples)
-        widths = self._widths()
+        widths = [round_up(n, network.shape.lanes) for n in network.units]
+        if self.sparse:
+            widths[0] = 0  # samples are read in place
         block_rows = self._block_rows(-(-self.n_samples // n_threads), 2 * max(widths))
-        capacity = self._capacity(block_rows)
-        buffer = max(widths) * capacity
-        turns = np.arange(network.n_layers)
-        self.layers["inputs"] = turns % 2 * buffer
-        self.layers["outputs"] = (turns + 1) % 2 * buffer
+        sizes = Sizes(
+            shape=network.shape,
+            n_threads=n_threads,
+            n_features=network.units[0],
+            n_outputs=network.units[-1],
+            block_rows=block_rows,
+            batch_rows=self._capacity(block_rows),
+        )
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
         self._output_type = self._output_dtype.type(0)  # argument of the kernels
+        self._allocate(passes.prediction_buffers(sizes, widths, self._output_dtype))
+        turns = self.arena.starts["workspace"]
+        for i, layer in enumerate(self.layers):
+            layer["inputs"], layer["outputs"] = turns[i % 2], turns[(i + 1) % 2]
         self._integers = self._records.view(np.int64)
         self._alone = np.zeros(team_size(1), np.int64)
         self._alone_address = address_of(self._alone)
         self._is_plain = (
             not self.sparse and samples is None and may_be_looked_at(np.asarray(X))
         )
-        scratch_size = (network.units[-1] + 2) * block_rows + _SCRATCH_GAP
-        scratch = np.empty(scratch_size * n_threads, self._output_dtype)
-        workspace = Arena({"workspace": 2 * buffer * n_threads}, network.dtype)
         self._set(
-            **workspace.arrays,
-            workspace_size=2 * buffer,
-            capacity=capacity,
+            capacity=sizes.batch_rows,
             block_rows=block_rows,
-            scratch=scratch,
-            scratch_size=scratch_size,
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
         )
         self._own = self._integers[_OF_SAMPLES]
 
     def _predict(self, thread):
         passes.predict(
-            self.address, self.precision, self._output_type, thread, self.sparse
-        )
+            self.address, self.precision, self._output_type, thread, self.sparse,
+            self.network.scaled,
+        )  # fmt: skip
 
     def outputs_for(self, X):
         """Predict other samples, in the calling thread alone.

@@ -5,19 +5,22 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.kernels.dense import LAYER
+from fastmlp.arena import Arena, address_of
+from fastmlp.kernels.buffers import Buffer, round_up
+from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.layer import LAYER
+from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.saving import check_numbers
 
-__all__ = ["Arena", "Network", "address_of", "round_up", "units_of"]
+__all__ = ["Network", "architecture_of", "units_of"]
 
-_ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+#: What users call the groups of parameters.
+_SHOWN = {"weights": "coefs_", "biases": "intercepts_"}
 
-
-def round_up(count, multiple):
-    """The smallest multiple of `multiple` that is at least `count`."""
-    return -(-count // multiple) * multiple
+#: In place of the weights of a layer that has none.
+_NO_WEIGHTS = np.zeros((0, 0), np.float32)
 
 
 def units_of(coefs):
@@ -33,17 +36,37 @@ def units_of(coefs):
     return [len(coefs[0]), *(coef.shape[1] for coef in coefs)]
 
 
-def address_of(array):
-    """The address of the first element of an array."""
-    return array.__array_interface__["data"][0]
+def architecture_of(layers):
+    """A checked tuple of layers.
+
+    layers : the layers themselves, or units: of the inputs, and of each Dense layer.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+    """
+    if all(np.ndim(n) == 0 and not hasattr(n, "fan_in") for n in layers):
+        layers = [Dense(int(a), int(b)) for a, b in pairwise(layers)]
+    for i, (before, layer) in enumerate(pairwise(layers)):
+        if before.fan_out != layer.fan_in:
+            raise ValueError(
+                f"layer {i} gives {before.fan_out} numbers per sample, but layer "
+                f"{i + 1} takes {layer.fan_in}"
+            )
+        if isinstance(layer, Scale):
+            raise ValueError(f"layer {i + 1}: a Scale can only be the first layer")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError("the last layer must be Dense")
+    return tuple(layers)
 
 
-def _as_numbers_of_one_type(weights, biases):
+def _as_numbers_of_one_type(weights, per_output):
     """Both as float32 or both as float64, in a layout that kernels can read."""
-    weights, biases = np.asarray(weights), np.asarray(biases)
-    singles = weights.dtype == biases.dtype == np.float32
+    weights, per_output = np.asarray(weights), np.asarray(per_output)
+    singles = weights.dtype == per_output.dtype == np.float32
     dtype = np.float32 if singles else np.float64
-    return _as_readable(weights, dtype), _as_readable(biases, dtype)
+    return _as_readable(weights, dtype), _as_readable(per_output, dtype)
 
 
 def _as_readable(array, dtype):
@@ -55,42 +78,14 @@ def _as_readable(array, dtype):
     return array if whole else array.copy()
 
 
-class Arena:
-    """One block of zeroed memory, divided into arrays.
-
-    Parameters
-    ----------
-    sizes : dict of str to int
-        Elements of each array.
-    dtype : dtype
-        float32 or float64.
-
-    Attributes
-    ----------
-    arrays : dict of str to ndarray
-        One-dimensional views; each starts on its own cache line.
-    """
-
-    def __init__(self, sizes, dtype):
-        dtype = np.dtype(dtype)
-        per_line = _ALIGNMENT // dtype.itemsize
-        # one more cache line after each array: a prefetch past its end stays inside
-        spaces = {n: round_up(size, per_line) + per_line for n, size in sizes.items()}
-        block = np.zeros(sum(spaces.values()) + per_line, dtype)
-        start = -block.ctypes.data % _ALIGNMENT // dtype.itemsize
-        self.arrays = {}
-        for name, size in sizes.items():
-            self.arrays[name] = block[start : start + size]
-            start += spaces[name]
-
-
 class Network:
-    """Weights and biases of a multi-layer perceptron in column panels.
+    """Parameters of a network in column panels: the fold over what layers declare.
 
     Parameters
     ----------
-    units : sequence of int
-        Units of each layer: features, hidden layers, outputs.
+    layers : sequence of fastmlp.kernels.layers.layer.Layer, or of int
+        From the inputs to the outputs; numbers are short for Dense layers, see
+        `architecture_of`.
     dtype : dtype
         The precision of the kernels, float32 or float64.
     trainable : bool, default=False
@@ -102,119 +97,179 @@ class Network:
 
     Attributes
     ----------
-    units, dtype, trainable, n_moments, averaged
+    dtype, trainable, n_moments, averaged
         As given.
-    n_weights : int
-        Number of weights in all layers, without biases.
+    architecture : tuple of fastmlp.kernels.layers.layer.Layer
+    units : tuple of int
+        Numbers per sample: features, then what each layer gives.
+    groups : dict of str to int
+        Names of the lists of arrays in which `read` and `write` exchange parameters,
+        and how many arrays each has.
+    sizes : dict
+        (number of the layer, field of LAYER) -> numbers that its panels take.
+    n_weights, n_parameters : int
+        Number of weights, and of all parameters, without padding.
     shape : fastmlp.kernels.simd.TileShape
         The register tile that decides the layout.
-    layers : ndarray of dtype `fastmlp.kernels.dense.LAYER`
+    layers : ndarray of dtype `fastmlp.kernels.layers.layer.LAYER`
         Sizes and offsets; offsets into the workspace are not set here.
-    arena : Arena
-        ``parameters``, ``transposed``, ``first_moment``, ``second_moment``,
-        ``penalties`` and ``average``.
+    arena : fastmlp.arena.Arena
+        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
+        ``average``.
     """
 
-    def __init__(self, units, dtype, *, trainable=False, n_moments=0, averaged=False):
-        self.units = tuple(int(n) for n in units)
+    def __init__(self, layers, dtype, *, trainable=False, n_moments=0, averaged=False):
+        self.architecture = architecture_of(layers)
+        first = self.architecture[0].fan_in
+        self.units = (first, *(layer.fan_out for layer in self.architecture))
         self.dtype = np.dtype(dtype)
         self.trainable = trainable
         self.n_moments = n_moments
         self.averaged = averaged
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
-        self.n_weights = sum(a * b for a, b in pairwise(self.units))
-        rows, lanes = self.shape.rows, self.shape.lanes
+        #: (number of the layer, field of LAYER) -> what is declared there
+        self._declared = {
+            (i, parameter.field): parameter
+            for i, layer in enumerate(self.architecture)
+            for parameter in layer.parameters()
+        }
+        # its keys by group; those of the last layer, weights and biases, come first
+        self._lists = {p.group: [] for p in self.architecture[-1].parameters()}
+        for key, parameter in self._declared.items():
+            self._lists.setdefault(parameter.group, []).append(key)
+        self.groups = {group: len(keys) for group, keys in self._lists.items()}
+        self._names = {
+            key: f"{_SHOWN.get(group, group)}[{number}]"
+            for group, keys in self._lists.items()
+            for number, key in enumerate(keys)
+        }
+        counts = {key: math.prod(p.shape) for key, p in self._declared.items()}
+        self.n_parameters = sum(counts.values())
+        self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
+        self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
+        self._allocate()
+        for key, parameter in self._declared.items():
+            if parameter.initial:
+                for _, _, panel in self._panels(key, self._numbers("parameters")):
+                    panel[...] = parameter.initial
 
-        self.layers = np.zeros(len(self.units) - 1, LAYER)
-        n_parameters = n_transposed = n_penalties = 0
-        for i, layer in enumerate(self.layers):
-            fan_in, fan_out = self.units[i : i + 2]
-            layer["fan_in"], layer["fan_out"] = fan_in, fan_out
-            layer["weight_rows"] = round_up(fan_in, rows)
-            layer["weights"] = n_parameters
-            n_parameters += int(layer["weight_rows"]) * round_up(fan_out, lanes)
-            layer["biases"] = n_parameters
-            n_parameters += round_up(fan_out, lanes)
-            layer["transposed"] = -1
-            if trainable and i > 0:
-                layer["transposed"] = n_transposed
-                layer["transposed_rows"] = round_up(fan_out, lanes)
-                n_transposed += round_up(fan_out, lanes) * round_up(fan_in, lanes)
-            n_panels = -(-fan_out // self.shape.width)
-            n_penalties += n_panels * int(layer["weight_rows"]) // rows
+    def _allocate(self):
+        """Make the arrays, and the records that lead to them."""
+        fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
+        whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
+        transposed = whole_in * whole_out if self.trainable else []
+        has = {
+            "first_moment": self.n_moments > 0,
+            "second_moment": self.n_moments > 1,
+            "average": self.averaged,
+        }
         self.arena = Arena(
-            {
-                "parameters": n_parameters,
-                "transposed": n_transposed,
-                "first_moment": n_parameters if n_moments > 0 else 0,
-                "second_moment": n_parameters if n_moments > 1 else 0,
-                "penalties": n_penalties if trainable else 0,
-                "average": n_parameters if averaged else 0,
-            },
+            [
+                Buffer("parameters", self.sizes, packed=True),
+                # the backward pass does not go through the first layer
+                Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
+                *(
+                    Buffer(name, self.sizes if has[name] else {}, packed=True)
+                    for name in has
+                ),
+            ],
             self.dtype,
         )
+        self.layers = layers = np.zeros(self.n_layers, LAYER)
+        layers["fan_in"], layers["fan_out"] = fan_in, fan_out
+        layers["transposed"], layers["transposed_rows"] = -1, whole_out
+        layers["derivatives"], layers["keeps_zero"] = -1, True
+        for i, start in self.arena.starts["transposed"].items():
+            layers["transposed"][i] = start
+        for (i, field), start in self.arena.starts["parameters"].items():
+            parameter = self._declared[i, field]
+            layers[field][i] = start
+            layers[f"{field}_rate"][i] = parameter.rate
+            layers[f"{field}_decay"][i] = parameter.decays
+            if field == "weights":
+                layers["weight_rows"][i] = parameter.rows(self.shape)
+        bare = layers["weight_rows"] == 0
+        layers["weights"][bare] = layers["per_output"][bare]
+        self._records = address_of(layers)
 
     @property
     def n_layers(self):
-        """Number of layers of weights."""
-        return len(self.layers)
+        """Number of layers."""
+        return len(self.architecture)
 
     @property
-    def n_parameters(self):
-        """Number of weights and biases in all layers."""
-        return self.n_weights + sum(self.units[1:])
+    def scaled(self):
+        """The argument of kernels of this name: True, or None."""
+        return True if isinstance(self.architecture[0], Scale) else None
 
-    def _panels(self, layer, array):
+    def _panels(self, key, array):
         """Yield (first column, last column, view of the rows) of each panel."""
-        fan_out, rows = int(layer["fan_out"]), int(layer["weight_rows"])
-        for column in range(0, fan_out, self.shape.width):
-            columns = min(self.shape.width, fan_out - column)
-            width = round_up(columns, self.shape.lanes)
-            start = int(layer["weights"]) + column * rows
-            panel = array[start : start + rows * width].reshape(rows, width)
-            yield column, column + columns, panel[: int(layer["fan_in"]), :columns]
+        i, field = key
+        parameter, place = self._declared[key], int(self.layers[field][i])
+        *rows, columns = parameter.shape  # no rows: a row of numbers
+        height = parameter.rows(self.shape)
+        for first in range(0, columns, self.shape.width):
+            count = min(self.shape.width, columns - first)
+            width = round_up(count, self.shape.lanes)
+            start = place + first * height
+            panel = array[start : start + height * width].reshape(height, width)
+            yield first, first + count, panel[: rows[0] if rows else 1, :count]
 
     def _numbers(self, array):
         return self.arena.arrays[array] if isinstance(array, str) else array
 
-    def write(self, coefs, intercepts, array="parameters"):
-        """Copy in the weights (fan_in, fan_out) and biases (fan_out,) of each layer.
+    def write(self, weights, biases, *others, array="parameters"):
+        """Copy in parameters; those of groups that are not given stay as they are.
 
         Does not update the transposed weights, see `fastmlp.jobs.TrainingJob.refresh`.
 
+        weights, biases : (fan_in, fan_out) and (fan_out,) of each Dense layer.
+        others : lists of arrays for the other groups, if there are any.
         array : name of an array of the arena, or an array of the same layout.
         """
         numbers = self._numbers(array)
         if numbers.size != self.arena.arrays["parameters"].size:
             raise ValueError(f"the network has no {array}")
-        flat = address_of(numbers)
-        records = address_of(self.layers)
-        pairs = zip(pairwise(self.units), coefs, intercepts, strict=True)
-        for i, (shape, coef, intercept) in enumerate(pairs):
-            if np.shape(coef) != shape or np.shape(intercept) != shape[1:]:
+        given = [{"weights": _NO_WEIGHTS} for _ in self.architecture]
+        groups = zip(self._lists.items(), (weights, biases, *others), strict=False)
+        for (group, keys), arrays in groups:
+            if len(arrays) != len(keys):
                 raise ValueError(
-                    f"layer {i} of {shape[0]} x {shape[1]} units cannot hold weights "
-                    f"of shape {np.shape(coef)} and biases of shape "
-                    f"{np.shape(intercept)}"
+                    f"the network has {len(keys)} arrays of {group}, got {len(arrays)}"
                 )
-            check_numbers(coef, 2, f"coefs_[{i}]")
-            check_numbers(intercept, 1, f"intercepts_[{i}]")
-            weights, biases = _as_numbers_of_one_type(coef, intercept)
+            for key, values in zip(keys, arrays, strict=True):
+                i, field = key
+                shape, name = self._declared[key].shape, self._names[key]
+                if np.shape(values) != shape:
+                    raise ValueError(
+                        f"layer {i} cannot hold {group} of shape {np.shape(values)}, "
+                        f"expected {shape}"
+                    )
+                check_numbers(values, len(shape), name)
+                given[i][field] = values
+        flat = address_of(numbers)
+        for i, arrays in enumerate(given):
+            if "per_output" not in arrays:
+                continue
+            matrix, row = _as_numbers_of_one_type(**arrays)
             pack_layer(
-                records + i * LAYER.itemsize,
+                self._records + i * LAYER.itemsize,
                 flat,
                 self._zero,
-                address_of(weights),
-                weights.strides[0] // weights.itemsize,
-                weights.strides[1] // weights.itemsize,
-                address_of(biases),
-                biases.strides[0] // biases.itemsize,
-                weights.dtype == np.float64,
+                address_of(matrix),
+                matrix.strides[0] // matrix.itemsize,
+                matrix.strides[1] // matrix.itemsize,
+                address_of(row),
+                row.strides[0] // row.itemsize,
+                matrix.dtype == np.float64,
             )
 
     def read(self, dtype=None, array="parameters", out=None):
-        """Return copies of all weights (fan_in, fan_out) and biases (fan_out,).
+        """Return copies of all parameters: a list of arrays for each of `groups`.
+
+        For Dense layers these are (weights, biases), of shapes (fan_in, fan_out) and
+        (fan_out,).
 
         Parameters
         ----------
@@ -223,40 +278,41 @@ class Network:
         array : str or ndarray, default="parameters"
             Name of an array of the arena, or an array of the same layout, such as
             moments and gradients.
-        out : (list of ndarray, list of ndarray), default=None
+        out : tuple of lists of ndarray, default=None
             Arrays to fill; None for new ones.
 
         Returns
         -------
-        coefs, intercepts : list of ndarray
+        tuple of lists of ndarray
         """
         dtype = self.dtype if dtype is None else dtype
         flat = self._numbers(array)
         if out is None:
-            out = (
-                [np.empty(shape, dtype) for shape in pairwise(self.units)],
-                [np.empty(n, dtype) for n in self.units[1:]],
+            out = tuple(
+                [np.empty(self._declared[key].shape, dtype) for key in keys]
+                for keys in self._lists.values()
             )
-        for layer, coef, intercept in zip(self.layers, *out, strict=True):
-            for first, last, panel in self._panels(layer, flat):
-                coef[:, first:last] = panel
-            start = int(layer["biases"])
-            intercept[:] = flat[start : start + len(intercept)]
+        for keys, arrays in zip(self._lists.values(), out, strict=True):
+            for key, copy in zip(keys, arrays, strict=True):
+                for first, last, panel in self._panels(key, flat):
+                    copy[..., first:last] = panel
         return out
 
     def split(self, vector):
-        """Views (coefs, intercepts) of a vector of all weights, then all biases."""
-        shapes = [*pairwise(self.units), *((n,) for n in self.units[1:])]
-        sizes = [math.prod(shape) for shape in shapes]
+        """Views of a vector of all parameters, group by group: see `read`."""
         if vector.shape != (self.n_parameters,):
             raise ValueError(
                 f"expected a vector of {self.n_parameters} parameters, "
                 f"got an array of shape {vector.shape}"
             )
-        parts = np.split(vector, np.cumsum(sizes)[:-1])
-        views = [part.reshape(s) for part, s in zip(parts, shapes, strict=True)]
-        return views[: self.n_layers], views[self.n_layers :]
+        keys_in_order = [key for keys in self._lists.values() for key in keys]
+        sizes = [math.prod(self._declared[key].shape) for key in keys_in_order]
+        numbers = iter(np.split(vector, np.cumsum(sizes)))
+        return tuple(
+            [next(numbers).reshape(self._declared[key].shape) for key in keys]
+            for keys in self._lists.values()
+        )
 
     def is_finite(self, array="parameters"):
-        """Whether all weights and biases (or moments) are finite."""
+        """Whether all parameters (or moments) are finite."""
         return bool(np.isfinite(self.arena.arrays[array]).all())

@@ -1,9 +1,11 @@
 """Memory between pages that nobody may touch, and whole jobs on it.
 
-A read or a store one number outside of a buffer kills the process.  Each layer's
-weights, biases, activations and deltas are a buffer of their own, and so is each
-thread's share: kernels are told the distance from one to the next, however long it is.
-Buffers are only as aligned as their numbers are: kernels need no more.
+A read or a store one number outside of a buffer kills the process.  The buffers are
+those that layers and kernels declare (`fastmlp.kernels.buffers`): `Memory.arena` stands
+for `fastmlp.arena.Arena`, so that a new buffer is guarded as soon as it is declared.
+Each part of a buffer is between pages of its own, and so is each thread's copy: kernels
+are told the distance from one to the next, however long it is.  Buffers are only as
+aligned as their numbers are: kernels need no more.
 """
 
 import ctypes
@@ -20,12 +22,16 @@ from unittest.mock import patch
 import numpy as np
 import reference
 import scipy.sparse
+from data import random_network
 
 from fastmlp import jobs, network, samples
+from fastmlp.arena import address_of
 from fastmlp.extras import Extras
 from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.kernels.buffers import round_up
+from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.simd import tile_shape
-from fastmlp.network import Network, address_of, round_up
+from fastmlp.network import Network, architecture_of
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
@@ -33,28 +39,20 @@ from fastmlp.tables.optimizers import OPTIMIZERS
 DTYPES = (np.float32, np.float64)
 ENDS = (True, False)  # where a buffer is next to a forbidden page: its end, its start
 LAYOUTS = ("C", "F", "reversed", "strided")
-#: By which kernels steps go: "all" are compiled for stored derivatives, for masks and
-#: for losses with parameters; to compile every choice by itself would take too long.
+#: By which kernels steps go: "all" are compiled for stored derivatives, for masks, for
+#: losses with parameters and, if X is dense, for a Scale as the first layer; to compile
+#: every choice by itself would take too long.
 WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "all tiles": 0,
         "all strips": 3, "all sparse": 0}  # fmt: skip
+
+#: Fields of LAYER that lead to parameters.
+PARAMETERS = ("weights", "per_output")
 
 #: Activations and losses that need no choice at compile time.
 PLAIN = (
     [name for name, row in ACTIVATIONS.items() if not row.stores_derivatives],
     [name for name, row in LOSSES.items() if not row.is_parametric],
 )
-
-#: The buffers that jobs use, by the names of their addresses.
-_OF_NETWORK = ["X", "parameters", "workspace", "scratch", "order"]
-_OF_TRAINING = [*_OF_NETWORK, "first_moment", "second_moment", "penalties", "targets",
-                "sample_weights", "sample_losses"]  # fmt: skip
-USED = {
-    "tiles": [*_OF_TRAINING, "transposed"],
-    "three strips": [*_OF_TRAINING, "gradients"],
-    "sparse": [*_OF_TRAINING, "transposed", "row_starts", "column_indices",
-               "feature_starts", "entry_rows", "entry_values"],
-    "prediction": [*_OF_NETWORK, "outputs"],
-}  # fmt: skip
 
 
 @contextmanager
@@ -66,7 +64,6 @@ def tight(strips=0, depth=1):
     with (
         patch.object(jobs, "strips_of", lambda *_: strips),
         patch.object(jobs, "panels_at_once", lambda _: depth),
-        patch.object(jobs, "_SCRATCH_GAP", 0),
         patch.object(jobs, "_LEAST_BLOCK_ROWS", 1),
         patch.object(jobs, "_MOST_BLOCK_ROWS", 48),
         patch.object(samples, "_NEAR_BYTES", -1),
@@ -78,10 +75,14 @@ def tight(strips=0, depth=1):
 
 
 class Memory:
-    """Buffers whose ends, or else whose starts, are next to a forbidden page."""
+    """Buffers whose ends, or else whose starts, are next to a forbidden page.
 
-    def __init__(self, at_end):
+    adjoining : whether all parameters of a layer are one buffer, as strips want it.
+    """
+
+    def __init__(self, at_end, adjoining=False):
         self._at_end = at_end
+        self._adjoining = adjoining
         self._blocks = []
         self._copies = {}
         self._protect = ctypes.CDLL(None).mprotect
@@ -146,6 +147,27 @@ class Memory:
         """What `address_of` made kernels see in place of an array."""
         return self._copies[address_of(array)]
 
+    def arena(self, buffers, dtype):
+        """`fastmlp.arena.Arena`, with each part of each copy by itself."""
+        arena = SimpleNamespace(arrays={}, starts={}, strides={})
+        for name, parts, kind, copies, packed in buffers:
+            groups = {}  # of parts that are one buffer
+            for part in parts:
+                together = packed and self._adjoining
+                groups.setdefault(part[0] if together else part, []).append(part)
+            sizes = [sum(parts[part] for part in group) for group in groups.values()]
+            array, starts, stride = self.buffers(sizes, kind or dtype, copies)
+            first = int(starts[0]) if sizes else len(array)
+            arena.arrays[name] = array[first:]
+            arena.strides[name] = stride if copies > 1 else 0
+            arena.starts[name] = places = {}
+            for group, start in zip(groups.values(), starts, strict=True):
+                place = int(start) - first
+                for part in group:
+                    places[part] = place
+                    place += parts[part]
+        return arena
+
     @contextmanager
     def in_use(self, team=None):
         """All addresses that kernels get, and what the team shares, are in here."""
@@ -153,86 +175,48 @@ class Memory:
             team.shared = self.held(team.shared)
         with (
             patch.object(jobs, "address_of", self.address_of),
+            patch.object(jobs, "Arena", self.arena),
             patch.object(network, "address_of", self.address_of),
+            patch.object(network, "Arena", self.arena),
         ):
             yield
 
-    def network(self, units, dtype, weights, *, adjoining=False, **settings):
-        """A network; strips want the biases to adjoin the weights."""
-        made = Network(units, dtype, **settings)
-        layers, lanes = made.layers, made.shape.lanes
-        biases = round_up(layers["fan_out"], lanes)
-        sizes = np.array([layers["weight_rows"] * biases, biases])
-        self._parameters = sizes.sum(axis=0) if adjoining else sizes.T.ravel()
-        arrays = made.arena.arrays
-        for name in ("average", "second_moment", "first_moment", "parameters"):
-            if arrays[name].size:
-                arrays[name], starts, _ = self.buffers(self._parameters, dtype)
-        if adjoining:
-            layers["weights"], layers["biases"] = starts, starts + sizes[0]
-        else:
-            layers["weights"], layers["biases"] = starts.reshape(-1, 2).T
-        if made.trainable:
-            sizes = (biases * round_up(layers["fan_in"], lanes))[1:]
-            arrays["transposed"], starts, _ = self.buffers(sizes, dtype)
-            layers["transposed"][1:] = starts
-        made.write(*weights)
-        return made
-
-    def training_job(
-        self, units, X, y, *weights, dtype, optimizer, strips, choices=None, **settings
-    ):
-        """`data.training_job`, to be run in `in_use`.
-
-        choices : what kernels are compiled for; None for what is needed.
-        """
-        made = self.network(
-            units, dtype, weights, adjoining=strips > 0, trainable=True,
-            n_moments=OPTIMIZERS[optimizer].n_moments, averaged=True,
-        )  # fmt: skip
-        place, sizes = TrainingJob._place_layers, []
-
-        def note_sizes(job, of_layers):
-            stored = np.array(of_layers[1:])[job._stored]
-            sizes[:] = [*of_layers, *of_layers[1:-1], *stored]
-            return place(job, of_layers)
-
-        with patch.object(TrainingJob, "_place_layers", note_sizes):
-            job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
-        job._choices = choices or job._choices
+    def training_job(self, *data, choices=None, **settings):
+        """`training_job` below, to be run in `in_use`."""
+        job = training_job(*data, choices=choices, **settings)
         job.rates = self.copy_of(job.rates)
-        n, copies = made.n_layers, job._n_threads if strips else 1
-        workspace, starts, stride = self.buffers(sizes, dtype, copies)
-        job.layers["inputs"], job.layers["outputs"] = starts[:n], starts[1 : n + 1]
-        job.layers["deltas"] = [*starts[n + 1 : 2 * n], starts[n]]
-        job.layers["derivatives"][job._stored] = starts[2 * n :]
-        job._set(workspace=workspace, workspace_size=stride if strips else 0)
-        gradients, _, stride = self.buffers(self._parameters, dtype, max(strips, 1))
-        job._set(gradients=gradients, gradients_size=stride)
-        n_pieces = job._records["n_pieces"][0]
-        job._set(squares=np.zeros(n_pieces, dtype), penalties=np.zeros(n_pieces, dtype))
-        self._finish(job, dtype)
+        self._finish(job)
         job.refresh()
         return job
 
-    def prediction_job(self, made, X, *, dtype, **settings):
+    def prediction_job(self, made, X, **settings):
         """A `PredictionJob`, to be run in `in_use`."""
-        job = PredictionJob(made, X, dtype=dtype, **settings)
-        sizes = np.array(job._widths()) * job._records["capacity"]
-        workspace, starts, stride = self.buffers(sizes, made.dtype, job._n_threads)
-        job.layers["inputs"], job.layers["outputs"] = starts[:-1], starts[1:]
-        job._set(workspace=workspace, workspace_size=stride)
-        self._finish(job, dtype)
+        job = PredictionJob(made, X, **settings)
+        self._finish(job)
         job._integers = job._records.view(np.int64)
         return job
 
-    def _finish(self, job, scratch_dtype):
+    def _finish(self, job):
         """What training and prediction have in common."""
-        size = job._records["scratch_size"]
-        scratch, (start,), stride = self.buffers(size, scratch_dtype, job._n_threads)
-        job._set(scratch=scratch[start:], scratch_size=stride, layers=job.layers)
+        job._set(layers=job.layers)
         job._records = self.held(job._records)
         job.address = address_of(job._records)
+
+
+def training_job(layers, X, y, weights, *, dtype, optimizer, choices=None, **settings):
+    """A job on a new network with everything that one can have.
+
+    choices : what kernels are compiled for; None for what is needed.
+    """
+    made = Network(
+        layers, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
+        averaged=True,
+    )  # fmt: skip
+    made.write(*weights)
+    job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
+    job._choices = choices or job._choices
+    job.refresh()
+    return job
 
 
 # --- Cases ----------------------------------------------------------------------------
@@ -288,14 +272,29 @@ def cases(ways, n_samples=lambda rows: rows):
                 l2=random.choice((0.0, 0.1)), left_out=random.choice((0, 1, 2)),
             )  # fmt: skip
             note(case)
+            case.layers, case.weights = network_for(case.units, is_scaled(way))
             X = rng.standard_normal((n_samples(rows), case.units[0]))
-            memory = Memory(case.at_end)
+            memory = Memory(case.at_end, adjoining=WAYS.get(way, 0) > 0)
             yield case, memory, memory.of_layout(case.layout, X.astype(case.other))
+
+
+def is_scaled(way):
+    """Whether the first layer is a Scale."""
+    return "all" in way and "sparse" not in way
+
+
+def network_for(units, scaled):
+    """(layers, their parameters in the order of `Network.groups`)."""
+    layers, weights = architecture_of(units), random_network(units)
+    if not scaled:
+        return layers, weights
+    factors = np.random.default_rng(0).uniform(0.2, 1, units[0])
+    return (Scale(units[0], rate=2.0), *layers), (*weights, [factors])
 
 
 def extras_for(case):
     """Everything that steps can do; dropout if that is compiled."""
-    rates = (0.3 if case.left_out else 0.0,) * (len(case.units) - 1)
+    rates = (0.3 if case.left_out else 0.0,) * len(case.layers)
     return Extras(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
         dropout=rates if "all" in case.way else (),
@@ -307,7 +306,8 @@ def choices_for(case):
     """What kernels are compiled for, see `fastmlp.kernels.passes.train_steps`."""
     sparse = True if case.layout == "sparse" else None
     ways = (None, None, True) if WAYS[case.way] else (True, sparse, None)
-    return *ways, *[True if "all" in case.way else None] * 3
+    chosen = [True if "all" in case.way else None] * 3
+    return *ways, *chosen, True if is_scaled(case.way) else None
 
 
 def dies(function):

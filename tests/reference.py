@@ -203,13 +203,23 @@ def names_of(activation, n_hidden):
     return [activation] * n_hidden if isinstance(activation, str) else activation
 
 
-def forward(X, coefs, intercepts, activation, masks=None):
-    """(pre-activations, activations) of every layer, the last one raw outputs.
+def scaled(X, factors, masks):
+    """(inputs of a Scale layer, its outputs, masks of the other layers)."""
+    X = np.asarray(X, float)
+    if factors is None:
+        return X, X, masks
+    inputs = X if masks is None else X * masks[0]
+    return inputs, inputs * factors, None if masks is None else masks[1:]
+
+
+def forward(X, coefs, intercepts, activation, masks=None, factors=None):
+    """(pre-activations, activations) of every Dense layer, the last one raw outputs.
 
     masks : what dropout multiplies the inputs of each layer by.
+    factors : of the features, if a Scale is the first layer.
     """
     names = names_of(activation, len(coefs) - 1)
-    a = np.asarray(X, float)
+    _, a, masks = scaled(X, factors, masks)
     zs, activations = [None], []
     for i, (coef, intercept) in enumerate(zip(coefs, intercepts, strict=True)):
         activations.append(a if masks is None else a * masks[i])
@@ -219,18 +229,18 @@ def forward(X, coefs, intercepts, activation, masks=None):
     return zs, [*activations, a]
 
 
-def predict(X, coefs, intercepts, activation, output_activation):
-    outputs = forward(X, coefs, intercepts, activation)[1][-1]
-    return OUTPUT_ACTIVATIONS[output_activation](outputs)
+def predict(X, coefs, intercepts, activation, output_activation, factors=None):
+    activations = forward(X, coefs, intercepts, activation, factors=factors)[1]
+    return OUTPUT_ACTIVATIONS[output_activation](activations[-1])
 
 
 def loss_of(
-    X, y, coefs, intercepts, *, activation, loss, l2=0.0, l1=0.0, weights=None,
-    parameters=(), masks=None,
+    X, y, coefs, intercepts, factors=None, *, activation, loss, l2=0.0, l1=0.0,
+    weights=None, parameters=(), masks=None,
 ):  # fmt: skip
     """Weighted mean loss of a batch plus (l2/2 |W|^2 + l1 |W|) / (total weight)."""
     weights = np.ones(len(X)) if weights is None else weights
-    outputs = forward(X, coefs, intercepts, activation, masks)[1][-1]
+    outputs = forward(X, coefs, intercepts, activation, masks, factors)[1][-1]
     losses = LOSSES[loss][0](outputs, y, *parameters)
     penalty = 0.5 * l2 * sum((coef**2).sum() for coef in coefs)
     penalty += l1 * sum(abs(coef).sum() for coef in coefs)
@@ -238,23 +248,29 @@ def loss_of(
 
 
 def gradient_of(
-    X, y, coefs, intercepts, *, activation, loss, l2=0.0, l1=0.0, weights=None,
-    parameters=(), masks=None,
+    X, y, coefs, intercepts, factors=None, *, activation, loss, l2=0.0, l1=0.0,
+    weights=None, parameters=(), masks=None,
 ):  # fmt: skip
-    """Gradient of `loss_of`: (by weights, by biases), by back-propagation."""
+    """Gradient of `loss_of`: (by weights, by biases), by back-propagation.
+
+    With factors, a third list, of the gradient by them.
+    """
     weights = np.ones(len(X)) if weights is None else weights
     names = names_of(activation, len(coefs) - 1)
-    zs, activations = forward(X, coefs, intercepts, activation, masks)
+    zs, activations = forward(X, coefs, intercepts, activation, masks, factors)
+    inputs, _, masks = scaled(X, factors, masks)
     deltas = LOSSES[loss][1](activations[-1], y, *parameters) * weights[:, None]
     by_coefs, by_intercepts = [], []
     for i in range(len(coefs) - 1, -1, -1):
         penalty = l2 * coefs[i] + l1 * np.sign(coefs[i])
         by_coefs.insert(0, (activations[i].T @ deltas + penalty) / weights.sum())
         by_intercepts.insert(0, deltas.sum(axis=0) / weights.sum())
+        deltas = deltas @ coefs[i].T * (1 if masks is None else masks[i])
         if i > 0:
-            deltas = deltas @ coefs[i].T * ACTIVATIONS[names[i - 1]][1](zs[i])
-            deltas *= 1 if masks is None else masks[i]
-    return by_coefs, by_intercepts
+            deltas *= ACTIVATIONS[names[i - 1]][1](zs[i])
+    if factors is None:
+        return by_coefs, by_intercepts
+    return by_coefs, by_intercepts, [(inputs * deltas).sum(axis=0) / weights.sum()]
 
 
 # --- optimizers: one array of parameters, its gradient, its state --------------------
@@ -298,39 +314,40 @@ OPTIMIZERS = {
 def train_epoch(
     X, y, coefs, intercepts, states, order, batch_size, optimizer, rates, *,
     weight_decay=0.0, clip_norm=np.inf, average=None, average_decay=0.0,
-    masks_of=None, **settings,
+    masks_of=None, factors=None, factor_rate=1.0, **settings,
 ):  # fmt: skip
     """One epoch of mini-batches; returns new parameters and the loss that is shown.
 
-    states : a dict for every array, weights first, then biases; changed.
+    states : a dict for every array: weights, then biases, then factors; changed.
     rates : keyword arguments of the optimizer; `rate` may be one for each step.
     average : averages of all arrays, changed.
     masks_of : (step, rows of the batch) -> masks of dropout.
+    factors, factor_rate : of a Scale layer, and their factor on the learning rate.
     """
     weights = settings.pop("weights", None)
     every_rate = np.broadcast_to(rates["rate"], -(-len(order) // batch_size))
+    groups = [list(coefs), list(intercepts), *([] if factors is None else [[factors]])]
     total = 0.0
     for step, start in enumerate(range(0, len(order), batch_size)):
         rows = order[start : start + batch_size]
         batch = dict(settings, weights=None if weights is None else weights[rows])
         if masks_of is not None:
             batch["masks"] = masks_of(step, len(rows))
-        arguments = (X[rows], y[rows], coefs, intercepts)
+        arguments = (X[rows], y[rows], *groups[:2], *(g[0] for g in groups[2:]))
         total += loss_of(*arguments, **batch) * len(rows)
-        by_coefs, by_intercepts = gradient_of(*arguments, **batch)
-        gradient = by_coefs + by_intercepts
+        gradient = [g for group in gradient_of(*arguments, **batch) for g in group]
         norm = np.sqrt(sum((g**2).sum() for g in gradient))
         factor = min(1.0, clip_norm / norm)
         rate = every_rate[step]
-        decay = [1 - rate * weight_decay] * len(coefs) + [1.0] * len(coefs)
-        new = [
-            OPTIMIZERS[optimizer](d * w, factor * g, state, **{**rates, "rate": rate})
-            for d, w, g, state in zip(
-                decay, coefs + intercepts, gradient, states, strict=True
-            )
+        n, decay = len(coefs), 1 - rate * weight_decay
+        kinds = [(decay, rate)] * n + [(1.0, rate)] * n + [(1.0, factor_rate * rate)]
+        olds = [w for group in groups for w in group]
+        news = [
+            OPTIMIZERS[optimizer](d * w, factor * g, state, **{**rates, "rate": r})
+            for (d, r), w, g, state in zip(kinds, olds, gradient, states, strict=False)
         ]
         if average is not None:
-            for a, w in zip(average, new, strict=True):
+            for a, w in zip(average, news, strict=True):
                 a += (1 - average_decay) * (w - a)
-        coefs, intercepts = new[: len(coefs)], new[len(coefs) :]
-    return coefs, intercepts, total / len(order)
+        groups = [part for part in (news[:n], news[n : 2 * n], news[2 * n :]) if part]
+    return *groups, total / len(order)

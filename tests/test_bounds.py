@@ -4,6 +4,7 @@ import os
 import sys
 from functools import partial
 from itertools import product
+from types import SimpleNamespace
 
 import guards
 import numba
@@ -13,13 +14,16 @@ import test_simd
 from data import random_network, random_targets
 from processes import run
 
-from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.arena import address_of
+from fastmlp.extras import Extras
+from fastmlp.jobs import PredictionJob
 from fastmlp.kernels import products, simd
+from fastmlp.kernels.buffers import round_up
+from fastmlp.kernels.job import JOB
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.shuffling import shuffle
 from fastmlp.kernels.simd import tile_shape
-from fastmlp.network import Network, address_of, round_up
-from fastmlp.tables.optimizers import OPTIMIZERS
+from fastmlp.network import Network
 from fastmlp.threads import Team
 
 pytestmark = pytest.mark.slow
@@ -36,6 +40,11 @@ EVERY_KERNEL = """
     from scipy.sparse import csr_array
     from fastmlp import MLPRegressor
     from fastmlp.compilation import jit
+    from fastmlp.jobs import PredictionJob, TrainingJob
+    from fastmlp.kernels.layers.dense import Dense
+    from fastmlp.kernels.layers.scale import Scale
+    from fastmlp.network import Network
+    from fastmlp.threads import Team
     from fastmlp.warming import compile_kernels
 
     warnings.simplefilter("ignore")
@@ -47,6 +56,18 @@ EVERY_KERNEL = """
     @jit(entry=True)
     def number_at(array, i):
         return number_of(array, i)
+
+    def train_scaled(X, y):
+        layers = Scale(4), Dense(4, 1)
+        network = Network(layers, "float32", trainable=True)
+        job = TrainingJob(network, X, y[:, None], batch_size=len(y), activation="relu",
+                          loss="squared_error", optimizer="sgd")
+        prediction = PredictionJob(
+            network, X, activation="relu", output_activation="identity"
+        )
+        with Team(1) as team:
+            job.run(team, 0, 1)
+            prediction.run(team)
 
     for i in (3, -4):
         try:
@@ -62,6 +83,7 @@ EVERY_KERNEL = """
                 loss="huber", hidden_layer_sizes=(2,), activation="gelu", max_iter=1,
                 clip_norm=1.0, dropout=0.5, input_dropout=0.5,
             ).fit(X, np.arange(n)).predict(X)
+        train_scaled(dense, np.arange(n))
     for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
         if str(kernel.__module__).startswith("numba."):
             continue
@@ -175,19 +197,6 @@ def sweep_rows():
                 )
 
 
-def elsewhere(units, X, y, *weights, dtype, optimizer, choices, **settings):
-    """A job in ordinary memory."""
-    network = Network(
-        units, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
-        averaged=True,
-    )  # fmt: skip
-    network.write(*weights)
-    job = TrainingJob(network, X, y, optimizer=optimizer, **settings)
-    job._choices = choices
-    job.refresh()
-    return job
-
-
 def sweep_training():
     """Steps of every form, with all that they can be told: the bits of other memory."""
     rng = np.random.default_rng(0)
@@ -200,15 +209,15 @@ def sweep_training():
         if case.left_out:
             settings["sample_weight"] = rng.uniform(size=n)
         y = random_targets(case.loss, n, case.units[-1])
-        data = case.units, X, y, *random_network(case.units)
+        data = case.layers, X, y, case.weights
         settings["extras"] = guards.extras_for(case)
         settings["choices"] = guards.choices_for(case)
         with guards.tight(strips, case.depth), Team(case.n_threads) as team:
-            plain = elsewhere(*data, **settings)
+            plain = guards.training_job(*data, **settings)
             expected = plain.run(team, 0, plain.n_steps, **RATES)
             assert np.isfinite(expected)
             with memory.in_use(team):
-                job = memory.training_job(*data, strips=strips, **settings)
+                job = memory.training_job(*data, **settings)
                 assert job.run(team, 0, job.n_steps, **RATES) == expected
         for a, b in zip(plain.network.read(), job.network.read(), strict=True):
             assert [x.tobytes() for x in a] == [x.tobytes() for x in b]
@@ -226,13 +235,13 @@ def sweep_prediction():
             settings["dtype"] = np.result_type(case.dtype)
         if case.left_out:
             settings["samples"] = np.arange(X.shape[0])[::-1]
-        weights = random_network(case.units)
-        network = Network(case.units, case.dtype)
-        network.write(*weights)
+        network = Network(case.layers, case.dtype)
+        network.write(*case.weights)
         with guards.tight(depth=case.depth), Team(case.n_threads) as team:
             expected = PredictionJob(network, X, **settings).run(team).tobytes()
             with memory.in_use(team):
-                network = memory.network(case.units, case.dtype, weights)
+                network = Network(case.layers, case.dtype)
+                network.write(*case.weights)
                 job = memory.prediction_job(network, X, **settings)
                 assert memory.copy_of(job.run(team)).tobytes() == expected
                 if case.layout == "C" and not case.left_out:
@@ -253,7 +262,8 @@ def sweep_writing():
             weights = memory.of_layout(layout, coef)
             biases = memory.of_layout(layout, coef[:1])[0]
             with memory.in_use():
-                network = memory.network(units, dtype, ([weights], [biases]))
+                network = Network(units, dtype)
+                network.write([weights], [biases])
             for written, (read,) in zip((coef, coef[0]), network.read(), strict=True):
                 np.testing.assert_array_equal(read, written.astype(dtype))
 
@@ -272,42 +282,86 @@ def sweep_shuffling():
         np.testing.assert_array_equal(numbers, expected)
 
 
+#: What jobs read that they were given, and write for their caller.
+GIVEN = {"X", "order", "targets", "sample_weights", "row_starts", "column_indices",
+         "outputs"}  # fmt: skip
+
+
+def places_of(job, memory):
+    """(name, records, fields, indices) of all that leads to a buffer.
+
+    An offset of a layer is named after the field, as the buffers of its kind are.
+    """
+    record, layers = job._records, memory.copy_of(job.layers)
+    arenas = job.arena, job.network.arena
+    for name in {*GIVEN.intersection(job._kept), *arenas[0].arrays, *arenas[1].arrays}:
+        array = job._kept.get(name)
+        if array is not None and array.size:
+            yield name, record, [name], 0
+    for part in job.arena.starts["scratch"]:
+        yield part, record, [part], 0
+    if type(job) is PredictionJob:
+        return  # it has no other workspace than two buffers, in turn
+    for i in job.network.arena.starts["transposed"]:
+        yield "transposed", layers, ["transposed"], i
+    for i, field in job.arena.starts["workspace"]:
+        yield field, layers, [field], i
+    for i, field in job.network.sizes:
+        fields = guards.PARAMETERS if memory._adjoining else [field]
+        yield field, layers, fields, i
+
+
 def sweep_one_number_further():
     """A buffer that begins one number further kills: none has any to spare."""
     dtype = np.float32
     shape = tile_shape(dtype)
     # strips have room for two more units of each layer, rounded up to whole vectors
-    units, n = [2 * shape.lanes - 2] * 3, 2 * shape.rows * shape.lanes
-    weights = random_network(units)
-    for at_end, way in product(guards.ENDS, guards.USED):
-        memory = guards.Memory(at_end)
-        X = memory.of_layout(way, np.ones((n, units[0]), dtype))
-        common = {"activation": "tanh", "samples": np.arange(n), "n_threads": 1}
+    units, n = [2 * shape.width - 2] * 3, 2 * shape.rows * shape.lanes
+    declared, noticed = set(), set()
+    ways = [way for way in guards.WAYS if way != "one strip"] + ["prediction"]
+    for at_end, way, clip in product(guards.ENDS, ways, (0.0, 1.0)):
         strips = guards.WAYS.get(way, 0)
+        memory = guards.Memory(at_end, adjoining=strips > 0)
+        layout = "sparse" if "sparse" in way else "C"
+        layers, weights = guards.network_for(units, guards.is_scaled(way))
+        X = memory.of_layout(layout, np.ones((n, units[0]), dtype))
+        common = {"samples": np.arange(n), "n_threads": 1}
         with guards.tight(strips), Team(1) as team, memory.in_use(team):
             if way == "prediction":
-                network = memory.network(units, dtype, weights)
+                network = Network(layers, dtype)
+                network.write(*weights)
                 job = memory.prediction_job(
-                    network, X, dtype=dtype, output_activation="softmax", **common
-                )
+                    network, X, dtype=dtype, activation="tanh",
+                    output_activation="softmax", **common,
+                )  # fmt: skip
                 job.run(team)
                 again = partial(team.run, job._predict)
             else:
+                case = SimpleNamespace(way=way, layout=layout)
+                drops = (0.5,) * len(layers) if "all" in way else ()
                 job = memory.training_job(
-                    units, X, np.zeros((n, 1)), *weights, strips=strips, dtype=dtype,
-                    loss="log_loss", optimizer="adam", l2=0.1, batch_size=n,
-                    sample_weight=np.ones(n), **common,
+                    layers, X, np.zeros((n, 1)), weights, dtype=dtype, batch_size=n,
+                    activation="gelu" if "all" in way else "tanh", loss="log_loss",
+                    optimizer="adam", l2=0.1, sample_weight=np.ones(n),
+                    choices=guards.choices_for(case),
+                    extras=Extras(dropout=drops, clip_norm=clip), **common,
                 )  # fmt: skip
                 again = partial(job.run, team, 0, 1, **RATES)
             assert not guards.dies(again)
-            record = job._records[0]
-            for name in guards.USED[way]:
-                guards.note((way, at_end, name))
-                step = 8 if name in ("order", "row_starts", "feature_starts") else 4
-                step = step if at_end else -step
-                record[name] += step
-                assert guards.dies(again), f"this buffer has numbers to spare: {name}"
-                record[name] -= step
+            for name, records, fields, i in places_of(job, memory):
+                guards.note((way, at_end, clip, name, i))
+                declared.add((name, at_end))
+                wide = name in ("order", "row_starts", "feature_starts")
+                step = (8 if wide else 4) if records.dtype == JOB else 1
+                if name in job.arena.starts["scratch"]:
+                    step = 1
+                for field in fields:
+                    records[field][i] += step if at_end else -step
+                if guards.dies(again):
+                    noticed.add((name, at_end))
+                for field in fields:
+                    records[field][i] -= step if at_end else -step
+    assert declared == noticed, f"numbers to spare: {declared - noticed}"
 
 
 SWEEPS = """

@@ -250,7 +250,7 @@ def test_a_network_of_another_width_is_taken_as_written():
     X, y = load_iris(return_X_y=True)
     model = MLPClassifier((5,), max_iter=3).fit(X, y)
     model.coefs_ = [model.coefs_[0][:, :2], model.coefs_[1][:2]]
-    with pytest.raises(ValueError, match="cannot hold weights of shape"):
+    with pytest.raises(ValueError, match="cannot hold biases of shape"):
         model.predict(X)
     model.intercepts_[0] = model.intercepts_[0][:2]
     model.predict(X)

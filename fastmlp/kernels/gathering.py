@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dense import width_at
+from fastmlp.kernels.panels import width_at
 from fastmlp.kernels.simd import (
     advance,
     cast,

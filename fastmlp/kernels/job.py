@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dense import LAYER, layer_at
+from fastmlp.kernels.layers.layer import LAYER, layer_at
 from fastmlp.kernels.masks import mask_key
 from fastmlp.kernels.optimizers import ADAM_CODE, GRADIENT_CODE, adam_rate
 from fastmlp.kernels.simd import cast, pointer, record_at
@@ -18,10 +18,21 @@ __all__ = [
     "inputs_mask",
     "job_at",
     "layer_of",
+    "layer_of_piece",
     "model_of",
     "penalties_of",
 ]
 
+#: Names of the buffers that kernels declare with `buffers.of_thread`.
+SCRATCH = (
+    "piece_sums",  # see passes
+    "piece_row",
+    "raw_outputs",
+    "loss_targets",
+    "entries",  # see sparse
+    "turned",  # see strips
+    "sample_rows",
+)
 _INTEGERS = (
     # the network
     "layers",  # address of n_layers records LAYER
@@ -42,13 +53,16 @@ _INTEGERS = (
     "capacity",  # rows of its panels
     "sample_losses",  # address of a number for each row of a batch, in whole vectors
     "scratch",  # address
-    "scratch_size",  # elements per thread
+    "scratch_size",  # elements from one thread's part to the next
+    *SCRATCH,  # offsets in a thread's part
     "block_rows",  # rows that go through all layers together
     "depth",  # panels summed before a product stores its result, see dense
     "strips",  # into which a full batch is cut, see strips
     "gradients",  # address of the strips' sums, or of a gradient to be clipped; both
     "gradients_size",  # laid out like the parameters; elements from strip to strip
     "squares",  # address of a number for each piece of a gradient to be clipped
+    "mask_keys",  # address of keys of dropout masks, see strips
+    "mask_keys_size",  # elements from one thread's part to the next
     # the data
     "X",  # address of sample 0, feature 0
     "X_is_double",
@@ -76,7 +90,6 @@ _INTEGERS = (
     "loss_parameters",  # address of numbers
     "rates",  # address of a float64 per step of the epoch: its learning rate
     "keep",  # address of a float64 per layer: the share of inputs that dropout keeps
-    "mask_keys",  # address of MASK_KEYS uint32 per thread
     "seed",  # of the dropout masks
     "n_updates",  # steps before this epoch
 )
@@ -108,6 +121,18 @@ _LAYER_BYTES = LAYER.itemsize
 def layer_of(job, i):
     """The record of layer i."""
     return layer_at(job.layers + i * _LAYER_BYTES)
+
+
+@jit
+def layer_of_piece(job, piece):
+    """(number of the layer, number in it) of a piece of all parameters."""
+    i = 0
+    pieces = layer_of(job, 0).pieces
+    while piece >= pieces:
+        piece -= pieces
+        i += 1
+        pieces = layer_of(job, i).pieces
+    return i, piece
 
 
 @jit
@@ -156,7 +181,7 @@ def begin_step(job, number, power_1, power_2, like):
     start = number * job.batch_size
     rows = min(job.batch_size, job.n_samples - start)
     rate = pointer(job.rates, 0.0)[number]
-    decay = 1.0 - rate * job.weight_decay
+    shrinkage = rate * job.weight_decay
     l2, l1 = job.l2, job.l1
     if job.optimizer == GRADIENT_CODE:  # penalties count once
         weight = job.total_weight
@@ -182,8 +207,9 @@ def begin_step(job, number, power_1, power_2, like):
     )
     average_share = 1.0 - job.average_decay if job.average != 0 else 0.0
     rule = Rule(
-        job.optimizer, cast(l2, like), cast(l1, like), cast(scale, like),
-        cast(decay, like), cast(average_share, like), rates,
+        job.optimizer, rate, shrinkage, cast(l2, like), cast(l1, like),
+        cast(scale, like), cast(1.0 - shrinkage, like), cast(average_share, like),
+        rates,
     )  # fmt: skip
     return Step(number, start, rows, rule, share * scale, power_1, power_2)
 

@@ -23,33 +23,25 @@ by `fastmlp.jobs`, tells them where everything is.
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE
-from fastmlp.kernels.dense import (
-    activate_panels,
-    activate_panels_of_any,
-    activate_panels_with_derivatives,
-    backward,
-    drop,
-    forward,
-    multiply_panels,
-    panels,
-    sum_deltas,
-    sum_products,
-    width_at,
-)
+from fastmlp.kernels.buffers import Buffer, of_thread, round_up
 from fastmlp.kernels.gathering import gather
 from fastmlp.kernels.job import (
     begin_step,
     inputs_mask,
     job_at,
     layer_of,
+    layer_of_piece,
     model_of,
     penalties_of,
 )
+from fastmlp.kernels.layers import dense, scale
+from fastmlp.kernels.layers.layer import deltas_of, inputs_of, outputs_of
 from fastmlp.kernels.losses import (
     any_loss_and_deltas,
     loss_and_deltas,
     output_activation,
 )
+from fastmlp.kernels.panels import drop, from_output_major, to_output_major, width_at
 from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
@@ -60,8 +52,10 @@ from fastmlp.kernels.simd import (
     vector_lanes,
 )
 from fastmlp.kernels.sparse import (
+    batch_buffers,
     drop_entries,
     masked_sparse_forward,
+    sample_buffers,
     sparse_forward,
     sum_sparse_products,
     transpose_batch,
@@ -80,16 +74,19 @@ from fastmlp.kernels.updating import (
     clipped,
     make_gradient,
     penalty_of,
+    rules_for,
+    step_buffers,
     sum_of,
     update_parameters,
 )
 
 __all__ = [
-    "from_output_major",
     "losses_and_deltas",
+    "pieces_of",
     "predict",
+    "prediction_buffers",
     "refresh_transposed",
-    "to_output_major",
+    "tiles_buffers",
     "train_steps",
 ]
 
@@ -97,52 +94,16 @@ __all__ = [
 # --- phase 1: rows --------------------------------------------------------------------
 
 
-@jit
-def _inputs_of(job, workspace, layer):
-    return panels(workspace, layer.inputs, layer.fan_in, job.capacity)
-
-
-@jit
-def _outputs_of(job, workspace, layer):
-    return panels(workspace, layer.outputs, layer.fan_out, job.capacity)
-
-
-@jit
-def _weights_of(parameters, layer):
-    return panels(parameters, layer.weights, layer.fan_out, layer.weight_rows)
-
-
-@jit
-def _derivatives_of(job, workspace, layer):
-    return panels(workspace, layer.derivatives, layer.fan_out, job.capacity)
-
-
-@jit
-def to_output_major(matrix, first_row, rows, z):
-    """z[j*rows + r] = element (first_row + r, j), in the type of z."""
-    like = matrix.data[0]
-    full_width = panel_width(like)
-    for column in range(0, matrix.columns, full_width):
-        width = width_at(column, matrix.columns, like)
-        panel = advance(matrix.data, column * matrix.rows + first_row * width)
-        for j in range(min(full_width, matrix.columns - column)):
-            target = advance(z, (column + j) * rows)
-            for r in range(rows):
-                target[r] = cast(panel[r * width + j], z[0])
-
-
-@jit
-def from_output_major(z, matrix, first_row, rows):
-    """The inverse of `to_output_major`."""
-    like = matrix.data[0]
-    full_width = panel_width(like)
-    for column in range(0, matrix.columns, full_width):
-        width = width_at(column, matrix.columns, like)
-        panel = advance(matrix.data, column * matrix.rows + first_row * width)
-        for j in range(min(full_width, matrix.columns - column)):
-            source = advance(z, (column + j) * rows)
-            for r in range(rows):
-                panel[r * width + j] = source[r]
+def loss_buffers(sizes):
+    """Buffers of `losses_and_deltas`."""
+    return [
+        Buffer("sample_losses", {"sample_losses": sizes.batch_rows}),
+        of_thread(
+            sizes,
+            raw_outputs=(sizes.n_outputs + 2) * sizes.block_rows,
+            loss_targets=sizes.n_targets * sizes.block_rows,
+        ),
+    ]
 
 
 @jit
@@ -153,10 +114,9 @@ def losses_and_deltas(
 
     parametric : True if the loss has parameters, else None.
     """
-    like = scratch[0]
     n_outputs, n_targets = outputs.columns, job.n_targets
-    z = scratch
-    targets = advance(z, (n_outputs + 2) * rows)
+    z, targets = advance(scratch, job.raw_outputs), advance(scratch, job.loss_targets)
+    like = z[0]
     order = pointer(job.order, 0)
     all_targets = pointer(job.targets, like)
     for r in range(rows):
@@ -184,101 +144,77 @@ def losses_and_deltas(
 
 
 @jit
-def _forward(job, workspace, parameters, i, first, tiles, stored):
-    """Forward pass of layer i; the last layer's outputs stay raw."""
-    layer = layer_of(job, i)
-    c = _outputs_of(job, workspace, layer)
-    a, biases = _inputs_of(job, workspace, layer), advance(parameters, layer.biases)
-    weights, activation = _weights_of(parameters, layer), layer.activation
-    forward(a, weights, biases, c, first, tiles, job.depth, activation)
-    if activation != 0 and activation != RELU_CODE:
-        _activate(job, workspace, layer, c, first, tiles, stored)
-
-
-@jit
-def _activate(job, workspace, layer, c, first, tiles, stored):
-    rows = tiles * tile_rows(c.data[0])
-    if stored is not None and layer.derivatives >= 0:
-        derivatives = _derivatives_of(job, workspace, layer)
-        activate_panels_with_derivatives(c, derivatives, first, rows, layer)
-        return
-    activate_panels(c, first, rows, layer)
-
-
-@jit
 def _first_layer_forward(
-    job, workspace, parameters, scratch, first, tiles, step, rows, sparse, stored, masks
-):
+    job, workspace, parameters, scratch, first, tiles, step, rows, sparse, stored,
+    masks, scaled,
+):  # fmt: skip
     """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
-    start = step.start + first
+    start, like = step.start + first, step.rule.scale
     if sparse is None:
-        a = _inputs_of(job, workspace, layer)
-        gather(job, a, first, first + rows, step.start, False, scratch[0])
+        a = inputs_of(job, workspace, layer)
+        gather(job, a, first, first + rows, step.start, False, like)
         if masks is not None:
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
                 drop(a, first, rows, key, keep)
-        _forward(job, workspace, parameters, cast(0, first), first, tiles, stored)
+        if scaled is None:
+            dense.forward(job, workspace, parameters, layer, first, tiles, stored)
+        else:
+            scale.forward(job, workspace, parameters, layer, first, tiles)
     else:
-        weights, c = _weights_of(parameters, layer), _outputs_of(job, workspace, layer)
-        biases = advance(parameters, layer.biases)
+        weights = dense.weights_of(parameters, layer)
+        biases = advance(parameters, layer.per_output)
+        c = outputs_of(job, workspace, layer)
         if masks is None:
             sparse_forward(job, weights, biases, c, first, rows, start, False)
         else:
             key, keep = inputs_mask(job, step, 0)
+            entries = advance(scratch, job.entries)
             masked_sparse_forward(
-                job, weights, biases, c, first, rows, start, key, keep, scratch
+                job, weights, biases, c, first, rows, start, key, keep, entries
             )
         if layer.activation != 0:
-            _activate(job, workspace, layer, c, first, tiles, stored)
+            dense.activate_outputs(job, workspace, layer, c, first, tiles, stored)
 
 
 @jit
 def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, masks):
     """Compute the deltas of the layer before layer i from those of layer i."""
     layer, before = layer_of(job, i), layer_of(job, i - 1)
-    a = _inputs_of(job, workspace, layer)
-    deltas = panels(workspace, before.deltas, layer.fan_in, job.capacity)
-    activation, kept = before.activation, cast(1, a.data[0])
-    if stored is not None and before.derivatives >= 0:
-        activation = cast(0, activation)
+    kept = cast(1, step.rule.scale)
     if masks is not None:
         key, keep = inputs_mask(job, step, i)
         kept = cast(keep, kept)
-    backward(
-        panels(workspace, layer.deltas, layer.fan_out, job.capacity),
-        panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
-        a, deltas, first, tiles, job.depth, activation, kept,
-    )  # fmt: skip
-    if stored is not None and before.derivatives >= 0:
-        derivatives = _derivatives_of(job, workspace, before)
-        multiply_panels(deltas, derivatives, first, tiles * tile_rows(kept))
+    dense.backward(
+        job, workspace, transposed, layer, before, first, tiles, kept, stored
+    )
     if masks is not None and keep < 1.0:
-        drop(deltas, first, rows, key, keep)
+        drop(deltas_of(job, workspace, before), first, rows, key, keep)
 
 
 @jit
 def _carry_rows(
-    job, workspace, model, scratch, step, first, sparse, stored, masks, parametric
-):
+    job, workspace, model, scratch, step, first, sparse, stored, masks, parametric,
+    scaled,
+):  # fmt: skip
     """Forward and backward pass of a block of rows, starting at row `first`."""
-    mr = tile_rows(scratch[0])
+    mr = tile_rows(scratch)
     rows = min(job.block_rows, step.rows - first)
     tiles = (rows + mr - 1) // mr
     last = job.n_layers - 1
     _first_layer_forward(
         job, workspace, model.parameters, scratch, first, tiles, step, rows, sparse,
-        stored, masks,
+        stored, masks, scaled,
     )  # fmt: skip
     for i in range(1, job.n_layers):
+        layer = layer_of(job, i)
         if masks is not None:
             key, keep = inputs_mask(job, step, i)
             if keep < 1.0:
-                a = _inputs_of(job, workspace, layer_of(job, i))
-                drop(a, first, rows, key, keep)
-        _forward(job, workspace, model.parameters, i, first, tiles, stored)
-    outputs = _outputs_of(job, workspace, layer_of(job, last))
+                drop(inputs_of(job, workspace, layer), first, rows, key, keep)
+        dense.forward(job, workspace, model.parameters, layer, first, tiles, stored)
+    outputs = outputs_of(job, workspace, layer_of(job, last))
     losses_and_deltas(
         job, outputs, scratch, step.start, first, tiles * mr, step.rows, parametric
     )
@@ -290,10 +226,11 @@ def _carry_rows(
 
 @jit
 def _rows_phase(
-    job, workspace, model, scratch, step, thread, sparse, stored, masks, parametric
-):
+    job, workspace, model, scratch, step, thread, sparse, stored, masks, parametric,
+    scaled,
+):  # fmt: skip
     """Phase 1: forward and backward passes of blocks of rows of the batch."""
-    like = scratch[0]
+    like = step.rule.scale
     if thread == 0:
         forget_pieces(job, TILES)
         if sparse is not None:
@@ -309,7 +246,7 @@ def _rows_phase(
         first = piece * job.block_rows
         _carry_rows(
             job, workspace, model, scratch, step, first, sparse, stored, masks,
-            parametric,
+            parametric, scaled,
         )  # fmt: skip
         piece = next_piece(job, ROWS, thread, n_pieces)
 
@@ -317,68 +254,75 @@ def _rows_phase(
 # --- phases 2 and 3: tiles, and updates -----------------------------------------------
 
 
-@jit
-def _place_of(job, piece, like):
-    """(number of the layer, first column, first row of weights) of a piece.
+def pieces_of(layer, shape):
+    """Pieces of the parameters of a layer, a record LAYER, for the phases below.
 
     A piece is the part of one panel of the weights in as many rows as a panel of
-    activations has columns; the first piece of each panel includes its biases.
+    activations has columns; the first piece of each panel includes the numbers per
+    output.  shape : of the register tile.
     """
+    groups = max(round_up(layer["weight_rows"], shape.width) // shape.width, 1)
+    return round_up(layer["fan_out"], shape.width) // shape.width * groups
+
+
+def piece_buffers(sizes):
+    """Buffers of `_tiles_phase`: a gradient, of a piece or the whole to be clipped."""
+    width = sizes.shape.width
+    return [
+        of_thread(sizes, piece_sums=width * width, piece_row=width),
+        Buffer("gradients", sizes.parameters if sizes.clips else {}, packed=True),
+    ]
+
+
+@jit
+def _place_of(job, piece, like):
+    """(number of the layer, first column, first row of weights) of a piece."""
     full_width = panel_width(like)
-    i = 0
-    layer = layer_of(job, 0)
-    n_groups = (layer.fan_in + full_width - 1) // full_width
-    n_pieces = (layer.fan_out + full_width - 1) // full_width * n_groups
-    while piece >= n_pieces:
-        piece -= n_pieces
-        i += 1
-        layer = layer_of(job, i)
-        n_groups = (layer.fan_in + full_width - 1) // full_width
-        n_pieces = (layer.fan_out + full_width - 1) // full_width * n_groups
+    i, piece = layer_of_piece(job, piece)
+    n_groups = max((layer_of(job, i).weight_rows + full_width - 1) // full_width, 1)
     return i, piece // n_groups * full_width, piece % n_groups * full_width
 
 
 @jit
 def _tiles_at(layer, row, like):
     """Number of tiles of weights in the piece that begins at `row`."""
-    mr = tile_rows(like)
-    return (min(panel_width(like), layer.fan_in - row) + mr - 1) // mr
+    return min(panel_width(like), layer.weight_rows - row) // tile_rows(like)
 
 
 @jit
-def _sum_piece(job, workspace, number, column, row, rows, sums, biases, sparse):
+def _sum_piece(job, workspace, number, column, row, rows, sums, row_sums, sparse):
     """The gradient of the losses with respect to a piece, summed over the batch."""
-    like = sums[0]
     layer = layer_of(job, number)
-    width = width_at(column, layer.fan_out, like)
-    vectors = width // vector_lanes(like)
-    tiles = _tiles_at(layer, row, like)
-    deltas = panels(workspace, layer.deltas, layer.fan_out, job.capacity)
+    width = width_at(column, layer.fan_out, sums)
+    vectors = width // vector_lanes(sums)
+    tiles = _tiles_at(layer, row, sums)
+    deltas = deltas_of(job, workspace, layer)
     d = advance(deltas.data, column * deltas.rows)
     if row == 0:
-        sum_deltas(biases, vectors, d, width, rows)
+        dense.sum_deltas(row_sums, vectors, d, width, rows)
     if sparse is not None and number == 0:
-        height = tiles * tile_rows(like)
+        height = tiles * tile_rows(sums)
         features = min(height, layer.fan_in - row)
         sum_sparse_products(job, row, features, height, width, d, sums)
         return
-    a = _inputs_of(job, workspace, layer)
-    a_width = width_at(row, layer.fan_in, like)
+    a = inputs_of(job, workspace, layer)
+    a_width = width_at(row, layer.fan_in, sums)
     a_piece = advance(a.data, row * a.rows)
-    sum_products(sums, vectors, tiles, a_piece, a_width, d, width, rows)
+    dense.sum_products(sums, vectors, tiles, a_piece, a_width, d, width, rows)
 
 
 @jit
-def _update_piece(model, rule, layer, column, row, sums, biases):
+def _update_piece(model, rules, layer, column, row, sums, row_sums):
     """Update a piece, and the transposed copy of its weights."""
-    like = sums[0]
+    for_weights, for_row = rules
+    like = for_row.scale
     mr = tile_rows(like)
     width = width_at(column, layer.fan_out, like)
     tiles = _tiles_at(layer, row, like)
     if row == 0:
-        update_parameters(model, rule, layer.biases + column, width, biases, False)
+        update_parameters(model, for_row, layer.per_output + column, width, row_sums)
     place = layer.weights + column * layer.weight_rows + row * width
-    update_parameters(model, rule, place, tiles * mr * width, sums, True)
+    update_parameters(model, for_weights, place, tiles * mr * width, sums)
     if layer.transposed >= 0:
         a_width = width_at(row, layer.fan_in, like)
         target = layer.transposed + row * layer.transposed_rows + column * a_width
@@ -391,11 +335,11 @@ def _update_piece(model, rule, layer, column, row, sums, biases):
 @jit
 def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
     """Phase 2: the gradients of pieces of the parameters, to be applied or kept."""
-    like = scratch[0]
+    like = step.rule.scale
     clips = job.clip_norm > 0
     if thread == 0:
         forget_pieces(job, UPDATES if clips else ROWS)
-    full_width, mr, rule = panel_width(like), tile_rows(like), step.rule
+    mr = tile_rows(like)
     piece = next_piece(job, TILES, thread, job.n_pieces)
     while piece >= 0:
         number, column, row = _place_of(job, piece, like)
@@ -403,22 +347,30 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
         width = width_at(column, layer.fan_out, like)
         count = _tiles_at(layer, row, like) * mr * width
         place = layer.weights + column * layer.weight_rows + row * width
-        sums, biases = scratch, advance(scratch, full_width * full_width)
-        if clips:
-            sums = advance(model.gradients, place)
-            biases = advance(model.gradients, layer.biases + column)
-        _sum_piece(job, workspace, number, column, row, step.rows, sums, biases, sparse)
-        model.penalties[piece] = penalty_of(
-            advance(model.parameters, place), count, rule
+        row_place = layer.per_output + column
+        sums, row_sums = (
+            advance(scratch, job.piece_sums),
+            advance(scratch, job.piece_row),
         )
         if clips:
-            squares = make_gradient(model, rule, place, count, sums, True)
+            sums = advance(model.gradients, place)
+            row_sums = advance(model.gradients, row_place)
+        _sum_piece(
+            job, workspace, number, column, row, step.rows, sums, row_sums, sparse
+        )
+        rules = for_weights, for_row = rules_for(step.rule, layer)
+        weights = advance(model.parameters, place)
+        penalty = penalty_of(weights, count, for_weights)
+        if row == 0:
+            penalty += penalty_of(advance(model.parameters, row_place), width, for_row)
+        model.penalties[piece] = penalty
+        if clips:
+            squares = make_gradient(model, for_weights, place, count, sums)
             if row == 0:
-                place = layer.biases + column
-                squares += make_gradient(model, rule, place, width, biases, False)
+                squares += make_gradient(model, for_row, row_place, width, row_sums)
             model.squares[piece] = squares
         else:
-            _update_piece(model, rule, layer, column, row, sums, biases)
+            _update_piece(model, rules, layer, column, row, sums, row_sums)
         piece = next_piece(job, TILES, thread, job.n_pieces)
 
 
@@ -436,10 +388,22 @@ def _updates_phase(job, model, step, thread):
         width = width_at(column, layer.fan_out, like)
         place = layer.weights + column * layer.weight_rows + row * width
         _update_piece(
-            model, rule, layer, column, row, advance(model.gradients, place),
-            advance(model.gradients, layer.biases + column),
+            model, rules_for(rule, layer), layer, column, row,
+            advance(model.gradients, place),
+            advance(model.gradients, layer.per_output + column),
         )  # fmt: skip
         piece = next_piece(job, UPDATES, thread, job.n_pieces)
+
+
+def tiles_buffers(sizes):
+    """All buffers of a step in tiles, but the workspace that layers declare."""
+    return [
+        *loss_buffers(sizes),
+        *sample_buffers(sizes),
+        *batch_buffers(sizes),
+        *piece_buffers(sizes),
+        *step_buffers(sizes),
+    ]
 
 
 # --- steps ----------------------------------------------------------------------------
@@ -448,7 +412,7 @@ def _updates_phase(job, model, step, thread):
 @jit(entry=True)
 def train_steps(
     job_address, precision, thread, first_step, last_step, tiles, sparse, strips,
-    stored, masks, parametric,
+    stored, masks, parametric, scaled,
 ):  # fmt: skip
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
@@ -465,17 +429,16 @@ def train_steps(
     tiles : whether to use the phases above;
     sparse : if so, whether X is sparse;
     strips : whether to use the phases of `fastmlp.kernels.strips`;
-    stored : whether some activation's derivative is not a function of the activation;
+    stored : whether some layer stores the derivatives of its outputs;
     masks : whether dropout is used;
-    parametric : whether the loss has parameters.
+    parametric : whether the loss has parameters;
+    scaled : whether the first layer is a Scale, and not Dense.
     """
     control = flush_denormals()
     job = job_at(job_address)
     like = precision
     workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
     scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
-    full_width = panel_width(like)
-    outputs_scratch = advance(scratch, full_width * full_width + full_width)
     model = model_of(job, like)
     sample_losses = pointer(job.sample_losses, like)
     power_1, power_2 = job.beta_1_power, job.beta_2_power
@@ -485,13 +448,14 @@ def train_steps(
         power_1, power_2 = step.power_1, step.power_2
         if tiles is not None:
             _rows_phase(
-                job, workspace, model, outputs_scratch, step, thread, sparse, stored,
-                masks, parametric,
+                job, workspace, model, scratch, step, thread, sparse, stored, masks,
+                parametric, scaled,
             )  # fmt: skip
         if strips is not None:
             strips_phase(
-                job, workspace, model, scratch, step, thread, stored, masks, parametric
-            )
+                job, workspace, model, scratch, step, thread, stored, masks, parametric,
+                scaled,
+            )  # fmt: skip
         if not wait_for_team(job):
             break
         if thread == 0:
@@ -520,8 +484,24 @@ def train_steps(
 # --- prediction -----------------------------------------------------------------------
 
 
+def prediction_buffers(sizes, widths, dtype):
+    """Buffers of `_predict_rows`.
+
+    Activations of even and of odd layers are in two buffers in turn.
+
+    widths : numbers per row of the inputs, then of the activations of each layer.
+    dtype : of the predictions.
+    """
+    turns = {i: sizes.batch_rows * max(widths[i::2]) for i in range(2)}
+    n_outputs = (sizes.n_outputs + 2) * sizes.block_rows
+    return [
+        Buffer("workspace", turns, copies=sizes.n_threads),
+        of_thread(sizes, raw_outputs=n_outputs)._replace(dtype=dtype),
+    ]
+
+
 @jit
-def _predict_rows(job, workspace, parameters, z, first, like, sparse):
+def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
     """Predict a block of samples, starting at sample `first`."""
     mr = tile_rows(like)
     rows = min(job.block_rows, job.n_samples - first)
@@ -530,22 +510,28 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse):
     top, in_order = cast(0, tiles), job.order == 0
     for i in range(job.n_layers):
         layer = layer_of(job, i)
-        weights, c = _weights_of(parameters, layer), _outputs_of(job, workspace, layer)
-        biases = advance(parameters, layer.biases)
+        weights, c = (
+            dense.weights_of(parameters, layer),
+            outputs_of(job, workspace, layer),
+        )
+        biases = advance(parameters, layer.per_output)
         fused = layer.activation if layer.activation == RELU_CODE else 0
         if sparse is not None and i == 0:
             sparse_forward(job, weights, biases, c, top, rows, first, in_order)
             fused = cast(0, fused)
         else:
-            a = _inputs_of(job, workspace, layer)
+            a = inputs_of(job, workspace, layer)
             if i == 0:
                 gather(job, a, top, rows, first, in_order, like)
-            forward(a, weights, biases, c, top, tiles, job.depth, fused)
+            if scaled is not None and i == 0:
+                scale.forward(job, workspace, parameters, layer, top, tiles)
+            else:
+                dense.add_products(a, weights, biases, c, top, tiles, job.depth, fused)
         if layer.activation != fused:
-            activate_panels_of_any(c, top, tiles * mr, layer)
+            dense.activate_panels_of_any(c, top, tiles * mr, layer)
     layer = layer_of(job, job.n_layers - 1)
     n_outputs, stride = layer.fan_out, tiles * mr
-    to_output_major(_outputs_of(job, workspace, layer), top, stride, z)
+    to_output_major(outputs_of(job, workspace, layer), top, stride, z)
     output_activation(job.output_activation, z, n_outputs, stride)
     predictions = advance(pointer(job.outputs, z[0]), first * n_outputs)
     for r in range(rows):
@@ -554,23 +540,24 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse):
 
 
 @jit(entry=True)
-def predict(job_address, precision, output_type, thread, sparse):
+def predict(job_address, precision, output_type, thread, sparse, scaled):
     """Predict blocks of samples, and write the results to the job's outputs.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
-    sparse : None if X is dense, else True.
+    sparse, scaled : see `train_steps`.
     """
     control = flush_denormals()
     job = job_at(job_address)
     parameters = pointer(job.parameters, precision)
     workspace = advance(pointer(job.workspace, precision), thread * job.workspace_size)
-    z = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
+    scratch = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
+    z = advance(scratch, job.raw_outputs)
     n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
     piece = next_piece(job, ROWS, thread, n_pieces)
     while piece >= 0:
         first = piece * job.block_rows
-        _predict_rows(job, workspace, parameters, z, first, precision, sparse)
+        _predict_rows(job, workspace, parameters, z, first, precision, sparse, scaled)
         piece = next_piece(job, ROWS, thread, n_pieces)
     restore_denormals(control)
 
@@ -579,21 +566,7 @@ def predict(job_address, precision, output_type, thread, sparse):
 def refresh_transposed(job_address, precision):
     """Write the transposed copies of the weights that the backward pass reads."""
     job = job_at(job_address)
-    like = precision
-    full_width = panel_width(like)
-    parameters = pointer(job.parameters, like)
-    transposed = pointer(job.transposed, like)
+    parameters = pointer(job.parameters, precision)
+    transposed = pointer(job.transposed, precision)
     for i in range(1, job.n_layers):
-        layer = layer_of(job, i)
-        for column in range(0, layer.fan_out, full_width):
-            width = width_at(column, layer.fan_out, like)
-            panel = advance(parameters, layer.weights + column * layer.weight_rows)
-            for k in range(layer.fan_in):
-                start = k // full_width * full_width
-                k_width = width_at(start, layer.fan_in, like)
-                to = advance(
-                    transposed,
-                    layer.transposed + start * layer.transposed_rows + k - start,
-                )
-                for c in range(width):
-                    to[(column + c) * k_width] = panel[k * width + c]
+        dense.transpose_weights(parameters, transposed, layer_of(job, i))

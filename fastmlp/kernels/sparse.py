@@ -9,15 +9,17 @@ the rows of a batch, W the weights, b the biases and D the deltas:
 
 For the gradient, the entries of the batch are first sorted by feature.  If the entries
 of a sample are in column order, they are summed in the same order as in the dense
-kernels of `fastmlp.kernels.dense`, where zeros add nothing: results are bitwise equal
-(gradients for batches of up to 256 rows, which the dense kernels sum in one block).
+kernels of `fastmlp.kernels.layers.dense`, where zeros add nothing: results are bitwise
+equal (gradients for batches of up to 256 rows, which the dense kernels sum in one
+block).
 """
 
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dense import width_at
+from fastmlp.kernels.buffers import Buffer, of_thread
 from fastmlp.kernels.masks import mask_of, row_key
+from fastmlp.kernels.panels import width_at
 from fastmlp.kernels.products import weighted_sum
 from fastmlp.kernels.simd import (
     advance,
@@ -28,8 +30,10 @@ from fastmlp.kernels.simd import (
 )
 
 __all__ = [
+    "batch_buffers",
     "drop_entries",
     "masked_sparse_forward",
+    "sample_buffers",
     "sparse_forward",
     "sum_sparse_products",
     "transpose_batch",
@@ -87,6 +91,13 @@ def _copy_masked(job, begin, indices, count, key, keep, numbers):
         numbers[i] = number * mask_of(key, indices[i], keep, like)
 
 
+def sample_buffers(sizes):
+    """Buffers of `masked_sparse_forward`, if X is sparse and there is dropout."""
+    if not (sizes.sparse and sizes.masks):
+        return []
+    return [of_thread(sizes, entries=sizes.sample_entries)]
+
+
 @jit
 def masked_sparse_forward(
     job, weights, biases, c, first_row, rows, start, key, keep, numbers
@@ -113,6 +124,18 @@ def masked_sparse_forward(
                 advance(biases, column), numbers, indices, count,
                 advance(weights.data, column * weights.rows), weights.rows,
             )  # fmt: skip
+
+
+def batch_buffers(sizes):
+    """Buffers of `transpose_batch`, if X is sparse."""
+    if not sizes.sparse:
+        return []
+    n = sizes.batch_entries
+    return [
+        Buffer("feature_starts", {"feature_starts": sizes.n_features + 2}, np.int64),
+        Buffer("entry_rows", {"entry_rows": n}, np.int32),
+        Buffer("entry_values", {"entry_values": n}),
+    ]
 
 
 @jit

@@ -20,6 +20,7 @@ import math
 from typing import NamedTuple
 
 from fastmlp.compilation import jit
+from fastmlp.kernels.buffers import Buffer
 from fastmlp.kernels.optimizers import update
 from fastmlp.kernels.simd import absolute, advance, cast
 
@@ -29,10 +30,21 @@ __all__ = [
     "clipped",
     "make_gradient",
     "penalty_of",
+    "rules_for",
+    "step_buffers",
     "sum_of",
     "sum_of_squares",
     "update_parameters",
 ]
+
+
+def step_buffers(sizes):
+    """What the functions below return for each piece of the parameters."""
+    squares = sizes.pieces if sizes.clips else 0
+    return [
+        Buffer("penalties", {"penalties": sizes.pieces}),
+        Buffer("squares", {"squares": squares}),
+    ]
 
 
 class Model(NamedTuple):
@@ -52,12 +64,41 @@ class Rule(NamedTuple):
     """How a gradient becomes an update."""
 
     optimizer: int
+    rate: float  # the learning rate
+    shrinkage: float  # 1 - decay
     l2: object
     l1: object
     scale: object
     decay: object  # factor for the weights, from decoupled weight decay
     share: object  # weight of the new parameters in their average; 0 for no average
     rates: object  # tuple, see `optimizers.update`
+
+
+@jit
+def _rule_for(rule, rate, decays):
+    """The rule for an array of parameters.
+
+    rate : its factor on the learning rate; decays : whether penalties and decay apply.
+    """
+    like = rule.scale
+    l2 = l1 = cast(0, like)
+    decay = cast(1, like)
+    if decays:
+        l2, l1, decay = rule.l2, rule.l1, cast(1.0 - rule.shrinkage * rate, like)
+    rates = (cast(rule.rate * rate, like),) + rule.rates[1:]  # noqa: RUF005
+    return Rule(
+        rule.optimizer, rule.rate, rule.shrinkage, l2, l1, rule.scale, decay,
+        rule.share, rates,
+    )  # fmt: skip
+
+
+@jit
+def rules_for(rule, layer):
+    """The rules for a layer's weights, and for its numbers per output."""
+    return (
+        _rule_for(rule, layer.weights_rate, layer.weights_decay),
+        _rule_for(rule, layer.per_output_rate, layer.per_output_decay),
+    )
 
 
 @jit
@@ -96,7 +137,7 @@ def _sum_of_sizes(x, count):
 @jit
 def penalty_of(w, count, rule):
     """l2/2 times the sum of squared weights plus l1 times that of absolute weights."""
-    zero = cast(0, w[0])
+    zero = cast(0, rule.scale)
     penalty = zero
     if rule.l2 > zero:
         penalty += cast(0.5, zero) * rule.l2 * sum_of_squares(w, count)
@@ -117,20 +158,17 @@ def _add_penalties(w, sums, count, l2, l1, decay):
 
 
 @jit
-def update_parameters(model, rule, place, count, sums, are_weights):
-    """Update `count` parameters, starting at `place`.
+def update_parameters(model, rule, place, count, sums):
+    """Update `count` parameters, starting at `place`, by the rule for them.
 
     sums : their gradient, summed over the batch; may be overwritten.
-    are_weights : whether penalties and decay apply to them.
     """
-    zero, one = cast(0, sums[0]), cast(1, sums[0])
+    zero, one = cast(0, rule.scale), cast(1, rule.scale)
     w = advance(model.parameters, place)
-    l2 = zero
-    if are_weights:
-        l2 = rule.l2
-        if rule.l1 > zero or rule.decay != one:
-            _add_penalties(w, sums, count, l2, rule.l1, rule.decay)
-            l2 = zero
+    l2 = rule.l2
+    if rule.l1 > zero or rule.decay != one:
+        _add_penalties(w, sums, count, l2, rule.l1, rule.decay)
+        l2 = zero
     update(
         rule.optimizer, w, sums, advance(model.first_moment, place),
         advance(model.second_moment, place), count, l2, rule.scale, rule.rates,
@@ -142,10 +180,10 @@ def update_parameters(model, rule, place, count, sums, are_weights):
 
 
 @jit
-def make_gradient(model, rule, place, count, sums, are_weights):
+def make_gradient(model, rule, place, count, sums):
     """Turn sums into the gradient, penalties included; return its sum of squares."""
-    zero = cast(0, sums[0])
-    if are_weights:
+    zero = cast(0, rule.scale)
+    if rule.l2 > zero or rule.l1 > zero:
         w = advance(model.parameters, place)
         _add_penalties(w, sums, count, rule.l2, rule.l1, cast(1, zero))
     for i in range(count):
@@ -166,6 +204,6 @@ def clipped(rule, squares, clip_norm):
     like = rule.scale
     zero = cast(0, like)
     return Rule(
-        rule.optimizer, zero, zero, cast(factor, like), rule.decay, rule.share,
-        rule.rates,
+        rule.optimizer, rule.rate, rule.shrinkage, zero, zero, cast(factor, like),
+        rule.decay, rule.share, rule.rates,
     )  # fmt: skip

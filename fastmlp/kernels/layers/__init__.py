@@ -1,0 +1,1 @@
+"""Kinds of layers: one file per kind, with its declarations and its kernels."""

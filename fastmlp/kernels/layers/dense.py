@@ -1,0 +1,439 @@
+"""Dense: units, each connected to all inputs of the layer.
+
+With A the inputs (batch x fan_in), W the weights (fan_in x fan_out), b the biases, Z
+the pre-activations and D the deltas, dL/dZ (batch x fan_out):
+
+    forward     Z = A W + b,  then g(Z)
+    backward    D_before = (D W^T) * g'(A)
+    gradient    dW = A^T D,   db = 1^T D
+
+The layer before may be of any kind: g' is then the derivative of its outputs with
+respect to what its deltas belong to.
+
+In the first half of this file, matrices are in column panels.  A buffer may hold more
+rows than are in use.  In the second half, for strips, they are panels of samples, and
+the products are the same with their roles exchanged:
+
+    forward     Z^T = W^T A^T + b,  then g(Z^T)
+    backward    D_before^T = (W D^T) * g'(A^T)
+    gradient    dW = A^T D,   db = 1^T D
+
+They need no transposed copy of the weights, but one of the deltas.
+"""
+
+from dataclasses import dataclass
+
+from fastmlp.compilation import jit
+from fastmlp.kernels.activations import (
+    RELU_CODE,
+    activate,
+    activate_any,
+    activate_with_derivative,
+    multiply_by_derivative,
+)
+from fastmlp.kernels.layers.layer import (
+    Layer,
+    Parameter,
+    deltas_of,
+    derivatives_of,
+    inputs_of,
+    outputs_of,
+)
+from fastmlp.kernels.panels import (
+    clear_columns,
+    multiply_panels,
+    panel_at,
+    panel_size,
+    panels,
+    width_at,
+)
+from fastmlp.kernels.products import (
+    ADD,
+    FROM_BIAS,
+    FROM_OUTPUT,
+    MASK,
+    RELU,
+    product,
+    sum_of_rows,
+    transposed_product,
+)
+from fastmlp.kernels.simd import advance, cast, panel_width, tile_rows, vector_lanes
+from fastmlp.kernels.transposing import transpose_blocks
+
+__all__ = [
+    "Dense",
+    "activate_outputs",
+    "activate_panels_of_any",
+    "add_products",
+    "backward",
+    "backward_panel",
+    "forward",
+    "forward_panel",
+    "gradient_panels",
+    "sum_deltas",
+    "sum_products",
+    "transpose_weights",
+    "weights_of",
+]
+
+#: Rows of a batch that a gradient tile sums before it adds them to memory.
+_GRADIENT_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """`fan_out` units with `fan_in` inputs each."""
+
+    fan_in: int
+    fan_out: int
+
+    def parameters(self):
+        """Weights and biases; `fastmlp.initialization` draws their initial values."""
+        shape = self.fan_in, self.fan_out
+        return [
+            Parameter("weights", "weights", shape),
+            Parameter("per_output", "biases", shape[1:], decays=False),
+        ]
+
+    def workspace(self, stored):
+        """Activations, deltas, and derivatives if they are stored."""
+        n = self.fan_out
+        return {"outputs": n, "deltas": n, **({"derivatives": n} if stored else {})}
+
+
+# --- Units in the lanes of a vector ---------------------------------------------------
+
+
+@jit
+def weights_of(parameters, layer):
+    """The weights of a layer."""
+    return panels(parameters, layer.weights, layer.fan_out, layer.weight_rows)
+
+
+@jit
+def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish):
+    """C = A B for `tiles` tiles of rows, starting at `first_row`.
+
+    a, b, c : Panels.  b.rows may exceed a.columns.
+    extra : biases (extra_rows = 1) or panels like C's (extra_rows = c.rows).
+    depth : panels of A that are summed before C is stored.  This blocks A and B for the
+        caches; the order of summation does not depend on it.
+    start, finish : modes of `product` for the first and the last such block.
+    """
+    like = c.data[0]
+    full_width = panel_width(like)
+    lanes = vector_lanes(like)
+    segments = a.columns // full_width
+    tail_length = a.columns - segments * full_width
+    tail_width = (tail_length + lanes - 1) // lanes * lanes
+    tail = advance(a.data, segments * full_width * a.rows + first_row * tail_width)
+    for s in range(0, max(segments, 1), depth):
+        end = min(s + depth, segments)
+        is_last = end == segments
+        mode = start if s == 0 else FROM_OUTPUT
+        if is_last:
+            mode |= finish
+        block = advance(a.data, (s * a.rows + first_row) * full_width)
+        for column in range(0, c.columns, full_width):
+            width = width_at(column, c.columns, like)
+            extra_first = 0 if extra_rows == 1 else first_row
+            product(
+                width // lanes,
+                tiles,
+                advance(c.data, column * c.rows + first_row * width),
+                block,
+                end - s,
+                a.rows * full_width,
+                tail,
+                tail_width,
+                tail_length if is_last else 0,
+                advance(b.data, column * b.rows + s * full_width * width),
+                advance(extra, column * extra_rows + extra_first * width),
+                mode,
+            )
+
+
+@jit
+def add_products(a, weights, biases, c, first_row, tiles, depth, activation):
+    """C = A W + b, or max(0, A W + b), for `tiles` tiles of rows.
+
+    activation : its code; only ReLU is applied here.  The padding of C is 0.
+    """
+    finish = RELU if activation == RELU_CODE else 0
+    one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
+    _multiply(a, weights, c, biases, one, first_row, tiles, depth, start, finish)
+
+
+@jit
+def forward(job, workspace, parameters, layer, first_row, tiles, stored):
+    """C = g(A W + b) for `tiles` tiles of rows; without an activation, C = A W + b.
+
+    stored : True if some layer stores derivatives, else None.
+    """
+    c = outputs_of(job, workspace, layer)
+    a, weights = inputs_of(job, workspace, layer), weights_of(parameters, layer)
+    biases, activation = advance(parameters, layer.per_output), layer.activation
+    add_products(a, weights, biases, c, first_row, tiles, job.depth, activation)
+    if activation != 0 and activation != RELU_CODE:
+        activate_outputs(job, workspace, layer, c, first_row, tiles, stored)
+
+
+@jit
+def activate_outputs(job, workspace, layer, c, first_row, tiles, stored):
+    """C <- g(C) for `tiles` tiles of rows; write g'(C) too if the layer stores that."""
+    rows = tiles * tile_rows(c.data)
+    if stored is not None and layer.derivatives >= 0:
+        derivatives = derivatives_of(job, workspace, layer)
+        _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer)
+        return
+    _activate_panels(c, first_row, rows, layer)
+
+
+@jit
+def _activate_panels(c, first_row, rows, layer):
+    """C <- g(C) for `rows` rows; the padding of C stays zero.
+
+    layer : its activation's derivative must be a function of the activation.
+    """
+    like = c.data[0]
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        panel = advance(c.data, column * c.rows + first_row * width)
+        activate(layer.activation, panel, rows * width)
+        if not layer.keeps_zero:
+            clear_columns(c, column, first_row, rows, width)
+
+
+@jit
+def activate_panels_of_any(c, first_row, rows, layer):
+    """Like `_activate_panels`, for every activation."""
+    like = c.data[0]
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        panel = advance(c.data, column * c.rows + first_row * width)
+        activate_any(layer.activation, panel, rows * width)
+        if not layer.keeps_zero:
+            clear_columns(c, column, first_row, rows, width)
+
+
+@jit
+def _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
+    """C <- g(C), and write g'(C) into panels of the same layout.
+
+    layer : its activation's derivative is not a function of the activation.
+    """
+    like = c.data[0]
+    for column in range(0, c.columns, panel_width(like)):
+        width = width_at(column, c.columns, like)
+        offset = column * c.rows + first_row * width
+        activate_with_derivative(
+            layer.activation,
+            advance(c.data, offset),
+            advance(derivatives.data, offset),
+            rows * width,
+        )
+        if not layer.keeps_zero:
+            clear_columns(c, column, first_row, rows, width)
+
+
+@jit
+def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, stored):
+    """D_before = (D W^T) * g'(A) for `tiles` tiles of rows.
+
+    before : the layer before.
+    keep : the number by which dropout divided the activations A, or 1.
+    """
+    a, result = inputs_of(job, workspace, layer), deltas_of(job, workspace, before)
+    activation, rows = before.activation, tiles * tile_rows(a.data)
+    _multiply(
+        deltas_of(job, workspace, layer),
+        panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
+        result, a.data, a.rows, first_row, tiles, job.depth, cast(0, tiles),
+        MASK if activation == RELU_CODE else 0,
+    )  # fmt: skip
+    if stored is not None and before.derivatives >= 0:
+        derivatives = derivatives_of(job, workspace, before)
+        multiply_panels(result, derivatives, first_row, rows)
+    elif activation != 0 and activation != RELU_CODE:
+        _multiply_by_derivatives(activation, result, a, first_row, rows, keep)
+
+
+@jit
+def _multiply_by_derivatives(activation, deltas, a, first_row, rows, keep):
+    """D <- D * g'(A), for g' a function of the activations."""
+    like = a.data[0]
+    for column in range(0, a.columns, panel_width(like)):
+        width = width_at(column, a.columns, like)
+        offset = column * a.rows + first_row * width
+        multiply_by_derivative(
+            activation,
+            advance(deltas.data, offset),
+            advance(a.data, offset),
+            keep,
+            rows * width,
+        )
+
+
+@jit
+def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
+    """sums = A^T D over the rows of a batch, block by block."""
+    for first in range(0, rows, _GRADIENT_ROWS):
+        transposed_product(
+            vectors,
+            tiles,
+            sums,
+            advance(a, first * a_width),
+            a_width,
+            min(_GRADIENT_ROWS, rows - first),
+            advance(d, first * width),
+            sums,  # no biases: never read
+            0 if first == 0 else ADD,
+        )
+
+
+@jit
+def sum_deltas(sums, vectors, d, width, rows):
+    """sums = 1^T D over the rows of a batch, block by block."""
+    for first in range(0, rows, _GRADIENT_ROWS):
+        block = min(_GRADIENT_ROWS, rows - first)
+        mode = cast(0 if first == 0 else ADD, rows)
+        sum_of_rows(vectors, sums, advance(d, first * width), block, mode)
+
+
+@jit
+def transpose_weights(parameters, transposed, layer):
+    """Write the transposed copy of a layer's weights that `backward` reads."""
+    full_width = panel_width(parameters)
+    for column in range(0, layer.fan_out, full_width):
+        width = width_at(column, layer.fan_out, parameters)
+        panel = advance(parameters, layer.weights + column * layer.weight_rows)
+        for k in range(layer.fan_in):
+            start = k // full_width * full_width
+            k_width = width_at(start, layer.fan_in, parameters)
+            place = layer.transposed + start * layer.transposed_rows + k - start
+            to = advance(transposed, place)
+            for c in range(width):
+                to[(column + c) * k_width] = panel[k * width + c]
+
+
+# --- Samples in the lanes of a vector -------------------------------------------------
+
+
+@jit
+def forward_panel(layer, workspace, parameters, panel, stored):
+    """C^T = g(W^T A^T + b) for a panel of samples."""
+    mr, full_width = tile_rows(workspace), panel_width(workspace)
+    fan_in, fan_out, activation = layer.fan_in, layer.fan_out, layer.activation
+    a = panel_at(workspace, layer.inputs, fan_in, panel)
+    c = panel_at(workspace, layer.outputs, fan_out, panel)
+    mode = (FROM_BIAS | RELU) if activation == RELU_CODE else FROM_BIAS
+    for column in range(0, fan_out, full_width):
+        transposed_product(
+            panel.width // vector_lanes(workspace),
+            (min(full_width, fan_out - column) + mr - 1) // mr,
+            advance(c, column * panel.width),
+            advance(parameters, layer.weights + column * layer.weight_rows),
+            width_at(column, fan_out, workspace),
+            fan_in,
+            a,
+            advance(parameters, layer.per_output + column),
+            mode,
+        )
+    if activation == RELU_CODE or activation == 0:
+        return
+    if stored is not None and layer.derivatives >= 0:
+        derivatives = panel_at(workspace, layer.derivatives, fan_out, panel)
+        activate_with_derivative(activation, c, derivatives, fan_out * panel.width)
+        return
+    activate(activation, c, fan_out * panel.width)
+
+
+@jit
+def backward_panel(layer, before, workspace, parameters, panel, keep, stored):
+    """D_before^T = (W D^T) * g'(A^T) for a panel of samples; see `backward`.
+
+    Rows that round the units up to whole vectors are not cleared.
+    """
+    mr, full_width = tile_rows(workspace), panel_width(workspace)
+    fan_in, fan_out, activation = layer.fan_in, layer.fan_out, before.activation
+    a = panel_at(workspace, layer.inputs, fan_in, panel)
+    result = panel_at(workspace, before.deltas, fan_in, panel)
+    weights = advance(parameters, layer.weights)
+    segments = fan_out // full_width
+    tail = segments * full_width
+    product(
+        panel.width // vector_lanes(workspace),
+        (fan_in + mr - 1) // mr,
+        result,
+        weights,
+        segments,
+        layer.weight_rows * full_width,
+        advance(weights, tail * layer.weight_rows),
+        width_at(tail, fan_out, workspace),
+        fan_out - tail,
+        panel_at(workspace, layer.deltas, fan_out, panel),
+        a,
+        MASK if activation == RELU_CODE else 0,
+    )
+    count = fan_in * panel.width
+    if stored is not None and before.derivatives >= 0:
+        derivatives = panel_at(workspace, before.derivatives, fan_in, panel)
+        for j in range(count):
+            result[j] *= derivatives[j]
+    elif activation != RELU_CODE and activation != 0:
+        multiply_by_derivative(activation, result, a, keep, count)
+
+
+@jit
+def _turn_deltas(d, d_size, column, fan_out, samples, turned):
+    """Transpose the deltas of one panel of units: a row of vectors per sample."""
+    lanes, full_width = vector_lanes(turned), panel_width(turned)
+    width = width_at(column, fan_out, turned)
+    for first in range(0, samples, full_width):
+        panel_samples = width_at(first, samples, turned)
+        source = advance(d, first // full_width * d_size + column * panel_samples)
+        target = advance(turned, first * width)
+        for unit in range(0, width, lanes):
+            transpose_blocks(
+                panel_samples // lanes,
+                advance(target, unit),
+                width,
+                advance(source, unit * panel_samples),
+                panel_samples,
+            )
+
+
+@jit
+def gradient_panels(layer, workspace, turned, sums, samples, mode):
+    """dW = A^T D, db = 1^T D over `samples` samples in successive panels.
+
+    turned : room for the deltas of one panel of units.
+    sums : laid out like the parameters.
+    mode : 0, or ADD to add to what is there.
+    """
+    full_width, lanes = panel_width(workspace), vector_lanes(workspace)
+    n_panels = samples // full_width
+    rest = samples - n_panels * full_width
+    rest_width = (rest + lanes - 1) // lanes * lanes
+    fan_in, fan_out = layer.fan_in, layer.fan_out
+    a, a_size = advance(workspace, layer.inputs), panel_size(fan_in, workspace)
+    d, d_size = advance(workspace, layer.deltas), panel_size(fan_out, workspace)
+    for column in range(0, fan_out, full_width):
+        vectors = width_at(column, fan_out, workspace) // lanes
+        _turn_deltas(d, d_size, column, fan_out, samples, turned)
+        product(
+            vectors,
+            layer.weight_rows // tile_rows(workspace),
+            advance(sums, layer.weights + column * layer.weight_rows),
+            a,
+            n_panels,
+            a_size,
+            advance(a, n_panels * a_size),
+            rest_width,
+            rest,
+            turned,
+            turned,  # no biases, no mask: never read
+            mode,
+        )
+        row = advance(sums, layer.per_output + column)
+        sum_of_rows(vectors, row, turned, samples, mode)
