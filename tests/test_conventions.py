@@ -96,7 +96,8 @@ def test_tags_tell_the_truth_after_fit():
 def test_metadata_routing(estimator):
     X, y = load_iris(return_X_y=True)
     with sklearn.config_context(enable_metadata_routing=True):
-        model = estimator(max_iter=2).set_fit_request(sample_weight=True)
+        model = estimator(max_iter=2, random_state=0)
+        model.set_fit_request(sample_weight=True)
         model.set_score_request(sample_weight=True)
         model.set_partial_fit_request(sample_weight=True)
         if estimator is not MLPRegressor:
@@ -106,7 +107,13 @@ def test_metadata_routing(estimator):
         pipeline.fit(X, y, sample_weight=np.ones(150))
         if parse_version("1.7") <= SKLEARN:  # before, Pipeline.score does not route
             weights = {"sample_weight": np.ones(150)}
-            cross_validate(pipeline, X, y, params=weights, cv=2)
+            found = cross_validate(pipeline, X, y, params=weights, cv=2)
+            assert np.isfinite(found["test_score"]).all()
+    # routed, they count: those of weight zero might as well not be there
+    with sklearn.config_context(enable_metadata_routing=True):
+        weights = np.repeat([1.0, 0.0], [100, 50])
+        other = clone(pipeline).fit(X, y, sample_weight=weights)
+    assert not np.array_equal(other[-1].coefs_[0], pipeline[-1].coefs_[0])
 
 
 @pytest.mark.parametrize("estimator", ALL)

@@ -140,7 +140,8 @@ def test_matplotlib_is_imported_when_something_is_drawn(tmp_path):
 
 @pytest.mark.parametrize("draw", DRAW)
 def test_networks_of_scikit_learn(draw):
-    draw(fitted(neural_network.MLPClassifier))
+    figure = draw(fitted(neural_network.MLPClassifier)).figure_
+    assert any(ax.has_data() for ax in figure.axes)
 
 
 # --- losses --------------------------------------------------------------------------
@@ -386,7 +387,10 @@ def test_weights_that_are_all_0():
     model = fitted()
     model = with_attributes(model, coefs_=[0 * w for w in model.coefs_])
     for draw in (graph, images):
-        draw(model).figure_.canvas.draw()
+        figure = draw(model).figure_
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())
+        assert len(np.unique(pixels[..., :3].reshape(-1, 3), axis=0)) > 1
 
 
 # --- activations ---------------------------------------------------------------------
