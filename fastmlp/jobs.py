@@ -375,58 +375,46 @@ class TrainingJob(_Job):
             )
 
     def _declared_workspace(self):
-        """Fold what layers declare of their workspace.
+        """What layers declare of their workspace: (layer, field) -> numbers per row.
 
-        Returns
-        -------
-        own : dict
-            (layer, field of LAYER) -> numbers per row.
-        shared : dict
-            (layer, field) -> the (layer, field) whose place it shares.
+        Or -> the (layer, field) whose place it shares.
         """
-        own, shared = {}, {}
-        last = self.network.n_layers - 1
-        if not self.sparse:  # else samples are read in place
-            own[0, "inputs"] = self.network.units[0]
+        declared = {}
         for i, layer in enumerate(self.network.architecture):
-            if i > 0:
-                shared[i, "inputs"] = i - 1, "outputs"
-            for field, numbers in layer.workspace(self._stored[i]).items():
-                if i == last and field == "deltas":  # overwrite the raw outputs
-                    numbers = "outputs"
-                if isinstance(numbers, str):
-                    shared[i, field] = i, numbers
-                else:
-                    own[i, field] = numbers
+            fields = {"inputs": (i - 1, "outputs"), **layer.workspace(self._stored[i])}
+            if i == 0:
+                fields["inputs"] = layer.fan_in
+            if i == self.network.n_layers - 1:
+                fields["deltas"] = "outputs"  # which are raw until then
+            for field, numbers in fields.items():
+                shares = isinstance(numbers, str)
+                declared[i, field] = (i, numbers) if shares else numbers
+        if self.sparse:
+            del declared[0, "inputs"]  # samples are read in place
         # all activations, then all deltas, then all derivatives
         order = ["inputs", "outputs", "deltas", "derivatives"]
-        return dict(
-            sorted(own.items(), key=lambda item: order.index(item[0][1]))
-        ), shared
+        return dict(sorted(declared.items(), key=lambda item: order.index(item[0][1])))
 
     def _lay_out(self, n_targets, n_strips):
         """Allocate what steps work in: in tiles, or in strips if there are any."""
         network, shape, n_threads = self.network, self.network.shape, self._n_threads
-        own, shared = self._declared_workspace()
+        declared = self._declared_workspace()
+        own = {key: n for key, n in declared.items() if not isinstance(n, tuple)}
         if n_strips:
-            vectors = round_up(self.batch_size, shape.lanes) // shape.lanes
+            vectors = -(-self.batch_size // shape.lanes)
             batch_rows = vectors * shape.lanes
             block_rows = -(-vectors // n_strips) * shape.lanes
             block_rows = min(block_rows, strips.BLOCK_PANELS * shape.width)
-            parts = {
-                key: unit_rows(n, shape.lanes) * block_rows for key, n in own.items()
-            }
-            self.layers["pieces"] = [strips.slices_of(layer) for layer in self.layers]
+            parts = {k: unit_rows(n, shape.lanes) * block_rows for k, n in own.items()}
+            pieces = [strips.slices_of(layer) for layer in self.layers]
         else:
-            per_row = {key: round_up(n, shape.lanes) for key, n in own.items()}
             batch_rows = self._capacity(self.batch_size)
+            parts = {k: round_up(n, shape.lanes) * batch_rows for k, n in own.items()}
             block_rows = self._block_rows(
-                -(-self.batch_size // n_threads), sum(per_row.values())
+                -(-self.batch_size // n_threads), sum(parts.values()) // batch_rows
             )
-            parts = {key: n * batch_rows for key, n in per_row.items()}
-            self.layers["pieces"] = [
-                passes.pieces_of(layer, shape) for layer in self.layers
-            ]
+            pieces = [passes.pieces_of(layer, shape) for layer in self.layers]
+        self.layers["pieces"] = pieces
         of_samples, of_batch = self._most_entries() if self.sparse else (0, 0)
         sizes = Sizes(
             shape=shape,
@@ -437,7 +425,7 @@ class TrainingJob(_Job):
             n_targets=n_targets,
             batch_rows=batch_rows,
             strips=n_strips,
-            pieces=int(self.layers["pieces"].sum()),
+            pieces=int(sum(pieces)),
             parameters=network.sizes,
             clips=self._extras.clip_norm > 0,
             masks=bool(self._extras.dropout),
@@ -449,10 +437,9 @@ class TrainingJob(_Job):
         copies = n_threads if n_strips else 1  # all threads share the batch of tiles
         self._allocate([Buffer("workspace", parts, copies=copies), *declare(sizes)])
         places = self.arena.starts["workspace"]
-        for (i, field), place in places.items():
-            self.layers[field][i] = place
-        for (i, field), key in shared.items():
-            self.layers[field][i] = places[key]
+        for (i, field), numbers in declared.items():
+            shares = isinstance(numbers, tuple)
+            self.layers[field][i] = places[numbers if shares else (i, field)]
         self._set(
             capacity=batch_rows,
             block_rows=block_rows,
