@@ -7,11 +7,11 @@ import numba
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fastmlp.jobs import panels_at_once
+from fastmlp.engine.jobs import panels_at_once
+from fastmlp.engine.network import Network
 from fastmlp.kernels import dense, simd
 from fastmlp.kernels.activations import activate
 from fastmlp.kernels.optimizers import update
-from fastmlp.network import Network
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 

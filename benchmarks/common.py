@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.jobs import TrainingJob
-from fastmlp.network import Network
-from fastmlp.threads import Team
+from fastmlp.engine.jobs import TrainingJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import Team
 
 ADAM = {"rate": 1e-3, "decay_1": 0.9, "decay_2": 0.999, "epsilon": 1e-8}
 

@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from fastmlp.extras import Extras
+from fastmlp.engine.options import Extras
 
 from .common import ADAM, Steps
 from .workloads import BY_NAME

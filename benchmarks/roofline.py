@@ -13,9 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.jobs import strips_of
+from fastmlp.engine.jobs import strips_of
+from fastmlp.engine.network import Network
 from fastmlp.kernels.simd import tile_shape
-from fastmlp.network import Network
 
 from .common import Steps
 from .machine import bandwidth, fma_peak

@@ -15,7 +15,7 @@ from sphinx import addnodes
 from sphinx.util.logging import getLogger
 
 import fastmlp
-from fastmlp.parameters import SOLVERS_OF, groups_of, solvers_sentence
+from fastmlp.estimators.parameters import SOLVERS_OF, groups_of, solvers_sentence
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for the extension `notebooks`

@@ -11,12 +11,12 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastmlp import MLPRegressor
-from fastmlp.schedules import Adaptive, Constant, InverseScaling, Plateau
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.initializations import INITIALIZATIONS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.tables.schedules import FACTORS
+from fastmlp.training.schedules import Adaptive, Constant, InverseScaling, Plateau
 
 HERE = Path(__file__).parent
 

@@ -11,8 +11,8 @@ __all__ = [
     "warmup",
 ]
 
-from fastmlp.conversion import convert_from_sklearn
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.persistence.conversion import convert_from_sklearn
 
 
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
@@ -50,7 +50,7 @@ def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
             "precisions must be a collection of 'float32' and 'float64', "
             f"got {precisions!r}"
         )
-    from fastmlp.warming import compile_kernels
+    from fastmlp.engine.warming import compile_kernels
 
     compile_kernels(precisions, sparse=sparse, general=general)
 

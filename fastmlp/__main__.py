@@ -126,13 +126,13 @@ def main(arguments=None):
         print("fastmlp: the command line needs rich: pip install rich", file=sys.stderr)
         return 1
     if options.command == "info":
-        from fastmlp.info import show_info
+        from fastmlp.commands.info import show_info
 
         show_info()
         return 0
 
-    from fastmlp.demo import DataError, load_csv, load_named, run_demo
-    from fastmlp.demo_screen import Screen
+    from fastmlp.commands.demo import DataError, load_csv, load_named, run_demo
+    from fastmlp.commands.demo_screen import Screen
 
     try:
         if options.csv is not None:

@@ -33,7 +33,7 @@ def pytest_sessionstart(session):
     """
     options = session.config.option
     is_worker = hasattr(session.config, "workerinput")
-    is_whole = not (options.keyword or options.markexpr or options.lf or options.ff)
+    is_whole = not (options.keyword or options.markexpr)
     is_whole &= session.config.args == session.config.getini("testpaths")
     if is_worker or not is_whole or not getattr(options, "numprocesses", None):
         return

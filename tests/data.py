@@ -9,8 +9,8 @@ from sklearn.datasets import (
     make_regression,
 )
 
-from fastmlp.jobs import TrainingJob
-from fastmlp.network import Network
+from fastmlp.engine.jobs import TrainingJob
+from fastmlp.engine.network import Network
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
 

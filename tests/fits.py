@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 
-import fastmlp.threads
+import fastmlp.engine.threads
 from fastmlp import MLPClassifier
 
 _rng = np.random.default_rng(0)
@@ -20,7 +20,7 @@ def fit(seed, **settings):
 
 
 _started = threading.local()
-_init = fastmlp.threads.Team.__init__
+_init = fastmlp.engine.threads.Team.__init__
 
 
 def _note(team, size):
@@ -28,7 +28,7 @@ def _note(team, size):
     _init(team, size)
 
 
-fastmlp.threads.Team.__init__ = _note
+fastmlp.engine.threads.Team.__init__ = _note
 
 
 def fit_and_size(seed, **settings):

@@ -2,7 +2,7 @@
 
 A read or a store one number outside of a buffer kills the process.  The buffers are
 those that layers and kernels declare (`fastmlp.kernels.buffers`): `Memory.arena` stands
-for `fastmlp.arena.Arena`, so that a new buffer is guarded as soon as it is declared.
+for `Arena`, so that a new buffer is guarded as soon as it is declared.
 Each part of a buffer is between pages of its own, and so is each thread's copy: kernels
 are told the distance from one to the next, however long it is.  Buffers are only as
 aligned as their numbers are: kernels need no more.
@@ -24,14 +24,15 @@ import reference
 import scipy.sparse
 from data import random_network
 
-from fastmlp import jobs, network, samples
-from fastmlp.arena import address_of
-from fastmlp.extras import Extras
-from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.data import samples
+from fastmlp.engine import jobs, network
+from fastmlp.engine.arena import address_of
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.network import Network, architecture_of
+from fastmlp.engine.options import Extras
 from fastmlp.kernels.buffers import round_up
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.simd import tile_shape
-from fastmlp.network import Network, architecture_of
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
@@ -148,7 +149,7 @@ class Memory:
         return self._copies[address_of(array)]
 
     def arena(self, buffers, dtype):
-        """`fastmlp.arena.Arena`, with each part of each copy by itself."""
+        """`fastmlp.engine.arena.Arena`, with each part of each copy by itself."""
         arena = SimpleNamespace(arrays={}, starts={}, strides={})
         for name, parts, kind, copies, packed in buffers:
             groups = {}  # of parts that are one buffer

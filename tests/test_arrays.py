@@ -252,7 +252,8 @@ IMPORTS = """
 import itertools, os, sys, threading, time, warnings
 from contextlib import suppress
 import numpy as np, pytest, scipy.sparse
-from fastmlp import MLPClassifier, MLPRegressor, jobs
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.engine import jobs
 warnings.simplefilter("ignore")
 rng = np.random.default_rng(0)
 """

@@ -14,17 +14,17 @@ import test_simd
 from data import random_network, random_targets
 from processes import run
 
-from fastmlp.arena import address_of
-from fastmlp.extras import Extras
-from fastmlp.jobs import PredictionJob
+from fastmlp.engine.arena import address_of
+from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.options import Extras
+from fastmlp.engine.threads import Team
 from fastmlp.kernels import products, simd
 from fastmlp.kernels.buffers import round_up
 from fastmlp.kernels.job import JOB
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.shuffling import shuffle
 from fastmlp.kernels.simd import tile_shape
-from fastmlp.network import Network
-from fastmlp.threads import Team
 
 pytestmark = pytest.mark.slow
 
@@ -40,12 +40,12 @@ EVERY_KERNEL = """
     from scipy.sparse import csr_array
     from fastmlp import MLPRegressor
     from fastmlp.compilation import jit
-    from fastmlp.jobs import PredictionJob, TrainingJob
+    from fastmlp.engine.jobs import PredictionJob, TrainingJob
     from fastmlp.kernels.layers.dense import Dense
     from fastmlp.kernels.layers.scale import Scale
-    from fastmlp.network import Network
-    from fastmlp.threads import Team
-    from fastmlp.warming import compile_kernels
+    from fastmlp.engine.network import Network
+    from fastmlp.engine.threads import Team
+    from fastmlp.engine.warming import compile_kernels
 
     warnings.simplefilter("ignore")
 

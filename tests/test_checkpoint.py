@@ -80,7 +80,7 @@ def assert_same(model, other):
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     """Of a checkpoint, which is written after every epoch."""
-    monkeypatch.setattr("fastmlp.checkpoint._LEAST_PAUSE", 0.0)
+    monkeypatch.setattr("fastmlp.training.checkpoint._LEAST_PAUSE", 0.0)
     return tmp_path / "fit.npz"
 
 
@@ -170,9 +170,9 @@ def test_a_warm_start_goes_on_as_well(path):
 
 SCRIPT = """
 import os, signal, sys
-import fastmlp.checkpoint
+import fastmlp.training.checkpoint
 from test_checkpoint import EVERYTHING, X, y, model_of
-fastmlp.checkpoint._LEAST_PAUSE = 0.0
+fastmlp.training.checkpoint._LEAST_PAUSE = 0.0
 n_calls = 0
 
 def kill(state):
@@ -562,7 +562,7 @@ def test_a_file_that_cannot_be_written_does_not_end_the_fit(path, monkeypatch):
     def look(state):
         found.append((path.read_bytes(), [*path.parent.iterdir()]))
 
-    monkeypatch.setattr("fastmlp.checkpoint.os.replace", fail)
+    monkeypatch.setattr("fastmlp.training.checkpoint.os.replace", fail)
     with pytest.warns(RuntimeWarning, match="no space left") as caught:
         model = model_of(path, callbacks=[look]).fit(X, y)
     assert sum(each.category is RuntimeWarning for each in caught) == 1
@@ -575,7 +575,7 @@ def test_a_file_that_cannot_be_deleted_does_not_lose_the_model(path, monkeypatch
     def fail(*arguments, **options):
         raise OSError("read-only file system")
 
-    monkeypatch.setattr("fastmlp.checkpoint.Path.unlink", fail)
+    monkeypatch.setattr("fastmlp.training.checkpoint.Path.unlink", fail)
     with pytest.warns(RuntimeWarning, match="deleted .read-only file system"):
         model = model_of(path).fit(X, y)
     assert_same(model, model_of().fit(X, y))
@@ -583,11 +583,11 @@ def test_a_file_that_cannot_be_deleted_does_not_lose_the_model(path, monkeypatch
 
 FULL_DISK = """
 import resource, warnings
-import fastmlp.checkpoint
+import fastmlp.training.checkpoint
 from pathlib import Path
 from test_checkpoint import X, assert_same, model_of, y
 
-fastmlp.checkpoint._LEAST_PAUSE = 0.0
+fastmlp.training.checkpoint._LEAST_PAUSE = 0.0
 path = Path("fit.npz").absolute()
 whole = model_of().fit(X, y)
 seen = []
@@ -651,9 +651,9 @@ def test_a_link_is_followed_and_stays(path):
 
 KILLED_WRITING = """
 import os, signal, sys
-import fastmlp.checkpoint
+from fastmlp.training import checkpoint
 from test_checkpoint import X, model_of, y
-fastmlp.checkpoint.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+checkpoint.os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 model_of(sys.argv[1]).fit(X, y)
 """
 
@@ -681,7 +681,7 @@ def test_what_a_killed_process_was_writing_is_deleted(path):
 def test_files_are_written_seldom_if_that_takes_long(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "fastmlp.checkpoint.Checkpoint._write",
+        "fastmlp.training.checkpoint.Checkpoint._write",
         lambda self, arrays: time.sleep(0.02) or written.append(arrays),
     )
     model_of(tmp_path / "fit.npz", max_iter=20).fit(X, y)

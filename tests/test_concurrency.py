@@ -165,6 +165,6 @@ print(min(seconds(8) for _ in range(3)) / min(seconds(1) for _ in range(3)))
 
 def test_the_default_follows_a_quota(tmp_path):
     """joblib knows cgroups; here its own variable stands for them."""
-    script = "import fastmlp.threads\nprint(fastmlp.threads.available_threads())"
+    script = "from fastmlp.engine import threads\nprint(threads.available_threads())"
     limits = {"LOKY_MAX_CPU_COUNT": "1", "OMP_NUM_THREADS": None}
     assert run(START + script, tmp_path, environment=limits) == "1\n"

@@ -17,10 +17,10 @@ from sklearn.utils.fixes import parse_version
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
-from fastmlp.events import Events
-from fastmlp.lbfgs import rows_of_a_piece
-from fastmlp.network import Network
-from fastmlp.targets import Targets
+from fastmlp.data.targets import Targets
+from fastmlp.engine.network import Network
+from fastmlp.training.events import Events
+from fastmlp.training.lbfgs import rows_of_a_piece
 
 BEFORE_1_7 = parse_version(sklearn.__version__) < parse_version("1.7")
 TASKS = ["binary", "multiclass", "multilabel", "regression"]
@@ -408,8 +408,8 @@ def test_lbfgs_takes_the_data_in_pieces(monkeypatch):
     _, X, y = problem("multiclass")
     settings = {"solver": "lbfgs", "max_iter": 10, "random_state": 0}
     whole = MLPClassifier(**settings).fit(X, y)
-    monkeypatch.setattr("fastmlp.lbfgs._LEAST_ROWS", 1)
-    monkeypatch.setattr("fastmlp.lbfgs._PIECE_BYTES", 2**16)
+    monkeypatch.setattr("fastmlp.training.lbfgs._LEAST_ROWS", 1)
+    monkeypatch.setattr("fastmlp.training.lbfgs._PIECE_BYTES", 2**16)
     for n_jobs in (1, 3):
         pieces = MLPClassifier(**settings, n_jobs=n_jobs).fit(X, y)
         assert pieces.loss_ == pytest.approx(whole.loss_, rel=1e-9)

@@ -21,7 +21,7 @@ from sklearn.utils.fixes import parse_version
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
-from fastmlp.parameters import GROUPS, SOLVERS_OF, groups_of
+from fastmlp.estimators.parameters import GROUPS, SOLVERS_OF, groups_of
 
 SKLEARN = parse_version(sklearn.__version__)
 ALL = [MLPClassifier, MLPRegressor, MLPEstimator]
@@ -363,7 +363,9 @@ def test_progress_bar(capsys):
 def test_without_callbacks_in_scikit_learn(monkeypatch):
     """What versions before 1.9 do: there is nothing to call, and nobody asks."""
     monkeypatch.delattr(
-        fastmlp.callbacks.CallbackSupport, "_init_callback_context", raising=False
+        fastmlp.training.callbacks.CallbackSupport,
+        "_init_callback_context",
+        raising=False,
     )
     X, y = load_iris(return_X_y=True)
     assert MLPClassifier(max_iter=2).fit(X, y).n_iter_ == 2

@@ -8,7 +8,7 @@ import pytest
 import test_checkpoint as t
 from processes import run
 
-from fastmlp.fingerprint import fingerprint
+from fastmlp.training.fingerprint import fingerprint
 
 #: Fits whose files are damaged: in strips and in tiles, with all kinds of arrays.
 SETTINGS = {
@@ -162,7 +162,7 @@ t.assert_same(t.model_of(path, **t.EVERYTHING).fit(t.X, t.y), whole)
 @pytest.fixture
 def path(tmp_path, monkeypatch):
     """Of a checkpoint, which is written after every epoch."""
-    monkeypatch.setattr("fastmlp.checkpoint._LEAST_PAUSE", 0.0)
+    monkeypatch.setattr("fastmlp.training.checkpoint._LEAST_PAUSE", 0.0)
     return tmp_path / "fit.npz"
 
 
@@ -306,11 +306,11 @@ import pathlib
 import sys
 import warnings
 
-import fastmlp.checkpoint
+import fastmlp.training.checkpoint
 from test_damaged_checkpoints import try_damages
 
 warnings.simplefilter("ignore")
-fastmlp.checkpoint._LEAST_PAUSE = 0.0
+fastmlp.training.checkpoint._LEAST_PAUSE = 0.0
 _, path, name, first, last = sys.argv
 print(*try_damages(pathlib.Path(path), name, range(int(first), int(last))))
 """

@@ -14,12 +14,13 @@ from rich.console import Console
 from sklearn import datasets
 
 import fastmlp
-from fastmlp import MLPClassifier, demo, demo_csv
+from fastmlp import MLPClassifier
 from fastmlp.__main__ import main
-from fastmlp.demo import DataError, load_csv, load_named, run_demo
-from fastmlp.demo_fit import Candidate, Split, fastest, fit
-from fastmlp.demo_screen import Screen, beside, draw_curve, draw_image
-from fastmlp.info import describe
+from fastmlp.commands import demo, demo_csv
+from fastmlp.commands.demo import DataError, load_csv, load_named, run_demo
+from fastmlp.commands.demo_fit import Candidate, Split, fastest, fit
+from fastmlp.commands.demo_screen import Screen, beside, draw_curve, draw_image
+from fastmlp.commands.info import describe
 
 pytestmark = pytest.mark.slow
 

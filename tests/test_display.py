@@ -22,7 +22,7 @@ from fastmlp.display import (
     NetworkDisplay,
     _forward,
 )
-from fastmlp.parameters import CONSTRAINTS
+from fastmlp.estimators.parameters import CONSTRAINTS
 from fastmlp.tables.activations import ACTIVATIONS
 
 matplotlib = pytest.importorskip("matplotlib")

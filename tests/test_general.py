@@ -9,14 +9,15 @@ import reference
 from data import random_network, random_targets
 from scipy import sparse
 
-from fastmlp import MLPRegressor, jobs
-from fastmlp.extras import Extras
-from fastmlp.jobs import PredictionJob, TrainingJob
-from fastmlp.network import Network
+from fastmlp import MLPRegressor
+from fastmlp.engine import jobs
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.options import Extras
+from fastmlp.engine.threads import Team
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
-from fastmlp.threads import Team
 
 RATES = {"rate": 0.05, "decay_1": 0.8, "decay_2": 0.95, "epsilon": 1e-8}
 

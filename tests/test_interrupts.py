@@ -14,7 +14,7 @@ LARGE = """
 import os, signal, sys, threading, time, warnings
 import numpy as np
 from fastmlp import MLPClassifier
-from fastmlp.jobs import TrainingJob
+from fastmlp.engine.jobs import TrainingJob
 
 rng = np.random.default_rng(0)
 X = rng.standard_normal((20_000, 784)).astype(np.float32)
@@ -67,7 +67,7 @@ for delay in (0.3, 0.41, 0.57):
 def test_the_weights_are_those_of_a_whole_number_of_steps(tmp_path):
     """Of the first epoch, as it goes without an interrupt."""
     script = """
-import fastmlp.training
+import fastmlp.training.run
 
 weights = []
 
@@ -81,17 +81,17 @@ def note(job, team, rates, deadline):
 
 settings = {"hidden_layer_sizes": (1024, 1024), "batch_size": 512, "random_state": 0,
             "max_iter": 1, "n_jobs": 2, "shuffle": True}
-of_an_epoch = fastmlp.training.run_steps
-fastmlp.training.run_steps = note
+of_an_epoch = fastmlp.training.run.run_steps
+fastmlp.training.run.run_steps = note
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     MLPClassifier(**settings).fit(X, y)
-fastmlp.training.run_steps = of_an_epoch
+fastmlp.training.run.run_steps = of_an_epoch
 interrupt_after(0.4)
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     model = MLPClassifier(**settings).fit(X, y)
-from fastmlp.network import Network
+from fastmlp.engine.network import Network
 network = Network((784, 1024, 1024, 10), "float32", trainable=True, n_moments=2)
 network.write(model.coefs_, model.intercepts_)
 result = network.arena.arrays["parameters"]
@@ -127,7 +127,7 @@ import os, signal, warnings
 import numpy as np
 from numba.core.registry import cpu_target
 from fastmlp import MLPClassifier
-import fastmlp.jobs
+import fastmlp.engine.jobs
 
 engine = cpu_target.target_context.codegen()._engine._ee
 find = engine._object_cache_getbuffer

@@ -10,17 +10,17 @@ from data import random_network, random_targets
 from scipy.sparse import csr_array
 from test_general import RATES, masks_for
 
-from fastmlp import jobs
-from fastmlp.extras import Extras
-from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.engine import jobs
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.network import Network, architecture_of
+from fastmlp.engine.options import Extras
+from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.scale import Scale
-from fastmlp.lbfgs import minimize_loss
-from fastmlp.network import Network, architecture_of
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
-from fastmlp.threads import Team
+from fastmlp.training.lbfgs import minimize_loss
 
 ODD_NETWORKS = [(1, 1), (3, 2), (17, 33, 5), (49, 7, 100, 5, 2), (100, 1)]
 

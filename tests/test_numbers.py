@@ -14,10 +14,10 @@ from sklearn import neural_network
 from test_simd import call_flush, call_restore
 
 import fastmlp
-import fastmlp.lbfgs
-import fastmlp.training
+import fastmlp.training.lbfgs
+import fastmlp.training.run
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.targets import Targets
+from fastmlp.data.targets import Targets
 
 # what hurts is not scaled
 pytestmark = pytest.mark.filterwarnings("ignore::fastmlp.exceptions.ScaleWarning")
@@ -329,7 +329,7 @@ def test_the_callers_floating_point_state_stays(end, solver, monkeypatch):
     settings = {**SETTINGS, "solver": solver, "precision": "float32", "n_jobs": 2}
     model = MLPRegressor(**settings).fit(X, X[:, 0])
     tiny, one = np.full(64, 1e-40, np.float32), np.ones(64, np.float32)
-    run_steps = fastmlp.training.run_steps
+    run_steps = fastmlp.training.run.run_steps
 
     def steps(*arguments):
         loss = run_steps(*arguments)
@@ -337,7 +337,7 @@ def test_the_callers_floating_point_state_stays(end, solver, monkeypatch):
             raise end
         return loss
 
-    for module in (fastmlp.training, fastmlp.lbfgs):
+    for module in (fastmlp.training.run, fastmlp.training.lbfgs):
         monkeypatch.setattr(module, "run_steps", steps)
     with np.errstate(divide="raise", over="warn", under="ignore", invalid="print"):
         errors, state = np.geterr(), control_state()

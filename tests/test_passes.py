@@ -9,12 +9,12 @@ import reference
 from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
 
-from fastmlp import jobs
-from fastmlp.jobs import PredictionJob, TrainingJob
+from fastmlp.engine import jobs
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import Team
+from fastmlp.engine.warming import compile_kernels
 from fastmlp.kernels import passes
-from fastmlp.network import Network
-from fastmlp.threads import Team
-from fastmlp.warming import compile_kernels
 
 #: What scikit-learn's network has; tests/test_general.py has the others.
 ACTIVATIONS = ("identity", "logistic", "relu", "tanh")

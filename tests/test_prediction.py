@@ -12,9 +12,9 @@ from sklearn.exceptions import NotFittedError
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.jobs import PredictionJob
-from fastmlp.network import Network
-from fastmlp.threads import Team
+from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import Team
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 30))

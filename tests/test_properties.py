@@ -12,9 +12,9 @@ from sklearn import neural_network
 
 import fastmlp
 from fastmlp import MLPEstimator
-from fastmlp.jobs import PredictionJob
-from fastmlp.network import Network
-from fastmlp.threads import Team
+from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import Team
 
 units = st.lists(st.integers(1, 60), min_size=2, max_size=5).map(tuple)
 activations = st.sampled_from(["identity", "logistic", "relu", "tanh"])

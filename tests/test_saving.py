@@ -10,7 +10,8 @@ import pytest
 from processes import run
 from sklearn.datasets import load_iris, make_multilabel_classification
 
-from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor, saving
+from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.persistence import saving
 
 X, y = load_iris(return_X_y=True)
 SETTINGS = {"hidden_layer_sizes": (6, 5), "max_iter": 3, "random_state": 0}

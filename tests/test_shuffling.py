@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastmlp import shuffling
+from fastmlp.engine import shuffling
 
 SIZES = [0, 1, 2, 3, 4, 5, 255, 256, 257, 623, 624, 625, 1000, 4096, 70_001]
 

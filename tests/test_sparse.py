@@ -12,10 +12,11 @@ from data import random_network, random_targets, training_job
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastmlp import MLPClassifier, MLPRegressor, jobs
-from fastmlp.jobs import PredictionJob
-from fastmlp.network import Network
-from fastmlp.threads import Team
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.engine import jobs
+from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import Team
 
 ADAM = {"rate": 0.01, "decay_1": 0.9, "decay_2": 0.99, "epsilon": 1e-8}
 

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
-from fastmlp.scaling import Scaling
+from fastmlp.data.scaling import Scaling
 
 X, y = load_wine(return_X_y=True)
 NUMBERS, TARGET = load_diabetes(return_X_y=True)

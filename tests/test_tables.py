@@ -11,14 +11,14 @@ import pytest
 import reference
 from data import random_targets
 
+from fastmlp.data.targets import Targets
 from fastmlp.kernels import activations, losses, optimizers, simd
-from fastmlp.schedules import SCHEDULES
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.initializations import INITIALIZATIONS
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
-from fastmlp.targets import Targets
-from fastmlp.validation import loss_of
+from fastmlp.training.schedules import SCHEDULES
+from fastmlp.training.validation import loss_of
 
 DTYPES = (np.float32, np.float64)
 COUNTS = (1, 7, 8, 33)

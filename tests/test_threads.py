@@ -14,10 +14,11 @@ import pytest
 from data import random_network, random_targets, training_job
 from processes import run
 
-from fastmlp import native_threads, threads
+from fastmlp import native_threads
+from fastmlp.engine import threads
+from fastmlp.engine.threads import Team, available_threads, resolve_threads
 from fastmlp.kernels import team
 from fastmlp.kernels.job import JOB, job_at
-from fastmlp.threads import Team, available_threads, resolve_threads
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +167,7 @@ SIGINTS = """
 import os, random, signal, sys, threading, time, warnings
 import numpy as np
 from fastmlp import MLPClassifier
-from fastmlp.threads import Team
+from fastmlp.engine.threads import Team
 
 # first the team alone: an interrupt may fall between any two lines of Python
 done = threading.Event()
@@ -278,7 +279,8 @@ STORM = """
 import os, random, signal, threading, time, warnings
 warnings.simplefilter("ignore")
 import numpy as np, psutil
-from fastmlp import MLPClassifier, threads
+from fastmlp import MLPClassifier
+from fastmlp.engine import threads
 
 X = np.random.default_rng(0).standard_normal((600, 40)).astype(np.float32)
 y = (X[:, 0] > 0) * 1
@@ -332,7 +334,8 @@ monkey.patch_all()
 import warnings
 warnings.simplefilter("ignore")
 import numpy as np
-from fastmlp import MLPClassifier, threads
+from fastmlp import MLPClassifier
+from fastmlp.engine import threads
 X = np.random.default_rng(0).standard_normal((2000, 100)); y = (X[:, 0] > 0) * 1
 settings = {"hidden_layer_sizes": (200,), "max_iter": 3, "random_state": 0}
 fit = lambda n_jobs: MLPClassifier(n_jobs=n_jobs, **settings).fit(X, y)

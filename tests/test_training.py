@@ -7,10 +7,12 @@ import pytest
 from data import random_network, random_targets, training_job
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
-from fastmlp.events import Events
-from fastmlp.initialization import glorot_uniform
-from fastmlp.optimizer import Optimizer
-from fastmlp.schedules import (
+from fastmlp.engine.threads import Team
+from fastmlp.training.events import Events
+from fastmlp.training.initialization import glorot_uniform
+from fastmlp.training.optimizer import Optimizer
+from fastmlp.training.run import Run, Stopping
+from fastmlp.training.schedules import (
     FACTORS,
     SCHEDULES,
     Adaptive,
@@ -18,8 +20,6 @@ from fastmlp.schedules import (
     InverseScaling,
     make_schedule,
 )
-from fastmlp.threads import Team
-from fastmlp.training import Run, Stopping
 
 
 def test_initial_weights_are_scikit_learns():
@@ -265,7 +265,7 @@ def test_one_batch_keeps_its_order_but_draws_all_the_same():
 
 def test_chunks_do_not_change_the_result(monkeypatch):
     whole, history = fit()
-    monkeypatch.setattr("fastmlp.training._CHUNK_SECONDS", 0.0)  # a step at a time
+    monkeypatch.setattr("fastmlp.training.run._CHUNK_SECONDS", 0.0)  # a step at a time
     pieces, other = fit()
     assert history.loss_curve == other.loss_curve
     np.testing.assert_array_equal(
@@ -278,7 +278,7 @@ def test_chunks_do_not_change_adam(monkeypatch):
     """Its bias correction is a power that grows from step to step."""
     results = []
     for seconds in (0.1, 0.0):
-        monkeypatch.setattr("fastmlp.training._CHUNK_SECONDS", seconds)
+        monkeypatch.setattr("fastmlp.training.run._CHUNK_SECONDS", seconds)
         X = np.random.default_rng(0).standard_normal((600, 3))
         y = random_targets("squared_error", 600, 1)
         network = random_network((3, 4, 1))
@@ -310,8 +310,8 @@ def test_an_interrupt_counts_the_steps_that_were_made():
         (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=4
     )
     with (
-        mock.patch("fastmlp.training.Team", Interrupting),
-        mock.patch("fastmlp.training._CHUNK_SECONDS", 0.0),
+        mock.patch("fastmlp.training.run.Team", Interrupting),
+        mock.patch("fastmlp.training.run._CHUNK_SECONDS", 0.0),
     ):
         _, history = fit(job=job)
     assert history.interrupted

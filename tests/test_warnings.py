@@ -13,10 +13,11 @@ from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 
-from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor, patience
+from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.compilation import patience
+from fastmlp.data.scaling import wild_columns
+from fastmlp.estimators.parameters import SOLVERS_OF
 from fastmlp.exceptions import ScaleWarning, TaskWarning, UnusedParameterWarning
-from fastmlp.parameters import SOLVERS_OF
-from fastmlp.scaling import wild_columns
 
 X, y = load_iris(return_X_y=True)
 SHORT = {"max_iter": 2, "random_state": 0}
@@ -268,7 +269,7 @@ def test_filters_for_scikit_learns_warnings_match(solver):
 
 COMPILES = """
 import logging, sys, time
-from fastmlp import patience
+from fastmlp.compilation import patience
 logging.basicConfig(level="INFO", stream=sys.stdout, format="logged: %(message)s")
 patience._SECONDS = 0.1
 for _ in range(3):

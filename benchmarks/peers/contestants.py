@@ -128,7 +128,7 @@ class _Estimator(_Timed):
 class FastMLP(_Estimator):
     def __init__(self, threads):
         import fastmlp
-        import fastmlp.jobs  # with numba
+        import fastmlp.engine.jobs  # with numba
 
         self.module = fastmlp
         self.threads = threads

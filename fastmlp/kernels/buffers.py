@@ -1,7 +1,8 @@
 """How kernels declare the memory that they work in; free of numba.
 
 A function beside a kernel returns the buffers that the kernel needs, given the `Sizes`
-of a job.  `fastmlp.jobs` adds them up, and `fastmlp.arena` finds a place for them.
+of a job.  `fastmlp.engine.jobs` adds them up, and `fastmlp.engine.arena` finds a place
+for them.
 """
 
 from typing import NamedTuple

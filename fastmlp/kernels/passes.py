@@ -18,7 +18,7 @@ branches at run time, taken once per piece.  Options that do are choices at comp
 time: arguments that are None or True.  So a fit compiles only what it needs.
 
 Kernels never raise and allocate nothing.  One record, `fastmlp.kernels.job.JOB`, filled
-by `fastmlp.jobs`, tells them where everything is.
+by `fastmlp.engine.jobs`, tells them where everything is.
 """
 
 from fastmlp.compilation import jit

@@ -20,7 +20,7 @@ class Activation(NamedTuple):
     #: whether g'(z) is no function of g(z), so that a forward pass has to store it
     stores_derivatives: bool = False
     maps_zero_to_zero: bool = True  # so that the padding of a panel stays zero
-    gain: float = 6.0  # numerator of the Glorot bound, see fastmlp.initialization
+    gain: float = 6.0  # numerator of the Glorot bound
     #: row of `fastmlp.tables.initializations` that suits it; None: as scikit-learn's,
     #: which knows it
     initialization: str | None = None

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-__all__ = ["MOMENTS", "OPTIMIZERS", "SOLVERS", "Optimizer"]
+__all__ = ["MOMENTS", "OPTIMIZERS", "REFUSED_BY_LBFGS", "SOLVERS", "Optimizer"]
 
 #: Names of the arrays of state that rules keep, each as long as the weights.
 MOMENTS = ("first_moment", "second_moment")
@@ -57,3 +57,9 @@ SOLVERS = {
     solver: tuple(row.name for row in _ROWS if solver in row.solvers)
     for solver in dict.fromkeys(s for row in _ROWS for s in row.solvers)
 }
+
+#: Parameters that other solvers use, and that 'lbfgs' answers with an error.
+REFUSED_BY_LBFGS = (
+    "dropout", "input_dropout", "l1", "weight_decay", "clip_norm", "ema_decay",
+    "checkpoint",
+)  # fmt: skip

@@ -88,7 +88,7 @@ class Dense(Layer):
     fan_out: int
 
     def parameters(self):
-        """Weights and biases; `fastmlp.initialization` draws their initial values."""
+        """Weights and biases; `training.initialization` draws the first ones."""
         shape = self.fan_in, self.fan_out
         return [
             Parameter("weights", "weights", shape),

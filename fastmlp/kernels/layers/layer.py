@@ -6,8 +6,8 @@ A kind is a file in this package with
 - its kernels forward, backward and gradient, with units in the lanes of a vector (for
   `fastmlp.kernels.passes`) and with samples there (for `fastmlp.kernels.strips`).
 
-`fastmlp.network.Network` folds the declarations into the records `LAYER` that kernels
-read.
+`fastmlp.engine.network.Network` folds the declarations into the records `LAYER` that
+kernels read.
 """
 
 from typing import NamedTuple
@@ -68,7 +68,7 @@ class Parameter(NamedTuple):
     """An array of parameters that a layer declares."""
 
     field: str  # of LAYER: "weights" for a matrix, "per_output" for a row of numbers
-    group: str  # name of the list that it belongs to, see `fastmlp.network.Network`
+    group: str  # name of the list that it belongs to, see `Network`
     shape: tuple
     initial: float = 0.0  # value; that of weights and biases is drawn later
     rate: float = 1.0  # factor on the learning rate

@@ -1,0 +1,1 @@
+"""Between Python and kernels: arrays, records of addresses, teams of threads."""

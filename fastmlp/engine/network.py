@@ -1,0 +1,318 @@
+"""The arrays of a network: one arena of padded, packed arrays, and views of it."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+
+from fastmlp.data.inputs import check_numbers
+from fastmlp.engine.arena import Arena, address_of
+from fastmlp.kernels.buffers import Buffer, round_up
+from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.layer import LAYER
+from fastmlp.kernels.layers.scale import Scale
+from fastmlp.kernels.packing import pack_layer
+from fastmlp.kernels.simd import tile_shape
+
+__all__ = ["Network", "architecture_of", "units_of"]
+
+#: What users call the groups of parameters.
+_SHOWN = {"weights": "coefs_", "biases": "intercepts_"}
+
+#: In place of the weights of a layer that has none.
+_NO_WEIGHTS = np.zeros((0, 0), np.float32)
+
+
+def units_of(coefs):
+    """Units of each layer, given the weights (fan_in, fan_out) between them.
+
+    Raises
+    ------
+    ValueError
+        If the weights of a layer are not a matrix of real numbers.
+    """
+    for layer, coef in enumerate(coefs):
+        check_numbers(coef, 2, f"coefs_[{layer}]")
+    return [len(coefs[0]), *(coef.shape[1] for coef in coefs)]
+
+
+def architecture_of(layers):
+    """A checked tuple of layers.
+
+    layers : the layers themselves, or units: of the inputs, and of each Dense layer.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit together.
+    """
+    if all(np.ndim(n) == 0 and not hasattr(n, "fan_in") for n in layers):
+        layers = [Dense(int(a), int(b)) for a, b in pairwise(layers)]
+    for i, (before, layer) in enumerate(pairwise(layers)):
+        if before.fan_out != layer.fan_in:
+            raise ValueError(
+                f"layer {i} gives {before.fan_out} numbers per sample, but layer "
+                f"{i + 1} takes {layer.fan_in}"
+            )
+        if isinstance(layer, Scale):
+            raise ValueError(f"layer {i + 1}: a Scale can only be the first layer")
+    if not layers or not isinstance(layers[-1], Dense):
+        raise ValueError("the last layer must be Dense")
+    return tuple(layers)
+
+
+def _as_numbers_of_one_type(weights, per_output):
+    """Both as float32 or both as float64, in a layout that kernels can read."""
+    weights, per_output = np.asarray(weights), np.asarray(per_output)
+    singles = weights.dtype == per_output.dtype == np.float32
+    dtype = np.float32 if singles else np.float64
+    return _as_readable(weights, dtype), _as_readable(per_output, dtype)
+
+
+def _as_readable(array, dtype):
+    """The array, or a copy with native numbers and strides of whole elements."""
+    is_native = array.dtype == dtype and array.dtype.isnative
+    if not is_native or not array.flags.aligned:
+        return np.array(array, dtype)
+    whole = not any(stride % array.itemsize for stride in array.strides)
+    return array if whole else array.copy()
+
+
+class Network:
+    """Parameters of a network in column panels: the fold over what layers declare.
+
+    Parameters
+    ----------
+    layers : sequence of fastmlp.kernels.layers.layer.Layer, or of int
+        From the inputs to the outputs; numbers are short for Dense layers, see
+        `architecture_of`.
+    dtype : dtype
+        The precision of the kernels, float32 or float64.
+    trainable : bool, default=False
+        Whether to keep transposed weights for the backward pass.
+    n_moments : int, default=0
+        Arrays of optimizer state, each as long as the parameters (0, 1 or 2).
+    averaged : bool, default=False
+        Whether to keep a moving average of the parameters.
+
+    Attributes
+    ----------
+    dtype, trainable, n_moments, averaged
+        As given.
+    architecture : tuple of fastmlp.kernels.layers.layer.Layer
+    units : tuple of int
+        Numbers per sample: features, then what each layer gives.
+    groups : dict of str to int
+        Names of the lists of arrays in which `read` and `write` exchange parameters,
+        and how many arrays each has.
+    sizes : dict
+        (number of the layer, field of LAYER) -> numbers that its panels take.
+    n_weights, n_parameters : int
+        Number of weights, and of all parameters, without padding.
+    shape : fastmlp.kernels.simd.TileShape
+        The register tile that decides the layout.
+    layers : ndarray of dtype `fastmlp.kernels.layers.layer.LAYER`
+        Sizes and offsets; offsets into the workspace are not set here.
+    arena : fastmlp.engine.arena.Arena
+        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
+        ``average``.
+    """
+
+    def __init__(self, layers, dtype, *, trainable=False, n_moments=0, averaged=False):
+        self.architecture = architecture_of(layers)
+        first = self.architecture[0].fan_in
+        self.units = (first, *(layer.fan_out for layer in self.architecture))
+        self.dtype = np.dtype(dtype)
+        self.trainable = trainable
+        self.n_moments = n_moments
+        self.averaged = averaged
+        self.shape = tile_shape(self.dtype)
+        self._zero = self.dtype.type(0)
+        #: (number of the layer, field of LAYER) -> what is declared there
+        self._declared = {
+            (i, parameter.field): parameter
+            for i, layer in enumerate(self.architecture)
+            for parameter in layer.parameters()
+        }
+        # its keys by group; those of the last layer, weights and biases, come first
+        self._lists = {p.group: [] for p in self.architecture[-1].parameters()}
+        for key, parameter in self._declared.items():
+            self._lists.setdefault(parameter.group, []).append(key)
+        self.groups = {group: len(keys) for group, keys in self._lists.items()}
+        self._names = {
+            key: f"{_SHOWN.get(group, group)}[{number}]"
+            for group, keys in self._lists.items()
+            for number, key in enumerate(keys)
+        }
+        counts = {key: math.prod(p.shape) for key, p in self._declared.items()}
+        self.n_parameters = sum(counts.values())
+        self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
+        self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
+        self._allocate()
+        for key, parameter in self._declared.items():
+            if parameter.initial:
+                for _, _, panel in self._panels(key, self._numbers("parameters")):
+                    panel[...] = parameter.initial
+
+    def _allocate(self):
+        """Make the arrays, and the records that lead to them."""
+        fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
+        whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
+        transposed = whole_in * whole_out if self.trainable else []
+        has = {
+            "first_moment": self.n_moments > 0,
+            "second_moment": self.n_moments > 1,
+            "average": self.averaged,
+        }
+        self.arena = Arena(
+            [
+                Buffer("parameters", self.sizes, packed=True),
+                # the backward pass does not go through the first layer
+                Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
+                *(
+                    Buffer(name, self.sizes if has[name] else {}, packed=True)
+                    for name in has
+                ),
+            ],
+            self.dtype,
+        )
+        self.layers = layers = np.zeros(self.n_layers, LAYER)
+        layers["fan_in"], layers["fan_out"] = fan_in, fan_out
+        layers["transposed"], layers["transposed_rows"] = -1, whole_out
+        layers["derivatives"], layers["keeps_zero"] = -1, True
+        for i, start in self.arena.starts["transposed"].items():
+            layers["transposed"][i] = start
+        for (i, field), start in self.arena.starts["parameters"].items():
+            parameter = self._declared[i, field]
+            layers[field][i] = start
+            layers[f"{field}_rate"][i] = parameter.rate
+            layers[f"{field}_decay"][i] = parameter.decays
+            if field == "weights":
+                layers["weight_rows"][i] = parameter.rows(self.shape)
+        bare = layers["weight_rows"] == 0
+        layers["weights"][bare] = layers["per_output"][bare]
+        self._records = address_of(layers)
+
+    @property
+    def n_layers(self):
+        """Number of layers."""
+        return len(self.architecture)
+
+    @property
+    def scaled(self):
+        """The argument of kernels of this name: True, or None."""
+        return True if isinstance(self.architecture[0], Scale) else None
+
+    def _panels(self, key, array):
+        """Yield (first column, last column, view of the rows) of each panel."""
+        i, field = key
+        parameter, place = self._declared[key], int(self.layers[field][i])
+        *rows, columns = parameter.shape  # no rows: a row of numbers
+        height = parameter.rows(self.shape)
+        for first in range(0, columns, self.shape.width):
+            count = min(self.shape.width, columns - first)
+            width = round_up(count, self.shape.lanes)
+            start = place + first * height
+            panel = array[start : start + height * width].reshape(height, width)
+            yield first, first + count, panel[: rows[0] if rows else 1, :count]
+
+    def _numbers(self, array):
+        return self.arena.arrays[array] if isinstance(array, str) else array
+
+    def write(self, weights, biases, *others, array="parameters"):
+        """Copy in parameters; those of groups that are not given stay as they are.
+
+        Does not update the transposed weights, see `TrainingJob.refresh`.
+
+        weights, biases : (fan_in, fan_out) and (fan_out,) of each Dense layer.
+        others : lists of arrays for the other groups, if there are any.
+        array : name of an array of the arena, or an array of the same layout.
+        """
+        numbers = self._numbers(array)
+        if numbers.size != self.arena.arrays["parameters"].size:
+            raise ValueError(f"the network has no {array}")
+        given = [{"weights": _NO_WEIGHTS} for _ in self.architecture]
+        groups = zip(self._lists.items(), (weights, biases, *others), strict=False)
+        for (group, keys), arrays in groups:
+            if len(arrays) != len(keys):
+                raise ValueError(
+                    f"the network has {len(keys)} arrays of {group}, got {len(arrays)}"
+                )
+            for key, values in zip(keys, arrays, strict=True):
+                i, field = key
+                shape, name = self._declared[key].shape, self._names[key]
+                if np.shape(values) != shape:
+                    raise ValueError(
+                        f"layer {i} cannot hold {group} of shape {np.shape(values)}, "
+                        f"expected {shape}"
+                    )
+                check_numbers(values, len(shape), name)
+                given[i][field] = values
+        flat = address_of(numbers)
+        for i, arrays in enumerate(given):
+            if "per_output" not in arrays:
+                continue
+            matrix, row = _as_numbers_of_one_type(**arrays)
+            pack_layer(
+                self._records + i * LAYER.itemsize,
+                flat,
+                self._zero,
+                address_of(matrix),
+                matrix.strides[0] // matrix.itemsize,
+                matrix.strides[1] // matrix.itemsize,
+                address_of(row),
+                row.strides[0] // row.itemsize,
+                matrix.dtype == np.float64,
+            )
+
+    def read(self, dtype=None, array="parameters", out=None):
+        """Return copies of all parameters: a list of arrays for each of `groups`.
+
+        For Dense layers these are (weights, biases), of shapes (fan_in, fan_out) and
+        (fan_out,).
+
+        Parameters
+        ----------
+        dtype : dtype, default=None
+            Of the copies; None for the network's own.
+        array : str or ndarray, default="parameters"
+            Name of an array of the arena, or an array of the same layout, such as
+            moments and gradients.
+        out : tuple of lists of ndarray, default=None
+            Arrays to fill; None for new ones.
+
+        Returns
+        -------
+        tuple of lists of ndarray
+        """
+        dtype = self.dtype if dtype is None else dtype
+        flat = self._numbers(array)
+        if out is None:
+            out = tuple(
+                [np.empty(self._declared[key].shape, dtype) for key in keys]
+                for keys in self._lists.values()
+            )
+        for keys, arrays in zip(self._lists.values(), out, strict=True):
+            for key, copy in zip(keys, arrays, strict=True):
+                for first, last, panel in self._panels(key, flat):
+                    copy[..., first:last] = panel
+        return out
+
+    def split(self, vector):
+        """Views of a vector of all parameters, group by group: see `read`."""
+        if vector.shape != (self.n_parameters,):
+            raise ValueError(
+                f"expected a vector of {self.n_parameters} parameters, "
+                f"got an array of shape {vector.shape}"
+            )
+        keys_in_order = [key for keys in self._lists.values() for key in keys]
+        sizes = [math.prod(self._declared[key].shape) for key in keys_in_order]
+        numbers = iter(np.split(vector, np.cumsum(sizes)))
+        return tuple(
+            [next(numbers).reshape(self._declared[key].shape) for key in keys]
+            for keys in self._lists.values()
+        )
+
+    def is_finite(self, array="parameters"):
+        """Whether all parameters (or moments) are finite."""
+        return bool(np.isfinite(self.arena.arrays[array]).all())

@@ -1,0 +1,601 @@
+"""What the three estimators share: from X and y to a network, and back.
+
+What needs numba is imported when it is first used, so that ``import fastmlp`` is
+quick.
+"""
+
+import inspect
+import warnings
+from contextlib import closing, contextmanager
+from functools import cache
+from importlib import import_module
+from types import SimpleNamespace
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import check_array, check_consistent_length
+
+# Not public in scikit-learn, but the only way to its own error.
+from sklearn.utils._param_validation import InvalidParameterError
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_is_fitted,
+    column_or_1d,
+    validate_data,
+)
+
+from fastmlp.data.inputs import explained, numbers_only
+from fastmlp.data.samples import compressed_rows
+from fastmlp.data.scaling import Scaling, Standardization, wild_columns
+from fastmlp.data.targets import (
+    class_targets,
+    labels_of,
+    number_targets,
+    quantile_score,
+)
+from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
+from fastmlp.estimators.settings import settings_of
+from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
+from fastmlp.native_threads import undisturbed
+from fastmlp.persistence.conversion import to_sklearn
+from fastmlp.persistence.saving import attributes_of, bare_copy, state_of
+from fastmlp.tables.fitted import FittedModel
+from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
+from fastmlp.training.events import Several
+from fastmlp.training.optimizer import OptimizerView
+from fastmlp.training.progress import FunctionEvents, Progress, shows_progress
+
+__all__ = ["MultiLayerPerceptron"]
+
+#: What X may be.
+_INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
+
+
+class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
+    """Training and prediction; not for use by itself."""
+
+    _parameter_constraints = CONSTRAINTS
+
+    def _store(self, parameters):
+        """Keep the constructor's arguments, from its ``locals()``."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    def _validate_params(self):
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            loss = getattr(self, "loss", "")
+            if isinstance(loss, str):
+                raise
+            # the first argument of scikit-learn's MLPRegressor, but not of its others
+            raise InvalidParameterError(
+                f"{error} Did you mean hidden_layer_sizes={loss!r}?"
+            ) from None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def __getstate__(self):
+        return state_of(super().__getstate__())
+
+    def __setstate__(self, state):
+        parameters = inspect.signature(type(self)).parameters.values()
+        defaults = {p.name: p.default for p in parameters}
+        super().__setstate__(attributes_of(state, defaults))
+
+    # --- training ---------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        sample_weight_val=None,
+    ):  # fmt: skip
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Training data, any real dtype and memory layout. Sparse X stays sparse
+            (other formats than CSR are converted to it).
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Class labels, a matrix of 0 and 1 with a column per label, or real
+            numbers.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; None gives each the weight 1.
+        X_val, y_val : array-like, default=None
+            A validation set: evaluated after each epoch, never trained on. With
+            ``early_stopping=True`` it replaces the part that would be held out.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are invalid, or if the weights became NaN or
+            infinite. The estimator is then what it was before.
+        """
+        validation = X_val, y_val, sample_weight_val
+        return self._fit(X, y, sample_weight, validation=validation)
+
+    def _check_solver(self):
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic"
+                f" optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _fit(
+        self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
+        validation=(None, None, None),
+    ):  # fmt: skip
+        """`fit`, or `partial_fit` if `incremental`.
+
+        events : list of fastmlp.training.events.Events, default=None
+            Who listens, instead of callbacks.
+        validation : tuple
+            X_val, y_val and sample_weight_val of `fit`.
+        """
+        goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
+        hidden = self.hidden_layer_sizes
+        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
+        if np.any(np.array(hidden) <= 0):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        n_hidden = len(self.coefs_) - 1 if goes_on else len(hidden)
+        check_lists(self, n_hidden)
+        given = X, y, sample_weight
+        for sentence in unused_parameters(
+            self,
+            n_hidden=n_hidden,
+            has_validation_set=validation[0] is not None,
+            incremental=incremental,
+        ):
+            _warn(sentence + ".", UnusedParameterWarning)
+        with self._features_restored_on_failure():
+            task = self._task_of(y, classes, goes_on)
+            classifies = task == "classification"
+            known, old = None, None
+            if classifies:
+                known, old = self._known_labels(y, classes, incremental)
+            X, y = self._checked(
+                X, y, multi_output=True, y_numeric=not classifies, reset=not goes_on
+            )
+            if sample_weight is not None:
+                sample_weight = _check_sample_weight(sample_weight, X)
+                if sample_weight.sum() == 0:
+                    raise ValueError(
+                        "sample_weight sums to zero: at least one sample must count"
+                    )
+            X = compressed_rows(X) if issparse(X) else X
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            binarizer = None
+            if classifies:
+                binarizer = labels_of(y, known, old, exactly=self.warm_start)
+            if not (goes_on or self.standardize):
+                self._warn_of_wild_columns(X)
+            scaling = self._scaling(X, y, sample_weight, classifies, goes_on)
+            targets = self._targets(y, binarizer, scaling)
+            validation = self._validation_set(*validation, targets, binarizer, scaling)
+            given_weight = sample_weight  # by which samples are scored
+            sample_weight = self._weigh_classes(
+                sample_weight, y, binarizer, incremental
+            )
+
+            fitting = _lazily("training.fitting")
+            fit = fitting.Fit(
+                settings_of(self),
+                fitting.Samples(
+                    scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
+                    getattr(self, "feature_names_in_", None),
+                ),
+                hidden=hidden,
+                precision=self._precision(goes_on),
+                identity=self._identity(task, binarizer, old) | scaling.attributes(),
+                previous=FittedModel.of(self) if goes_on else None,
+                validation=validation,
+                as_estimator=self._with_model,
+            )  # fmt: skip
+            if events is None:
+                events = self._events(given, fit, incremental)
+            with closing(self._progress(fit, incremental)) as progress:
+                listeners = [*events, *progress.listeners]
+                model = fit.run(Several(listeners) if listeners else None, incremental)
+            for listener in events:
+                listener.close()
+        # all of it, or nothing: a fit that fails leaves the model of the last one
+        if not goes_on:
+            for name in FittedModel.names():
+                vars(self).pop(name, None)
+        vars(self).update(model.attributes())
+        fit.close()
+        return self
+
+    def _checked(self, X, *y, **how):
+        """X, or (X, y), by scikit-learn's validation, with messages of our own."""
+        X = numbers_only(X)
+        with explained(X):
+            return validate_data(self, X, *y, **_INPUT, **how)
+
+    def _warn_of_wild_columns(self, X):
+        columns = wild_columns(X, getattr(self, "feature_names_in_", None))
+        if columns is not None:
+            _warn(
+                f"The columns of X differ wildly in scale: {columns}. A network learns "
+                "slowly, or not at all, from such data. Set standardize=True, or put "
+                "a scaler before it: make_pipeline(StandardScaler(), "
+                f"{type(self).__name__}(...)).",
+                ScaleWarning,
+            )
+
+    def _scaling(self, X, y, sample_weight, classifies, goes_on):
+        """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
+        if goes_on:
+            return Standardization.read(vars(self))
+        if not self.standardize:
+            return Standardization()
+        # labels have no scale, and outputs exp(z) cannot be shifted
+        if classifies or self.loss in ("poisson", "gamma") or y.dtype.kind not in "fiu":
+            return Standardization(Scaling.of(X, sample_weight))
+        columns = y.reshape(len(y), -1)
+        return Standardization(
+            Scaling.of(X, sample_weight), Scaling.of(columns, sample_weight)
+        )
+
+    @contextmanager
+    def _features_restored_on_failure(self):
+        """validate_data writes them before anything else can fail."""
+        names = ("n_features_in_", "feature_names_in_")
+        before = {name: vars(self)[name] for name in names if name in vars(self)}
+        try:
+            yield
+        except BaseException:
+            for name in names:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
+
+    def _known_labels(self, y, classes, incremental):
+        """The LabelBinarizer and the classes that y has to keep to, or (None, None)."""
+        known = getattr(self, "_label_binarizer", None)
+        if not incremental:
+            if known is None or not self.warm_start:
+                return None, None
+            return known, self.classes_
+        # scikit-learn's check, on something that may be changed
+        memory = SimpleNamespace()
+        if hasattr(self, "classes_"):
+            memory.classes_ = self.classes_
+        if _check_partial_fit_first_call(memory, classes) or known is None:
+            multilabel = type_of_target(y).startswith("multilabel")
+            known = LabelBinarizer().fit(y if multilabel else memory.classes_)
+        return known, memory.classes_
+
+    def _identity(self, task, binarizer, classes):
+        """Attributes that say what outputs stand for."""
+        if binarizer is None:
+            return {}
+        classes = binarizer.classes_ if classes is None else classes
+        return {"_label_binarizer": binarizer, "classes_": classes}
+
+    def _targets(self, y, binarizer, scaling, name="y"):
+        """Targets of checked y, by the loss that is asked for."""
+        loss = self.loss
+        if binarizer is None:
+            loss = "squared_error" if loss == "auto" else loss
+            return number_targets(
+                scaling.scale_y(y),
+                loss,
+                huber_delta=self.huber_delta,
+                quantile=self.quantile,
+                name=name,
+            )
+        loss = "log_loss" if loss == "auto" else loss
+        return class_targets(
+            y, binarizer, loss, gamma=self.focal_gamma, smoothing=self.label_smoothing
+        )
+
+    def _validation_set(self, X, y, sample_weight, targets, binarizer, scaling):
+        """The user's own samples to validate on, checked; None if there are none."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together")
+        X = self._checked(X, reset=False)
+        y = check_array(
+            y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
+            dtype=None if binarizer is not None else "numeric",
+        )  # fmt: skip
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if binarizer is not None and y.ndim == 1:
+            try:
+                unknown = np.setdiff1d(y, binarizer.classes_)
+            except TypeError:  # None, or labels of several types, cannot be sorted
+                unknown = set(y.tolist()).difference(binarizer.classes_.tolist())
+            if len(unknown):
+                raise ValueError(f"y_val has classes that y lacks: {unknown}")
+        own = self._targets(y, binarizer, scaling, "y_val")
+        if own.n_outputs != targets.n_outputs:
+            raise ValueError(
+                f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
+            )
+        X = compressed_rows(X) if issparse(X) else X
+        return _lazily("training.fitting").Samples(
+            scaling.scale_X(X), own, sample_weight, X, y, sample_weight
+        )
+
+    def _weigh_classes(self, sample_weight, y, binarizer, incremental):
+        """Weights of the samples times those of their classes."""
+        class_weight = getattr(self, "class_weight", None)
+        if class_weight is None:
+            return sample_weight
+        if binarizer is None:
+            raise ValueError(
+                "class_weight needs a classification, this is a regression"
+            )
+        if incremental and class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' is not supported for partial_fit, which does "
+                "not see all classes: give it a dict of weights"
+            )
+        some_count = True
+        if isinstance(class_weight, dict):
+            _check_class_weights(class_weight)
+            known = set(binarizer.classes_.tolist())
+            some_count = any(float(class_weight.get(label, 1)) for label in known)
+            if incremental and y.ndim == 1:
+                # those that are missing in this batch may have a weight all the same
+                here = set(np.unique(y).tolist())
+                class_weight = {
+                    label: weight
+                    for label, weight in class_weight.items()
+                    if label in here or label not in known
+                }
+        weights = compute_sample_weight(class_weight or None, y)
+        if sample_weight is not None:
+            weights = sample_weight * weights
+        # a batch of partial_fit may lack the classes that count
+        if weights.sum() == 0 and not (incremental and some_count):
+            raise ValueError(
+                "class_weight, times sample_weight, sums to zero over the samples: at "
+                "least one sample must count"
+            )
+        return weights
+
+    def _events(self, given, fit, incremental):
+        """Who is told of the epochs, but for the bar."""
+        listeners = []
+        if incremental:
+            return listeners
+        if hasattr(self, "_init_callback_context"):  # scikit-learn from 1.9 on
+            task = "iteration" if self.solver == "lbfgs" else "epoch"
+            listeners.append(
+                CallbackEvents(self, *given, lambda: fit.model().attributes(), task)
+            )
+        if self.callbacks:
+            listeners.append(
+                FunctionEvents(self.callbacks, lambda: self._with_model(fit.model()))
+            )
+        return listeners
+
+    def _with_model(self, model):
+        """A copy that predicts with a `FittedModel`, as of an epoch of a fit."""
+        copy = bare_copy(self)
+        for name in FittedModel.names():
+            vars(copy).pop(name, None)
+        vars(copy).update(model.attributes(), callbacks=None)  # they may not pickle
+        return copy
+
+    def _progress(self, fit, incremental):
+        """The live line that ``verbose="progress"`` asks for."""
+        if isinstance(self.verbose, str) and not shows_progress(self.verbose):
+            _warn(
+                "verbose='progress' needs tqdm (pip install tqdm): the losses are "
+                "printed instead.",
+                UserWarning,
+            )
+        shows = shows_progress(self.verbose) and not incremental
+        return Progress(self.max_iter, fit.samples.X.shape[0] if shows else 0)
+
+    @property
+    def _optimizer(self):
+        """The state of the optimizer, to read it and to change its rate."""
+        if "_optimizer_state" not in vars(self):
+            raise AttributeError("there is no optimizer before a fit with sgd or adam")
+        return OptimizerView(self._optimizer_state)
+
+    def to_sklearn(self):
+        """The same model, fitted or not, as an estimator of scikit-learn.
+
+        Its fitted attributes, the state of the optimizer and all parameters that
+        scikit-learn has are the same; no array is shared. See `fastmlp.from_sklearn`
+        for the way back.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier or sklearn.neural_network.MLPRegressor
+            The model, to predict, train further or pickle without fastmlp.
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn has no such model: an activation that it lacks, before
+            fit also a solver or loss, or ``task='auto'``.
+
+        Warns
+        -----
+        UserWarning
+            If parameters are left out that only a fit depends on, such as `dropout`.
+        """
+        return to_sklearn(self)
+
+    # --- prediction ---------------------------------------------------------------
+
+    def _outputs(self, X):
+        """What the output units give for X, of shape (n_samples, n_outputs)."""
+        check_is_fitted(self, "coefs_")
+        if not self._is_plain(X):
+            X = self._checked(X, reset=False)
+        scaling = Standardization.read(vars(self))
+        X = scaling.scale_X(X)
+        precision = getattr(self, "precision_", None) or self._precision()
+        outputs = self._compute_outputs(X, precision)
+        if precision == "float32" and not np.isfinite(outputs).all():
+            beyond = ~np.isfinite(outputs).all(axis=1)  # only float64 can hold them
+            with np.errstate(over="ignore"):
+                wide = self._compute_outputs(X[beyond], "float64", np.float64)
+                outputs[beyond] = wide
+        return scaling.unscale(outputs)
+
+    def _is_plain(self, X):
+        """Whether X is seen at a glance to be what `validate_data` would let pass.
+
+        That function takes longer than to predict some rows.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float32, np.float64)
+            and X.ndim == 2
+            and len(X) > 0
+            and X.shape[1] == getattr(self, "n_features_in_", None)
+            and not hasattr(self, "feature_names_in_")
+            and bool(np.isfinite(X).all())
+        )
+
+    def _precision(self, goes_on=False):
+        """What the kernels compute in during a fit."""
+        if self.precision != "auto":
+            return self.precision
+        if self.solver == "lbfgs":
+            return "float64"
+        return getattr(self, "precision_", "float32") if goes_on else "float32"
+
+    def _compute_outputs(self, X, precision, dtype=None):
+        """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
+        prediction = _lazily("engine.prediction")
+        with prediction.borrow(self, precision) as outputs:
+            wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
+            return outputs(X, wanted)
+
+    def _predict_labels(self, X):
+        outputs = self._outputs(X)
+        if self.n_outputs_ == 1:
+            outputs = outputs.ravel()
+        return self._label_binarizer.inverse_transform(outputs)
+
+    def _predict_numbers(self, X):
+        outputs = self._outputs(X)
+        if not np.isfinite(outputs).all():
+            count = int((~np.isfinite(outputs)).any(axis=1).sum())
+            _warn(
+                f"{count} of {len(outputs)} predictions are not finite: the network's "
+                "outputs are beyond the range of numbers. Most often the fit diverged, "
+                "or X is far from the data of the fit: scale X and y, or lower "
+                "learning_rate_init.",
+                ScaleWarning,
+            )
+        return _as_numbers(outputs)
+
+    def _score_numbers(self, X, y, sample_weight):
+        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
+            predictions = self.predict(X).reshape(-1, self.n_outputs_)
+            if self.n_outputs_ != len(self.quantile):
+                raise ValueError(
+                    f"fitted with {self.n_outputs_} quantiles, quantile is now "
+                    f"{self.quantile!r}: fit it again"
+                )
+            return quantile_score(y, predictions, self.quantile, sample_weight)
+        return RegressorMixin.score(self, X, y, sample_weight)
+
+    def _predict_probabilities(self, X):
+        return _as_probabilities(self._outputs(X))
+
+    def predictor(self):
+        """A function that predicts a few rows in the least time.
+
+        For a service that answers one request after the other: `predict` and
+        `predict_proba` check X and look at the weights anew each time, which costs
+        more than the prediction of a row.
+
+        Returns
+        -------
+        callable
+            ``predictor(X)`` gives what `predict_proba` gives (of a regressor:
+            `predict`), the same numbers. X is a dense array of numbers of shape
+            (n_samples, n_features), or one row of shape (n_features,), of which the
+            one row of the result is returned. Only its shape and dtype are checked,
+            not whether all is finite, and what is too large for the precision stays
+            so. The weights are those of now: another fit does not change it. Several
+            threads may call it at once.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        """
+        check_is_fitted(self, "coefs_")
+        prediction = _lazily("engine.prediction")
+        outputs = prediction.Outputs(
+            prediction.units_of(self.coefs_),
+            self.activation,
+            self.out_activation_,
+            getattr(self, "precision_", None) or self._precision(),
+            self.n_jobs,
+        )
+        outputs.write(self.coefs_, self.intercepts_)
+        finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
+        scaling = Standardization.read(vars(self))
+        return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
+
+
+@cache
+def _lazily(module):
+    """A module that needs numba, whose import an interrupt must not cut in two."""
+    return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _warn(message, category):
+    # attributed to this module: one pattern filters them, wherever fit is called
+    warnings.warn(message, category, stacklevel=2)
+
+
+def _check_class_weights(class_weight):
+    for label, weight in class_weight.items():
+        try:
+            is_good = 0 <= float(weight) < np.inf
+        except (TypeError, ValueError):
+            is_good = False
+        if not is_good:
+            raise ValueError(
+                "class_weight must have finite numbers that are not negative; that of "
+                f"class {label!r} is {weight!r}"
+            )
+
+
+def _as_numbers(outputs):
+    """Outputs of a regressor as its predictions."""
+    return outputs.ravel() if outputs.shape[1] == 1 else outputs
+
+
+def _as_probabilities(outputs):
+    """Outputs of a classifier as one column for each class."""
+    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

@@ -1,0 +1,1 @@
+"""Saved models, and models of scikit-learn."""

@@ -1,0 +1,323 @@
+"""The state of a saved estimator, and the checks when it is loaded.
+
+A file may be damaged, or come from another version or another person. Kernels compute
+addresses from the shapes of weights, so shapes and types are checked before a kernel
+uses them.
+"""
+
+import math
+import sys
+from itertools import pairwise
+from numbers import Integral, Real
+from pickle import PicklingError
+from types import FunctionType
+
+import numpy as np
+from sklearn.preprocessing import LabelBinarizer
+
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.losses import OUTPUT_ACTIVATIONS
+from fastmlp.tables.optimizers import MOMENTS, OPTIMIZERS
+from fastmlp.training.schedules import SCHEDULES
+
+__all__ = [
+    "FORMAT_VERSION",
+    "attributes_of",
+    "bare_copy",
+    "state_of",
+]
+
+#: Parameters that may be functions, or contain some.
+_FUNCTIONS = ("learning_rate", "scoring", "callbacks")
+
+#: Packages (joblib brings its own cloudpickle) that store functions by value.
+_BY_VALUE = frozenset({"cloudpickle", "dill", "_dill"})
+
+#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer.
+FORMAT_VERSION = 1
+
+_VERSION = "_format_version"
+
+#: Attributes that are stored for a LabelBinarizer.
+_BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
+
+#: Numbers in the state of an optimizer.
+_RATES = (
+    "learning_rate_init", "power_t", "learning_rate", "decay_1", "decay_2", "epsilon"
+)  # fmt: skip
+
+
+def state_of(attributes):
+    """The attributes of an estimator as arrays and plain values, with a version.
+
+    Parameters
+    ----------
+    attributes : dict
+        Of the estimator, by name. Parameters are kept as the user set them.
+
+    Returns
+    -------
+    dict
+    """
+    state = {**attributes, _VERSION: FORMAT_VERSION}
+    for name in _FUNCTIONS:
+        value = state.get(name)
+        if isinstance(value, list | tuple):
+            state[name] = type(value)(_to_pickle(each, name) for each in value)
+        elif value is not None:
+            state[name] = _to_pickle(value, name)
+    binarizer = state.get("_label_binarizer")
+    if binarizer is not None:
+        state["_label_binarizer"] = {
+            name: getattr(binarizer, name) for name in _BINARIZER
+        }
+    return state
+
+
+def _to_pickle(value, parameter):
+    """Wrap a function that pickle cannot find by name, for a clear error message."""
+    if not isinstance(value, FunctionType):
+        return value
+    found = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return value if found is value else _NamelessFunction(value, parameter)
+
+
+class _NamelessFunction:
+    """A lambda or nested function in the state of an estimator.
+
+    Copying works, and so do packages that store functions by value (cloudpickle, and so
+    joblib's and dask's workers). pickle stores only names, and cannot.
+    """
+
+    def __init__(self, function, parameter):
+        self.function = function
+        self._parameter = parameter
+
+    def __deepcopy__(self, memo):
+        return self.function
+
+    def __reduce__(self):
+        frame = sys._getframe()
+        while frame is not None:
+            if _BY_VALUE.intersection(frame.f_globals.get("__name__", "").split(".")):
+                return _identity, (self.function,)
+            frame = frame.f_back
+        name = self.function.__qualname__
+        raise PicklingError(
+            f"pickle cannot store {name!r}, which is in the parameter "
+            f"{self._parameter!r}: pickle only stores functions that it can import by "
+            "name. Define it with def at the top level of a module, set the parameter "
+            "to None before you save the model, or save the model with cloudpickle"
+        )
+
+
+def _identity(function):
+    return function
+
+
+def _from_pickle(value):
+    return value.function if isinstance(value, _NamelessFunction) else value
+
+
+def bare_copy(estimator):
+    """A shallow copy that does not check fitted attributes."""
+    model = object.__new__(type(estimator))
+    vars(model).update(vars(estimator))
+    return model
+
+
+def attributes_of(state, defaults):
+    """The attributes of an estimator, from its state.
+
+    Parameters
+    ----------
+    state : dict
+        From `state_of`, of this version or an older one.
+    defaults : dict
+        Parameters of the estimator and their defaults, for parameters that did not
+        exist in the version that wrote the state.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    ValueError
+        If the state is damaged, or written by a newer version.
+    """
+    if not isinstance(state, dict):
+        raise ValueError(
+            f"the state of an estimator is a dict, not {type(state).__name__}"
+        )
+    attributes = {**defaults, **state}
+    for name in attributes.keys() & set(_FUNCTIONS):  # wrapped in a shallow copy
+        value = attributes[name]
+        is_list = isinstance(value, list | tuple)
+        attributes[name] = (
+            type(value)(map(_from_pickle, value)) if is_list else _from_pickle(value)
+        )
+    version = attributes.pop(_VERSION, 0)
+    if not isinstance(version, int) or version < 0:
+        raise ValueError(f"{version!r} is not a format version of a saved model")
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"the model was saved in format {version} by a newer fastmlp; this version "
+            f"reads formats up to {FORMAT_VERSION}: upgrade fastmlp to load it"
+        )
+    try:
+        if attributes.get("_label_binarizer") is not None:
+            attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
+        if "coefs_" in attributes:
+            _check_fitted(attributes)
+    except Exception as error:  # of any kind
+        raise ValueError(
+            f"this is a damaged model, or not a model of fastmlp: {error}"
+        ) from error
+    return attributes
+
+
+def _binarizer(values):
+    """The LabelBinarizer with these attributes."""
+    if isinstance(values, LabelBinarizer):  # format 0
+        values = vars(values)
+    binarizer = LabelBinarizer(
+        neg_label=values["neg_label"], pos_label=values["pos_label"]
+    )
+    for name in ("classes_", "y_type_", "sparse_input_"):
+        setattr(binarizer, name, values[name])
+    _expect(isinstance(binarizer.classes_, np.ndarray), "the classes are not an array")
+    _expect(binarizer.classes_.ndim == 1, "the classes have several dimensions")
+    return binarizer
+
+
+def _expect(condition, otherwise):
+    if not condition:
+        raise ValueError(otherwise)
+
+
+def _shape_of_numbers(value):
+    array = np.asarray(value)
+    _expect(array.dtype.kind in "fiu", f"weights have dtype {array.dtype}")
+    return array.shape
+
+
+def _shapes(pair):
+    """Shapes of all weights and biases, one pair per layer."""
+    coefs, intercepts = pair
+    for layers in pair:
+        _expect(
+            isinstance(layers, list | tuple), f"layers are in a {type(layers).__name__}"
+        )
+    return [
+        (_shape_of_numbers(coef), _shape_of_numbers(intercept))
+        for coef, intercept in zip(coefs, intercepts, strict=True)
+    ]
+
+
+def _check_fitted(attributes):
+    """Raise an error if a network cannot have these attributes."""
+    shapes = _shapes((attributes["coefs_"], attributes["intercepts_"]))
+    _expect(shapes, "there are no layers")
+    for weights, biases in shapes:
+        _expect(len(weights) == 2 and min(weights) > 0, f"weights have shape {weights}")
+        _expect(
+            biases == weights[1:],
+            f"biases have shape {biases} in a layer with weights of shape {weights}",
+        )
+    for (before, _), (after, _) in pairwise(shapes):
+        _expect(
+            before[1] == after[0],
+            f"weights of shape {before} are followed by weights of shape {after}",
+        )
+    n_features, n_outputs = shapes[0][0][0], shapes[-1][0][1]
+    for name, value in (
+        ("n_features_in_", n_features),
+        ("n_outputs_", n_outputs),
+        ("n_layers_", len(shapes) + 1),
+    ):
+        _expect(
+            attributes[name] == value, f"{name} is {attributes[name]!r}, not {value}"
+        )
+    if "feature_names_in_" in attributes:
+        names = attributes["feature_names_in_"]
+        _expect(
+            np.shape(names) == (n_features,),
+            f"feature_names_in_ has shape {np.shape(names)}, not {(n_features,)}",
+        )
+
+    for name, size in (("X", n_features), ("y", n_outputs)):
+        _check_scaling(attributes, name, size)
+
+    activation = attributes["activation"]
+    if not isinstance(activation, str):
+        activation = list(activation)
+        _expect(
+            len(activation) == len(shapes) - 1,
+            f"{len(activation)} activations for {len(shapes) - 1} hidden layers",
+        )
+    else:
+        activation = [activation]
+    for name in activation:
+        _expect_one_of(name, tuple(ACTIVATIONS))
+    _expect_one_of(attributes["out_activation_"], tuple(OUTPUT_ACTIVATIONS))
+    _expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
+    _expect_one_of(
+        attributes.get("task_", "regression"), ("classification", "regression")
+    )
+    for name, kind in FittedModel.kinds().items():
+        missing = name not in attributes
+        value = attributes.get(name)
+        _expect(missing or isinstance(value, kind), f"{name} is {value!r}")
+    if (binarizer := attributes.get("_label_binarizer")) is not None:
+        many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
+        n_expected = len(binarizer.classes_) if many else 1
+        _expect(
+            n_outputs == n_expected,
+            f"{n_outputs} outputs, but the classes need {n_expected}",
+        )
+    if attributes.get("_optimizer_state") is not None:
+        _check_optimizer(attributes["_optimizer_state"], shapes)
+
+
+def _check_scaling(attributes, name, size):
+    """Raise an error if the stored scaling does not fit `size` columns."""
+    parts = [attributes.get(f"{name}_{part}_") for part in ("mean", "scale")]
+    if all(part is None for part in parts):
+        return
+    for part in parts:
+        _expect(
+            _shape_of_numbers(part) in ((size,), (1,)),
+            f"the scaling of {name} does not have {size} columns",
+        )
+        _expect(np.isfinite(part).all(), f"the scaling of {name} is not finite")
+    _expect(np.all(parts[1] > 0), f"the scaling of {name} is not positive")
+
+
+def _expect_one_of(value, names):
+    _expect(
+        isinstance(value, str) and value in names, f"{value!r} is not one of {names}"
+    )
+
+
+def _check_optimizer(state, shapes):
+    """Raise an error if this optimizer state does not fit weights of these shapes."""
+    _expect_one_of(state["name"], tuple(OPTIMIZERS))
+    _expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
+    n_updates = state["n_updates"]
+    _expect(
+        isinstance(n_updates, Integral) and n_updates >= 0,
+        f"n_updates is {n_updates!r}",
+    )
+    for name in _RATES:
+        is_number = isinstance(state[name], Real) and math.isfinite(state[name])
+        _expect(is_number, f"{name} is {state[name]!r}")
+    kept = MOMENTS[: OPTIMIZERS[state["name"]].n_moments]
+    for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
+        _expect(
+            _shapes(state[name]) == shapes,
+            f"the {name} of the optimizer has other shapes than the weights",
+        )

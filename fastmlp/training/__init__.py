@@ -1,0 +1,1 @@
+"""One call of fit: runs, optimizers, stopping, validation, events, checkpoints."""

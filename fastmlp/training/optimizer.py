@@ -1,0 +1,163 @@
+"""The optimizer of a stochastic fit: update rule, learning rates, schedule, state."""
+
+import math
+from dataclasses import dataclass
+
+from fastmlp.tables.optimizers import MOMENTS, SOLVERS
+from fastmlp.training.schedules import Constant, make_schedule
+
+__all__ = ["Optimizer", "OptimizerView"]
+
+
+@dataclass
+class Optimizer:
+    """One row of the kernels' table of optimizers, with the settings of its steps.
+
+    Parameters
+    ----------
+    name : str
+        Name of a row of `fastmlp.tables.optimizers`.
+    schedule : fastmlp.training.schedules.Constant or other
+        The learning rate schedule.
+    decay_1 : float, default=0.0
+        Momentum, or Adam's beta_1.
+    decay_2, epsilon : float, default=0.0
+        Adam's beta_2 and epsilon.
+    n_updates : int, default=0
+        Number of steps so far.
+    """
+
+    name: str
+    schedule: Constant
+    decay_1: float = 0.0
+    decay_2: float = 0.0
+    epsilon: float = 0.0
+    n_updates: int = 0
+
+    @classmethod
+    def of(cls, settings):
+        """The optimizer for the parameters of an estimator."""
+        solver, schedule = settings.solver, settings.learning_rate
+        if solver == "adam" and schedule in ("invscaling", "adaptive"):
+            schedule = "constant"  # as in scikit-learn, which ignores these for Adam
+        schedule = make_schedule(
+            schedule, settings.learning_rate_init, settings.power_t
+        )
+        if solver == "sgd":
+            momentum = settings.momentum
+            name = "nesterov" if settings.nesterovs_momentum else "momentum"
+            return cls(name if momentum else "sgd", schedule, momentum)
+        decays = settings.beta_1, settings.beta_2
+        (rule,) = SOLVERS[solver]
+        return cls(rule, schedule, *decays, settings.epsilon)
+
+    def fits_state(self, state):
+        """Whether a state is of the same solver, so that this fit can use it."""
+        names = {self.name, state["name"]}
+        return any(names.issubset(rules) for rules in SOLVERS.values())
+
+    def rates(self, start, end, n_steps):
+        """Keyword arguments of `TrainingJob.run` for the next epoch.
+
+        start, end, n_steps : see `fastmlp.training.schedules.Constant.rates`.
+        """
+        return {
+            "rate": self.schedule.rates(start, end, n_steps),
+            "decay_1": self.decay_1,
+            "decay_2": self.decay_2,
+            "epsilon": self.epsilon,
+            "n_updates": self.n_updates,
+        }
+
+    def state(self, network):
+        """The complete state as plain values and arrays, to continue from later.
+
+        Parameters
+        ----------
+        network : fastmlp.engine.network.Network
+            The network whose moments to keep.
+
+        Returns
+        -------
+        dict
+        """
+        schedule = self.schedule
+        state = {
+            "name": self.name,
+            "schedule": schedule.name,
+            "learning_rate_init": schedule.initial,
+            "power_t": schedule.power,
+            "learning_rate": schedule.rate,
+            "decay_1": self.decay_1,
+            "decay_2": self.decay_2,
+            "epsilon": self.epsilon,
+            "n_updates": self.n_updates,
+        }
+        for moment in MOMENTS[: network.n_moments]:
+            state[moment] = network.read(array=moment)
+        if network.averaged:  # predictions use the average
+            state["parameters"] = network.read()
+        return state
+
+    @classmethod
+    def from_state(cls, state, schedule=None):
+        """The optimizer with this `state`; see also `write_moments`.
+
+        schedule : the current parameter `learning_rate`, used if it is a callable,
+            which a state does not keep.
+        """
+        name = state["schedule"]
+        if name == "callable":
+            name = schedule if callable(schedule) else "constant"
+        schedule = make_schedule(name, state["learning_rate_init"], state["power_t"])
+        schedule.rate = state["learning_rate"]
+        kept = ("name", "decay_1", "decay_2", "epsilon", "n_updates")
+        return cls(schedule=schedule, **{name: state[name] for name in kept})
+
+    @staticmethod
+    def write_moments(state, network):
+        """Write the moments of `state` to a network."""
+        for moment in MOMENTS[: network.n_moments]:
+            network.write(*state[moment], array=moment)
+
+
+class OptimizerView:
+    """The state of an optimizer under scikit-learn's names.
+
+    ``learning_rate`` is the rate of the next step (for Adam: that of the last step,
+    with bias correction). It can be set for sgd; for Adam, ``learning_rate_init`` can.
+    The next `partial_fit` or warm start uses it.
+
+    Parameters
+    ----------
+    state : dict
+        From `Optimizer.state`; assignments modify it.
+    """
+
+    def __init__(self, state):
+        object.__setattr__(self, "_state", state)
+
+    def __getattr__(self, name):
+        if name not in self._state:
+            raise AttributeError(f"this optimizer has no {name!r}")
+        if name == "learning_rate":
+            return self._rate()
+        return self._state[name]
+
+    def __setattr__(self, name, value):
+        allowed = "learning_rate"
+        if self._state["name"] == "adam":
+            allowed = "learning_rate_init"
+        if name != allowed:
+            raise AttributeError(f"only {allowed} of this optimizer can be set")
+        self._state[name] = self._state["learning_rate"] = float(value)
+
+    def __dir__(self):
+        return [*super().__dir__(), *self._state]
+
+    def _rate(self):
+        state = self._state
+        rate, t = state["learning_rate"], state["n_updates"]
+        if state["name"] != "adam" or t == 0:
+            return rate
+        return rate * math.sqrt(1 - state["decay_2"] ** t) / (1 - state["decay_1"] ** t)

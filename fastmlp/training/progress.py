@@ -1,0 +1,129 @@
+"""What is told of a fit at the ends of its epochs: functions of the user, and a bar."""
+
+import time
+from importlib.util import find_spec
+from types import SimpleNamespace
+
+import numpy as np
+
+from fastmlp.training.events import Events
+
+__all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
+
+
+def shows_progress(verbose):
+    """Whether the parameter asks for a live line, and there is tqdm to draw it.
+
+    Without tqdm the losses are printed, as with ``verbose=True``.
+    """
+    return isinstance(verbose, str) and find_spec("tqdm") is not None
+
+
+class EpochState(SimpleNamespace):
+    """What a function in `callbacks` is given.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs of this fit so far, or iterations of 'lbfgs'.
+    loss : float
+        Of this epoch.
+    validation_score : float or None
+        With early_stopping, or a validation set.
+    seconds : float
+        Since the fit began.
+    estimator : object
+        A copy with the weights of this epoch and without the callbacks, to predict
+        with, to keep, or to pickle; made when it is first asked for.
+
+    Raises
+    ------
+    AttributeError
+        If `estimator` is first asked for when the epoch is over.
+    """
+
+    @property
+    def estimator(self):
+        if self._estimator is None:
+            if self._make_estimator is None:
+                raise AttributeError(
+                    f"the weights of epoch {self.epoch} are gone: ask for "
+                    "state.estimator within the callback, and keep that"
+                )
+            self._estimator = self._make_estimator()
+        return self._estimator
+
+
+class FunctionEvents(Events):
+    """Calls functions at the ends of epochs; any that returns True stops the fit.
+
+    Parameters
+    ----------
+    functions : sequence of callable
+        Of an `EpochState`.
+    make_estimator : callable
+        Gives a copy of the estimator with the weights as they are now.
+    """
+
+    looks = True
+
+    def __init__(self, functions, make_estimator):
+        self._functions = functions
+        self._make_estimator = make_estimator
+        self._started = time.perf_counter()
+
+    def end(self, epoch, loss, score=None):
+        state = EpochState(
+            epoch=epoch,
+            loss=float(loss),
+            validation_score=None if score is None else float(score),
+            seconds=time.perf_counter() - self._started,
+            _estimator=None,
+            _make_estimator=self._make_estimator,
+        )
+        try:
+            answers = [function(state) for function in self._functions]
+        finally:
+            state._make_estimator = None
+        return any(isinstance(a, bool | np.bool_) and a for a in answers)
+
+
+class Progress(Events):
+    """One live line: epoch, loss, validation score, rows per second, time left.
+
+    Parameters
+    ----------
+    n_epochs : int
+        At most.
+    n_samples : int
+        Rows of an epoch; 0 for no line.
+
+    Attributes
+    ----------
+    listeners : list of Events
+        Itself, or nobody.
+    """
+
+    def __init__(self, n_epochs, n_samples):
+        self.listeners = [self] if n_samples else []
+        if not n_samples:
+            return
+        from tqdm.auto import tqdm
+
+        self._n_samples = n_samples
+        self._line = tqdm(total=n_epochs, unit="epoch", leave=True)
+
+    def end(self, epoch, loss, score=None):
+        line = self._line
+        done, seconds = line.n + 1, line.format_dict["elapsed"]
+        figures = {"loss": f"{loss:.4g}"}
+        if score is not None:
+            figures["validation"] = f"{score:.4g}"
+        figures["rows/s"] = f"{done * self._n_samples / max(seconds, 1e-9):.3g}"
+        line.set_postfix(figures, refresh=False)
+        line.update()
+        return False
+
+    def close(self):
+        if self.listeners:
+            self._line.close()

@@ -1,0 +1,333 @@
+"""The loop of a stochastic fit: epochs, mini-batches, stopping, history."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastmlp.engine.shuffling import shuffler
+from fastmlp.engine.threads import Team
+from fastmlp.training.events import Events
+
+__all__ = ["History", "Run", "Stopping", "TimeIsUp", "run_steps"]
+
+#: Seconds that a kernel may run before Python gets a say (Ctrl-C, progress).
+_CHUNK_SECONDS = 0.1
+
+
+class Stopping:
+    """Decides when a fit has stopped improving, as scikit-learn does.
+
+    Parameters
+    ----------
+    tol : float
+        An epoch improves if its loss is below the best one less `tol`, or its
+        validation score at least the best one plus `tol`.
+    patience : float
+        Epochs in a row without improvement that are let pass.
+    by_score : bool, default=False
+        Whether what counts is a score, to be high, or a loss, to be low.
+    best : float, default=None
+        The best loss or score so far; None for none.
+    count : int, default=0
+        Epochs without improvement so far.
+    """
+
+    def __init__(self, tol, patience, *, by_score=False, best=None, count=0):
+        self.tol = tol
+        self.patience = patience
+        self.by_score = by_score
+        self.best = best
+        if best is None:
+            self.best = -np.inf if by_score else np.inf
+        self.count = count
+
+    def update(self, value):
+        """Note an epoch's loss or score; returns whether it is the best so far."""
+        if self.by_score:
+            failed, best = value < self.best + self.tol, value > self.best
+        else:
+            failed, best = value > self.best - self.tol, value < self.best
+        self.count = self.count + 1 if failed else 0
+        if best:  # not if it is NaN
+            self.best = value
+        return best
+
+    @property
+    def exhausted(self):
+        """Whether patience is at its end."""
+        return self.count > self.patience
+
+    @property
+    def message(self):
+        """What to say when it is."""
+        what = "Validation score" if self.by_score else "Training loss"
+        return (
+            f"{what} did not improve more than tol={self.tol:f}"
+            f" for {self.patience} consecutive epochs."
+        )
+
+
+@dataclass
+class History:
+    """What happened in a fit."""
+
+    loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    validation_losses: list = field(default_factory=list)
+    finished: bool = False  # before the last epoch: no improvement, or told to stop
+    out_of_time: bool = False
+    interrupted: bool = False  # by Ctrl-C
+    finite: bool = True  # weights and biases
+
+
+class TimeIsUp(Exception):
+    """The seconds that a fit may take are over."""
+
+
+def run_steps(job, team, rates, deadline=math.inf):
+    """All steps of a job, in pieces of about `_CHUNK_SECONDS`.
+
+    Parameters
+    ----------
+    job : fastmlp.engine.jobs.TrainingJob
+    team : fastmlp.engine.threads.Team
+    rates : dict
+        Keyword arguments of `job.run`.
+    deadline : float, default=inf
+        When to give up, by ``time.perf_counter``.
+
+    Returns
+    -------
+    float
+        The mean loss of the batches, weighted by their rows.
+
+    Raises
+    ------
+    TimeIsUp
+        Behind the deadline, if there are steps left.
+    """
+    total = 0.0
+    step = 0
+    chunk = job.steps_per_chunk
+    while step < job.n_steps:
+        end = min(step + chunk, job.n_steps)
+        started = time.perf_counter()
+        if started > deadline and step > 0:
+            raise TimeIsUp
+        total = job.run(team, step, end, **rates)
+        seconds = time.perf_counter() - started
+        # a slow machine makes the chunk shorter at once, a fast one longer slowly
+        chunk = max(
+            1, min(2 * chunk, int((end - step) * _CHUNK_SECONDS / max(seconds, 1e-9)))
+        )
+        step = end
+    job.steps_per_chunk = chunk
+    return total / job.n_samples
+
+
+def _shuffler(job, random_state):
+    """A function that shuffles the samples of the job for the next epoch.
+
+    If there is but one batch, its order stays: the same bits for any shuffle, and
+    memory that is read in order.  The draws are made all the same.
+    """
+    order = job.order if job.n_steps > 1 else job.order.copy()
+    return shuffler(random_state, order)
+
+
+@dataclass
+class Run:
+    """A stochastic fit in progress: all that decides how it continues.
+
+    `train` runs it to its end. Who wants to do something between epochs, or to train
+    several networks in turn, calls `begin`, then `epoch` until it returns False, then
+    `end`.
+
+    Parameters
+    ----------
+    job : fastmlp.engine.jobs.TrainingJob
+        Network, data and buffers.
+    optimizer : fastmlp.training.optimizer.Optimizer
+        Its schedule and number of updates continue.
+    stopping : Stopping
+    random_state : numpy.random.RandomState
+        Source of the shuffles.
+    max_iter : int
+        Epochs at most: of all calls, if `incremental`.
+    n_threads : int, default=1
+        Threads that `train` runs on.
+    shuffle : bool, default=True
+        Whether to shuffle the samples before each epoch.
+    n_seen : int, default=0
+        Samples that have been trained on before, for the schedule.
+    incremental : bool, default=False
+        Whether this is one epoch of many calls.
+    validation : fastmlp.training.validation.Validation, default=None
+        Is evaluated after each epoch. If `stopping` goes by a score, that is the one,
+        and the best weights are those of the end.
+    events : fastmlp.training.events.Events
+        Is told of epochs and can stop the fit.
+    say : callable, default=None
+        Called with a line of text for each event, as scikit-learn prints them.
+    deadline : float, default=inf
+        When to end, by ``time.perf_counter``.
+    checkpoint : fastmlp.training.checkpoint.Checkpoint, default=None
+        Keeps what is needed to resume, and may have it from an earlier run.
+    gives_up : bool, default=False
+        Whether to end, and tell nobody of the epoch, if a loss is not finite: since all
+        will be done again in float64.
+
+    Attributes
+    ----------
+    history : History
+    """
+
+    job: object
+    optimizer: object
+    stopping: Stopping
+    random_state: np.random.RandomState
+    max_iter: int
+    n_threads: int = 1
+    shuffle: bool = True
+    n_seen: int = 0
+    incremental: bool = False
+    validation: object = None
+    events: Events = field(default_factory=Events)
+    say: object = None
+    deadline: float = math.inf
+    checkpoint: object = None
+    gives_up: bool = False
+    history: History = field(default_factory=History)
+
+    def train(self):
+        """Train until the network stops improving, on a team of threads of its own.
+
+        Returns
+        -------
+        History
+        """
+        self.begin()
+        try:
+            with Team(self.n_threads) as team:
+                while self.epoch(team):
+                    pass
+        except KeyboardInterrupt:
+            self.history.interrupted = True
+        except TimeIsUp:
+            self.history.out_of_time = True
+        return self.end()
+
+    def begin(self):
+        """Resume from the checkpoint, if there is one, and get ready."""
+        if self.checkpoint is not None:
+            self.checkpoint.restore(self)
+        self._shuffle = lambda: None
+        if self.shuffle:
+            self._shuffle = _shuffler(self.job, self.random_state)
+        # epochs of other calls count for the schedule, as far as they are known
+        self._epochs_before, self._last_epoch = 0.0, self.max_iter
+        if self.incremental:
+            self._epochs_before = self.optimizer.n_updates / self.job.n_steps
+            self._last_epoch = 1
+        self.job.refresh()
+
+    def epoch(self, team):
+        """Train for one epoch, unless there is none left.
+
+        Parameters
+        ----------
+        team : fastmlp.engine.threads.Team
+            Threads to run on, as many as the job was made for or fewer.
+
+        Returns
+        -------
+        bool
+            Whether another epoch should follow.
+
+        Raises
+        ------
+        TimeIsUp
+            If the deadline has passed: then, too, no epoch should follow.
+        """
+        history = self.history
+        epoch = len(history.loss_curve) + 1
+        if history.finished or epoch > self._last_epoch:
+            return False
+        self.events.begin()
+        self._shuffle()
+        loss = self._run_steps(team, epoch)
+        history.loss_curve.append(np.float64(loss))
+        if self.gives_up and not math.isfinite(loss):
+            return False
+        self._say(f"Iteration {epoch}, loss = {loss:.8f}")
+        score = self._evaluate(team)
+        self._update_stopping(loss, score)
+        self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)
+        self._stop_or_slow_down()
+        history.finished |= bool(self.events.end(epoch, loss, score))
+        if self.checkpoint is not None:
+            self.checkpoint.keep(self)
+        if history.finished:
+            return False
+        if time.perf_counter() > self.deadline:
+            raise TimeIsUp
+        if self.stopping.by_score or math.isfinite(loss):
+            return True
+        return self.job.network.is_finite()  # nothing can mend weights that are not
+
+    def end(self):
+        """Choose the weights that remain; returns the history."""
+        history = self.history
+        if self.stopping.by_score and (history.loss_curve or not history.out_of_time):
+            self.validation.restore()
+        history.finite = self.job.network.is_finite()
+        return history
+
+    def _run_steps(self, team, epoch):
+        """All mini-batches of an epoch; returns their mean loss."""
+        job, optimizer = self.job, self.optimizer
+        n_updates = optimizer.n_updates
+        ends = (
+            (self._epochs_before + done) / self.max_iter for done in (epoch - 1, epoch)
+        )
+        rates = optimizer.rates(*ends, job.n_steps)
+        job.steps_done = 0
+        try:
+            return run_steps(job, team, rates, self.deadline)
+        finally:
+            optimizer.n_updates = n_updates + job.steps_done
+
+    def _evaluate(self, team):
+        """The score on the validation set, if there is one."""
+        if self.validation is None:
+            return None
+        history = self.history
+        is_first = not history.validation_scores
+        score, loss = self.validation.evaluate(team, is_first=is_first)
+        history.validation_scores.append(score)
+        history.validation_losses.append(loss)
+        self._say(f"Validation score: {score:f}")
+        return score
+
+    def _update_stopping(self, loss, score):
+        if not self.stopping.by_score:
+            self.stopping.update(loss)
+        elif self.stopping.update(score):
+            self.validation.keep()
+
+    def _stop_or_slow_down(self):
+        """When there was no improvement for long: end, or take smaller steps."""
+        stopping, schedule = self.stopping, self.optimizer.schedule
+        schedule.waits(stopping.count, stopping.patience)
+        if stopping.exhausted:
+            stops, what = schedule.stops_on_plateau()
+            self._say(f"{stopping.message} {what}")
+            self.history.finished = stops
+            if not stops:
+                stopping.count = 0
+
+    def _say(self, line):
+        if self.say:
+            self.say(line)
