@@ -4,8 +4,8 @@ import ctypes
 
 import numpy as np
 
+from fastmlp.arena import address_of
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
-from fastmlp.network import address_of
 
 __all__ = ["shuffle_once", "shuffler"]
 
