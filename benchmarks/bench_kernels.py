@@ -9,9 +9,11 @@ from threadpoolctl import threadpool_limits
 
 from fastmlp.engine.jobs import panels_at_once
 from fastmlp.engine.network import Network
-from fastmlp.kernels import dense, simd
+from fastmlp.kernels import simd
 from fastmlp.kernels.activations import activate
+from fastmlp.kernels.layers.dense import add_products
 from fastmlp.kernels.optimizers import update
+from fastmlp.kernels.panels import panels
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
@@ -24,11 +26,11 @@ SHAPES = ["128x784x256", "256x256x256", "512x1024x1024", "200x20x100", "113x77x5
 @numba.njit(error_model="numpy", nogil=True)
 def _forward(c, a, weights, bias, rows, depth, fan_in, fan_out, weight_rows, like):
     tiles = rows // simd.tile_rows(like)
-    dense.forward(
-        dense.panels(simd.pointer(a, like), 0, fan_in, rows),
-        dense.panels(simd.pointer(weights, like), 0, fan_out, weight_rows),
+    add_products(
+        panels(simd.pointer(a, like), 0, fan_in, rows),
+        panels(simd.pointer(weights, like), 0, fan_out, weight_rows),
         simd.pointer(bias, like),
-        dense.panels(simd.pointer(c, like), 0, fan_out, rows),
+        panels(simd.pointer(c, like), 0, fan_out, rows),
         0,
         tiles,
         depth,
@@ -67,7 +69,7 @@ def _rates(shape, dtype):
     weights[:] = rng.random(weights.size)
     layer = network.layers[0]
     addresses = [array.ctypes.data for array in (c, a, weights)]
-    bias = addresses[2] + int(layer["biases"]) * weights.itemsize
+    bias = addresses[2] + int(layer["per_output"]) * weights.itemsize
     sizes = rows, panels_at_once(network), fan_in, fan_out, int(layer["weight_rows"])
     A = rng.random((rows, fan_in)).astype(dtype)
     B = rng.random((fan_in, fan_out)).astype(dtype)

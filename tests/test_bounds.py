@@ -162,7 +162,7 @@ def sweep_products():
                 a = held(max(0, length * a_width - a_width + rows))
                 for mode in (0, ADD, FROM_BIAS, FROM_BIAS | RELU):
                     test_simd.multiply_transposed(
-                        rows, length, width, a, a_width, b, c, biases, mode, like
+                        rows, length, width, a, a_width, b, c, biases, mode, like, like
                     )
             for mode in (0, ADD):
                 test_simd.call_sum_of_rows(vectors, bias, b, length, mode, like)

@@ -255,23 +255,26 @@ def test_lbfgs_minimises_over_the_factors_too(cut):
 
 @dataclass(frozen=True)
 class Unusual(Dense):
-    """Dense, but slow weights that do not decay, and fast biases that do."""
+    """Dense, but with slow weights, and fast biases."""
+
+    decays: bool = True
 
     def parameters(self):
         weights, biases = super().parameters()
         return [
-            weights._replace(rate=0.5, decays=False),
-            biases._replace(rate=4.0, decays=True),
+            weights._replace(rate=0.5, decays=self.decays),
+            biases._replace(rate=4.0),
         ]
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 0.1])
-def test_declared_rates_and_decays_are_applied(clip_norm, cut):
+@pytest.mark.parametrize("decays", [True, False])
+def test_declared_rates_and_decays_are_applied(decays, clip_norm, cut):
     """One step of plain descent, by hand."""
-    units, rate, l2, l1, decay = (3, 2), 0.1, 0.3, 0.2, 0.4
+    units, rate, l2, l1, decay = (30, 2), 0.1, 0.3, 0.2, 0.4
     X, y = data_for(units, "squared_error", 20)
     coefs, intercepts = random_network(units)
-    network = Network([Unusual(*units)], "float64", trainable=True)
+    network = Network([Unusual(*units, decays)], "float64", trainable=True)
     network.write(coefs, intercepts)
     job = TrainingJob(
         network, X, y, batch_size=20, activation="relu", loss="squared_error",
@@ -280,21 +283,19 @@ def test_declared_rates_and_decays_are_applied(clip_norm, cut):
     )  # fmt: skip
     with Team(1) as team:
         loss = job.run(team, 0, 1, rate=rate) / 20
-    arguments, settings = (X, y, coefs, intercepts), {"activation": "relu"}
-    (by_coefs,), (by_intercepts,) = reference.gradient_of(
-        *arguments, loss="squared_error", **settings
-    )
-    (biases,) = intercepts
-    penalty = l2 / 2 * (biases**2).sum() + l1 * abs(biases).sum()
-    expected = reference.loss_of(*arguments, loss="squared_error", **settings)
-    assert loss == pytest.approx(expected + penalty / 20, rel=1e-12)
-    by_intercepts = by_intercepts + (l2 * biases + l1 * np.sign(biases)) / 20
-    norm = np.sqrt((by_coefs**2).sum() + (by_intercepts**2).sum())
+    settings = {"activation": "relu", "loss": "squared_error"}
+    settings |= {"l2": l2, "l1": l1} if decays else {}
+    expected = reference.loss_of(X, y, coefs, intercepts, **settings)
+    assert loss == pytest.approx(expected, rel=1e-12)
+    gradient = reference.gradient_of(X, y, coefs, intercepts, **settings)
+    norm = np.sqrt(sum((g**2).sum() for (g,) in gradient))
     share = min(1.0, clip_norm / norm) if clip_norm else 1.0
-    (new_coefs,), (new_intercepts,) = network.read()
-    np.testing.assert_allclose(new_coefs, coefs[0] - 0.5 * rate * share * by_coefs)
-    kept = (1 - 4 * rate * decay) * biases
-    np.testing.assert_allclose(new_intercepts, kept - 4 * rate * share * by_intercepts)
+    kept = 1 - 0.5 * rate * decay if decays else 1.0
+    news = (
+        kept * coefs[0] - 0.5 * rate * share * gradient[0][0],
+        intercepts[0] - 4 * rate * share * gradient[1][0],
+    )
+    assert_close(network.read(), ([new] for new in news), 1e-10, 1e-12)
 
 
 def test_parameters_are_exchanged_group_by_group():
@@ -314,6 +315,13 @@ def test_parameters_are_exchanged_group_by_group():
             assert np.shares_memory(view, vector)
 
 
+class DecayingBiases(Dense):
+    """What no kernel does."""
+
+    def parameters(self):
+        return [parameter._replace(decays=True) for parameter in super().parameters()]
+
+
 def test_layers_that_do_not_fit_together_are_refused():
     for layers, problem in (
         ([Dense(3, 4), Dense(5, 2)], "layer 0 gives 4 numbers"),
@@ -323,6 +331,8 @@ def test_layers_that_do_not_fit_together_are_refused():
     ):
         with pytest.raises(ValueError, match=problem):
             Network(layers, "float32")
+    with pytest.raises(ValueError, match="biases cannot decay"):
+        Network([DecayingBiases(3, 2)], "float32")
     network = Network([Scale(3), Dense(3, 2)], "float32", trainable=True, n_moments=1)
     with pytest.raises(ValueError, match="1 arrays of factors, got 2"):
         network.write([np.zeros((3, 2))], [np.zeros(2)], [np.ones(3)] * 2)

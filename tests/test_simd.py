@@ -11,15 +11,23 @@ from fastmlp.kernels.simd import tile_shape
 
 DTYPES = (np.float32, np.float64)
 
+#: Types to compute in, and of the operands: these may be narrower.
+COMPUTED_AND_STORED = (*zip(DTYPES, DTYPES, strict=True), (np.float64, np.float32))
+
 
 @numba.njit(error_model="numpy")
-def multiply_panels(rows, depth, columns, a, b, c, extra, extra_rows, mode, like):
-    """All panels of C = A B; arguments after `columns` are addresses."""
+def multiply_panels(
+    rows, depth, columns, a, b, c, extra, extra_rows, mode, like, stored
+):
+    """All panels of C = A B; arguments from a to extra are addresses.
+
+    like, stored : numbers of the type of C, and of that of A and B.
+    """
     full, lanes = simd.panel_width(like), simd.vector_lanes(like)
     segments = depth // full
     tail_length = depth - segments * full
     tail_width = (tail_length + lanes - 1) // lanes * lanes
-    a = simd.pointer(a, like)
+    a = simd.pointer(a, stored)
     for column in range(0, columns, full):
         width = min(full, (columns - column + lanes - 1) // lanes * lanes)
         products.product(
@@ -32,25 +40,27 @@ def multiply_panels(rows, depth, columns, a, b, c, extra, extra_rows, mode, like
             simd.advance(a, segments * full * rows),
             tail_width,
             tail_length,
-            simd.advance(simd.pointer(b, like), column * depth),
+            simd.advance(simd.pointer(b, stored), column * depth),
             simd.advance(simd.pointer(extra, like), column * extra_rows),
             mode,
         )
 
 
 @numba.njit(error_model="numpy")
-def multiply_transposed(rows, batch, columns, a, a_width, d, c, extra, mode, like):
-    """One panel of C = A^T D, A one panel of width a_width."""
+def multiply_transposed(
+    rows, batch, columns, a, a_width, d, c, extra, mode, like, stored
+):
+    """One panel of C = A^T D, A one panel of width a_width; types as above."""
     lanes = simd.vector_lanes(like)
     c = simd.pointer(c, like)
     products.transposed_product(
         columns // lanes,
         rows // simd.tile_rows(like),
         c,
-        simd.pointer(a, like),
+        simd.pointer(a, stored),
         a_width,
         batch,
-        simd.pointer(d, like),
+        simd.pointer(d, stored),
         simd.pointer(extra, like),
         mode,
     )
@@ -84,15 +94,15 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("dtype", "stored"), COMPUTED_AND_STORED)
 @pytest.mark.parametrize("mode", MODES)
-def test_product_against_numpy(mode, dtype):
+def test_product_against_numpy(mode, dtype, stored):
     flags = MODES[mode]
     rng = np.random.default_rng(0)
     tolerance = 30 * np.finfo(dtype).eps
     for rows, depth, columns in shapes(dtype):
-        a = rng.standard_normal((rows, depth)).astype(dtype)
-        b = rng.standard_normal((depth, columns)).astype(dtype)
+        a = rng.standard_normal((rows, depth)).astype(stored).astype(dtype)
+        b = rng.standard_normal((depth, columns)).astype(stored).astype(dtype)
         c = rng.standard_normal((rows, columns)).astype(dtype)
         bias = rng.standard_normal((1, columns)).astype(dtype)
         mask = rng.integers(0, 2, (rows, columns)).astype(dtype)
@@ -107,10 +117,11 @@ def test_product_against_numpy(mode, dtype):
         if flags & MASK:
             extra, extra_rows = pack(mask), rows
             expected = expected * mask
-        packed_a, packed_b, packed_c = pack(a), pack(b), pack(c)
+        packed_a, packed_b = (pack(x).astype(stored) for x in (a, b))
+        packed_c = pack(c)
         multiply_panels(
             rows, depth, columns, address(packed_a), address(packed_b),
-            address(packed_c), address(extra), extra_rows, flags, dtype(0),
+            address(packed_c), address(extra), extra_rows, flags, dtype(0), stored(0),
         )  # fmt: skip
         result, padding = unpack(packed_c, rows, columns)
         scale = 1 + np.abs(a).astype(float) @ np.abs(b)
@@ -118,18 +129,18 @@ def test_product_against_numpy(mode, dtype):
         assert not padding.any()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_product_with_transposed_left_side(dtype):
+@pytest.mark.parametrize(("dtype", "stored"), COMPUTED_AND_STORED)
+def test_product_with_transposed_left_side(dtype, stored):
     shape = tile_shape(dtype)
     rng = np.random.default_rng(0)
     for batch in (1, 2, 7, 600):
         for vectors in range(1, shape.vectors + 1):
             width = vectors * shape.lanes
-            d = rng.standard_normal((batch, width)).astype(dtype)
+            d = rng.standard_normal((batch, width)).astype(stored)
             for rows in range(shape.rows, shape.width + 1, shape.rows):
-                a = rng.standard_normal((batch, rows)).astype(dtype)
+                a = rng.standard_normal((batch, rows)).astype(stored)
                 c = np.full((rows, width), np.nan, dtype)
-                expected = a.T.astype(float) @ d
+                expected = a.T.astype(float) @ d.astype(float)
                 bias = rng.standard_normal((rows, 1)).astype(dtype)
                 for mode, exact in (
                     (0, expected),
@@ -139,7 +150,7 @@ def test_product_with_transposed_left_side(dtype):
                 ):
                     multiply_transposed(
                         rows, batch, width, address(a), rows, address(d), address(c),
-                        address(bias), mode, dtype(0),
+                        address(bias), mode, dtype(0), stored(0),
                     )  # fmt: skip
                     np.testing.assert_allclose(
                         c, exact, rtol=0, atol=batch * 20 * np.finfo(dtype).eps
@@ -187,7 +198,7 @@ def test_an_element_does_not_depend_on_its_tile(dtype):
         c = np.zeros(padded_size(len(a), columns, dtype), dtype)
         multiply_panels(
             len(a), depth, columns, address(packed_a), address(b), address(c),
-            address(bias), 1, FROM_BIAS, dtype(0),
+            address(bias), 1, FROM_BIAS, dtype(0), dtype(0),
         )  # fmt: skip
         seen.add(unpack(c, len(a), columns)[0][place].tobytes())
     assert len(seen) == 1
@@ -204,7 +215,7 @@ def test_nan_stays_nan(flags, dtype):
     extra = np.ones_like(c)
     multiply_panels(
         shape.rows, 1, 1, address(a), address(b), address(c), address(extra), 1,
-        flags, dtype(0),
+        flags, dtype(0), dtype(0),
     )  # fmt: skip
     assert np.isnan(unpack(c, shape.rows, 1)[0]).all()
 
@@ -217,7 +228,7 @@ def test_nan_stays_nan_with_a_transposed_left_side(dtype):
     c = np.zeros((shape.rows, shape.lanes), dtype)
     multiply_transposed(
         shape.rows, 1, shape.lanes, address(a), shape.rows, address(d), address(c),
-        address(bias), FROM_BIAS | RELU, dtype(0),
+        address(bias), FROM_BIAS | RELU, dtype(0), dtype(0),
     )  # fmt: skip
     assert np.isnan(c).all()
 

@@ -186,9 +186,11 @@ class Network:
             parameter = self._declared[i, field]
             layers[field][i] = start
             layers[f"{field}_rate"][i] = parameter.rate
-            layers[f"{field}_decay"][i] = parameter.decays
             if field == "weights":
                 layers["weight_rows"][i] = parameter.rows(self.shape)
+                layers["weights_decay"][i] = parameter.decays
+            elif parameter.decays:
+                raise ValueError(f"layer {i}: {parameter.group} cannot decay")
         bare = layers["weight_rows"] == 0
         layers["weights"][bare] = layers["per_output"][bare]
         self._records = address_of(layers)

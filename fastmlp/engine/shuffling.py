@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 
-from fastmlp.engine.network import address_of
+from fastmlp.engine.arena import address_of
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
 
 __all__ = ["shuffle_once", "shuffler"]

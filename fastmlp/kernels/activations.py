@@ -58,7 +58,7 @@ def _logistic_derivative(a):
     return a * (cast(1, a) - a)
 
 
-#: `relu` is also fused into the matrix product, see `fastmlp.kernels.dense`.
+#: `relu` is also fused into the matrix product, see `fastmlp.kernels.layers.dense`.
 RELU_CODE = ACTIVATIONS["relu"].code
 
 

@@ -360,10 +360,7 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
         )
         rules = for_weights, for_row = rules_for(step.rule, layer)
         weights = advance(model.parameters, place)
-        penalty = penalty_of(weights, count, for_weights)
-        if row == 0:
-            penalty += penalty_of(advance(model.parameters, row_place), width, for_row)
-        model.penalties[piece] = penalty
+        model.penalties[piece] = penalty_of(weights, count, for_weights)
         if clips:
             squares = make_gradient(model, for_weights, place, count, sums)
             if row == 0:

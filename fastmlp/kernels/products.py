@@ -19,6 +19,7 @@ from fastmlp.kernels.simd import (
     INT,
     Vectors,
     broadcast,
+    converted,
     multiply_add,
     new_function,
     repeat,
@@ -114,19 +115,23 @@ def product(
     extra : row of biases (FROM_BIAS) or the array that masks (MASK).
     mode : sum of the constants above.
 
-    Strides, lengths and jumps count elements; all pointers have one type; nothing
-    needs to be aligned.  Sums run over the columns of A in order, one fused
-    multiply-add each, so an element does not depend on the tile that it is in.
+    Strides, lengths and jumps count elements; nothing needs to be aligned.  Sums run
+    over the columns of A in order, one fused multiply-add each, so an element does not
+    depend on the tile that it is in.
+
+    The type of the output is the one to compute in, and its tile decides the layout of
+    all panels.  A and B may be stored as other types; `extra` is of the output's.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
     signature = types.void(
-        number, number, output, output, number, number, output, number, number,
-        output, output, number,
+        number, number, output, full, number, number, full, number, number, b, output,
+        number,
     )  # fmt: skip
+    kinds = output.dtype, full.dtype, b.dtype
 
     def codegen(context, builder, signature, arguments):
-        scalar = context.get_value_type(output.dtype)
+        scalars = [context.get_value_type(kind) for kind in kinds]
         (vectors, tiles, c, full, segments, jump, tail, tail_width, tail_length, b,
          extra, mode) = arguments  # fmt: skip
         has_bias = builder.icmp_signed("!=", builder.and_(mode, INT(FROM_BIAS)), INT(0))
@@ -145,7 +150,7 @@ def product(
                 ]  # fmt: skip
 
             def function_for(height):
-                return _product_function(builder.module, scalar, shape, count, height)
+                return _product_function(builder.module, scalars, shape, count, height)
 
             _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
 
@@ -155,21 +160,25 @@ def product(
     return signature, codegen
 
 
-def _product_function(module, scalar, shape, vectors, rows):
-    """The LLVM function of `product` for one tile size, made once per module."""
-    ptr = scalar.as_pointer()
+def _product_function(module, scalars, shape, vectors, rows):
+    """The LLVM function of `product` for one tile size, made once per module.
+
+    scalars : the types of C, A and B.
+    """
+    scalar = scalars[0]
+    c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
     width = vectors * shape.lanes
     function, is_new = new_function(
         module,
-        f"fastmlp.product.{type_name(scalar)}.{rows}x{width}",
-        [INT, ptr, ptr, INT, INT, ptr, INT, INT, ptr, ptr, INT],
+        f"fastmlp.product.{'.'.join(map(type_name, scalars))}.{rows}x{width}",
+        [INT, c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT],
     )
     if not is_new:
         return function
     (tiles, output, full, segments, jump, tail, tail_width, tail_length, b, extra,
      mode) = function.args  # fmt: skip
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    memory = Vectors(builder, scalar, shape.lanes)
+    memory, *operands = (Vectors(builder, scalar, shape.lanes, s) for s in scalars)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
     # steps over k to unroll: all of a segment's if they are few
     steps = max(
@@ -186,7 +195,7 @@ def _product_function(module, scalar, shape, vectors, rows):
         for k in range(count):
             a_column = [builder.gep(a, [INT(k)]) for a in a_rows]
             b_k = builder.gep(b_row, [INT(k * width)])
-            sums = _add_outer_product(memory, a_column, b_k, sums)
+            sums = _add_outer_product(*operands, a_column, b_k, sums)
         return sums
 
     def segment(state):
@@ -255,20 +264,21 @@ def _product_function(module, scalar, shape, vectors, rows):
     return function
 
 
-def _add_outer_product(memory, a_column, b_row, sums):
+def _add_outer_product(a, b, a_column, b_row, sums):
     """sums + (column of A) (row of B), a list row by row.
 
+    a, b : `Vectors` of their types.
     a_column : addresses of the numbers.  Each is loaded just before it is used: with
         one more register in use, the accumulators would not fit.
     """
     vectors = len(sums) // len(a_column)
-    b_vectors = [memory.load(b_row, v * memory.lanes) for v in range(vectors)]
+    b_vectors = [b.load(b_row, v * b.lanes) for v in range(vectors)]
     products = []
     for m, address in enumerate(a_column):
-        element = memory.broadcast(address)
+        element = a.broadcast(address)
         for v, b_vector in enumerate(b_vectors):
             i = m * vectors + v
-            products.append(multiply_add(memory.builder, element, b_vector, sums[i]))
+            products.append(multiply_add(b.builder, element, b_vector, sums[i]))
     return products
 
 
@@ -304,16 +314,15 @@ def transposed_product(
     extra : one number for each row of C to start from (FROM_BIAS).
     mode : sum of FROM_BIAS, RELU and ADD.
 
-    Sums run over k in order, one fused multiply-add each.
+    Sums run over k in order, one fused multiply-add each.  On types, see `product`.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
-    signature = types.void(
-        number, number, output, output, number, number, output, output, number
-    )
+    signature = types.void(number, number, output, a, number, number, b, output, number)
+    kinds = output.dtype, a.dtype, b.dtype
 
     def codegen(context, builder, signature, arguments):
-        scalar = context.get_value_type(output.dtype)
+        scalars = [context.get_value_type(kind) for kind in kinds]
         vectors, tiles, c, a, a_width, length, b, extra, mode = arguments
 
         def emit(count):
@@ -326,7 +335,7 @@ def transposed_product(
 
             def function_for(height):
                 return _transposed_function(
-                    builder.module, scalar, shape, count, height
+                    builder.module, scalars, shape, count, height
                 )
 
             _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
@@ -337,26 +346,28 @@ def transposed_product(
     return signature, codegen
 
 
-def _transposed_function(module, scalar, shape, vectors, rows):
+def _transposed_function(module, scalars, shape, vectors, rows):
     """The LLVM function of `transposed_product` for one tile size."""
-    ptr = scalar.as_pointer()
+    scalar = scalars[0]
+    c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
     width = vectors * shape.lanes
+    kinds = ".".join(map(type_name, scalars))
     function, is_new = new_function(
         module,
-        f"fastmlp.transposed_product.{type_name(scalar)}.{rows}x{width}",
-        [INT, ptr, ptr, INT, INT, ptr, ptr, INT],
+        f"fastmlp.transposed_product.{kinds}.{rows}x{width}",
+        [INT, c_ptr, a_ptr, INT, INT, b_ptr, c_ptr, INT],
     )
     if not is_new:
         return function
     tiles, output, a, a_width, length, b, extra, mode = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
-    memory = Vectors(builder, scalar, shape.lanes)
+    memory, *operands = (Vectors(builder, scalar, shape.lanes, s) for s in scalars)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
 
     def step(state):
         a_row, b_row, *sums = state
         a_column = [builder.gep(a_row, [INT(m)]) for m in range(rows)]
-        sums = _add_outer_product(memory, a_column, b_row, sums)
+        sums = _add_outer_product(*operands, a_column, b_row, sums)
         return [builder.gep(a_row, [a_width]), builder.gep(b_row, [INT(width)]), *sums]
 
     def has(flag):
@@ -506,10 +517,7 @@ def _sum_function(module, scalar, weight, lanes, vectors):
         row = builder.zext(builder.load(index), INT)
         is_inside = builder.icmp_unsigned("<", row, limit)
         row = builder.select(is_inside, row, INT(0))
-        number = builder.load(value)
-        if weight != scalar:
-            narrow = isinstance(scalar, ir.FloatType)
-            number = (builder.fptrunc if narrow else builder.fpext)(number, scalar)
+        number = converted(builder, builder.load(value), scalar)
         entry = builder.gep(table, [builder.mul(row, INT(vectors * lanes))])
         number = broadcast(builder, number, lanes)
         sums = [

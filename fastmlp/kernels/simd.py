@@ -36,6 +36,7 @@ __all__ = [
     "broadcast",
     "cast",
     "constant",
+    "converted",
     "copy_row",
     "copy_sign",
     "fused_multiply_add",
@@ -182,25 +183,19 @@ def copy_row(typing_context, target, source, count):
 
     def codegen(context, builder, signature, arguments):
         target, source, count = arguments
-        numbers = Vectors(builder, context.get_value_type(kind), lanes)
-        others = Vectors(builder, context.get_value_type(other), lanes)
-
-        def converted(vector):
-            if kind == other:
-                return vector
-            if kind.bitwidth < other.bitwidth:
-                return builder.fptrunc(vector, numbers.type)
-            return builder.fpext(vector, numbers.type)
+        scalar, stored = (context.get_value_type(t) for t in (kind, other))
+        numbers = Vectors(builder, scalar, lanes)
+        others = Vectors(builder, scalar, lanes, stored)
 
         def whole(state):
             to, start = state
-            numbers.store(converted(others.load(start)), to)
+            numbers.store(others.load(start), to)
             return [builder.gep(to, [INT(lanes)]), builder.gep(start, [INT(lanes)])]
 
         def rest(state):
             to, start = state
             left = builder.srem(count, INT(lanes))
-            numbers.store(converted(others.load_first(start, left)), to)
+            numbers.store(others.load_first(start, left), to)
             return state
 
         state = repeat(
@@ -305,6 +300,15 @@ def broadcast(builder, number, lanes):
     first = builder.insert_element(undefined, number, i32(0))
     of_first = ir.Constant(ir.VectorType(i32, lanes), [i32(0)] * lanes)
     return builder.shuffle_vector(first, undefined, of_first)
+
+
+def converted(builder, value, kind):
+    """A number or vector as one of type `kind`, which may be the same."""
+    if value.type == kind:
+        return value
+    scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+    convert = builder.fptrunc if isinstance(scalar, ir.FloatType) else builder.fpext
+    return convert(value, kind)
 
 
 def type_name(kind):
@@ -486,24 +490,29 @@ def when(builder, condition, values, change):
 
 
 class Vectors:
-    """Loads and stores of vectors, without alignment requirements."""
+    """Loads and stores of vectors, without alignment requirements.
 
-    def __init__(self, builder, scalar, lanes):
+    scalar : the type to compute in.
+    stored : the type in memory, from which loads convert; None for the same.
+    """
+
+    def __init__(self, builder, scalar, lanes, stored=None):
         self.builder = builder
         self.type = ir.VectorType(scalar, lanes)
         self.lanes = lanes
         self.zero = ir.Constant(self.type, [ir.Constant(scalar, 0.0)] * lanes)
-        self._alignment = 4 if isinstance(scalar, ir.FloatType) else 8
+        self._stored = ir.VectorType(stored or scalar, lanes)
+        self._alignment = 4 if isinstance(self._stored.element, ir.FloatType) else 8
 
     def _place(self, base, offset):
         address = self.builder.gep(base, [INT(offset)])
-        return self.builder.bitcast(address, self.type.as_pointer())
+        return self.builder.bitcast(address, self._stored.as_pointer())
 
     def load(self, base, offset=0):
         """The vector that starts `offset` numbers after `base`."""
         loaded = self.builder.load(self._place(base, offset))
         loaded.align = self._alignment
-        return loaded
+        return converted(self.builder, loaded, self.type)
 
     def load_first(self, base, count):
         """The first `count` numbers, then zeros; nothing after them is read."""
@@ -511,25 +520,30 @@ class Vectors:
         places = ir.Constant(i64, [INT(i) for i in range(self.lanes)])
         wanted = broadcast(self.builder, count, self.lanes)
         mask = self.builder.icmp_signed("<", places, wanted)
-        name = f"llvm.masked.load.{type_name(self.type)}.p0"
-        pointer, i32 = self.type.as_pointer(), ir.IntType(32)
+        name = f"llvm.masked.load.{type_name(self._stored)}.p0"
+        pointer, i32 = self._stored.as_pointer(), ir.IntType(32)
         function = cgutils.get_or_insert_function(
             self.builder.module,
-            ir.FunctionType(self.type, [pointer, i32, mask.type, self.type]),
+            ir.FunctionType(self._stored, [pointer, i32, mask.type, self._stored]),
             name,
         )
+        zero = ir.Constant(self._stored.element, 0.0)
+        zeros = ir.Constant(self._stored, [zero] * self.lanes)
         alignment = i32(self._alignment)
-        return self.builder.call(
-            function, [self._place(base, 0), alignment, mask, self.zero]
+        loaded = self.builder.call(
+            function, [self._place(base, 0), alignment, mask, zeros]
         )
+        return converted(self.builder, loaded, self.type)
 
     def store(self, value, base, offset=0):
         """Store a vector `offset` numbers after `base`."""
+        value = converted(self.builder, value, self._stored)
         self.builder.store(value, self._place(base, offset)).align = self._alignment
 
     def broadcast(self, address):
         """The number at `address` in all lanes."""
-        return broadcast(self.builder, self.builder.load(address), self.lanes)
+        number = converted(self.builder, self.builder.load(address), self.type.element)
+        return broadcast(self.builder, number, self.lanes)
 
 
 def new_function(module, name, parameters):

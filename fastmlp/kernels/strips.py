@@ -304,10 +304,7 @@ def slices_phase(job, model, step, thread):
             _add(sums, advance(sums, strip * job.gradients_size), count)
         rules = rule, other = rules_for(step.rule, layer)
         weights = advance(model.parameters, place)
-        others = advance(weights, n_weights)
-        model.penalties[piece] = penalty_of(weights, n_weights, rule) + penalty_of(
-            others, n_others, other
-        )
+        model.penalties[piece] = penalty_of(weights, n_weights, rule)
         if clips:
             squares = make_gradient(model, rule, place, n_weights, sums)
             sums, place = advance(sums, n_weights), place + n_weights

@@ -97,7 +97,7 @@ def rules_for(rule, layer):
     """The rules for a layer's weights, and for its numbers per output."""
     return (
         _rule_for(rule, layer.weights_rate, layer.weights_decay),
-        _rule_for(rule, layer.per_output_rate, layer.per_output_decay),
+        _rule_for(rule, layer.per_output_rate, False),
     )
 
 

@@ -91,8 +91,8 @@ class Dense(Layer):
         """Weights and biases; `training.initialization` draws the first ones."""
         shape = self.fan_in, self.fan_out
         return [
-            Parameter("weights", "weights", shape),
-            Parameter("per_output", "biases", shape[1:], decays=False),
+            Parameter("weights", "weights", shape, decays=True),
+            Parameter("per_output", "biases", shape[1:]),
         ]
 
     def workspace(self, stored):

@@ -36,8 +36,7 @@ _INTEGERS = (
     "weights",  # panels of
     "weight_rows",  # this many rows: fan_in rounded up to whole tiles, or 0 for none
     "per_output",  # after the weights: one number per output
-    "weights_decay",  # whether penalties and decay apply to them
-    "per_output_decay",
+    "weights_decay",  # whether penalties and decay apply to the weights
     "pieces",  # into which a step cuts these parameters
     # in the array of transposed weights
     "transposed",  # -1 for none; panels of
@@ -72,7 +71,7 @@ class Parameter(NamedTuple):
     shape: tuple
     initial: float = 0.0  # value; that of weights and biases is drawn later
     rate: float = 1.0  # factor on the learning rate
-    decays: bool = True  # whether penalties and weight decay apply
+    decays: bool = False  # whether penalties and decay apply: only to weights
 
     def rows(self, shape):
         """Rows of its panels: whole tiles for a matrix; `shape` is that of the tile."""

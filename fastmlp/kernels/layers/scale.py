@@ -45,7 +45,7 @@ class Scale(Layer):
     def parameters(self):
         """The factors: 1 at first, and not to be shrunk towards 0."""
         shape = (self.n_features,)
-        return [Parameter("per_output", "factors", shape, 1.0, self.rate, decays=False)]
+        return [Parameter("per_output", "factors", shape, initial=1.0, rate=self.rate)]
 
     def workspace(self, stored):
         """Scaled inputs, and deltas; the derivatives of the former are the inputs."""
