@@ -15,14 +15,10 @@ settings.register_profile(
 )
 settings.load_profile("fastmlp")
 
-#: What most tests need, in shares that take about as long as each other.
-_KERNELS = (
-    "fastmlp.warmup(['float32']); fastmlp.warmup(['float32'], general=True)",
-    "fastmlp.warmup(['float64']); fastmlp.warmup(['float64'], general=True)",
-    "fastmlp.warmup(['float32'], sparse=True); "
-    "fastmlp.warmup(['float32'], sparse=True, general=True)",
-    "fastmlp.warmup(['float64'], sparse=True); "
-    "fastmlp.warmup(['float64'], sparse=True, general=True)",
+#: What most tests need first, in two halves that take about as long as each other.
+_KERNELS = tuple(
+    f"fastmlp.warmup(['{precision}']); fastmlp.warmup(['{precision}'], general=True)"
+    for precision in ("float32", "float64")
 )
 
 
@@ -37,14 +33,12 @@ def pytest_sessionstart(session):
     is_whole &= session.config.args == session.config.getini("testpaths")
     if is_worker or not is_whole or not getattr(options, "numprocesses", None):
         return
-    waiting, running = list(_KERNELS), []
-    while waiting or running:
-        if waiting and len(running) < options.numprocesses:
-            script = f"import fastmlp; {waiting.pop(0)}"
-            environment = {**os.environ, "FASTMLP_QUIET": "1"}
-            running.append(
-                subprocess.Popen([sys.executable, "-c", script], env=environment)
-            )
-        else:
-            # tests say better than a message here what does not compile
-            running.pop(0).wait()
+    environment = {**os.environ, "FASTMLP_QUIET": "1"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import fastmlp; {each}"], env=environment
+        )
+        for each in _KERNELS
+    ]
+    for process in running:
+        process.wait()  # what does not compile, tests say better than a message here
