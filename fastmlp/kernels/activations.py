@@ -12,8 +12,9 @@ from fastmlp.kernels.elementwise import (
     expm1_of_negative,
     log1p_exp_minus,
     logistic,
+    logistic_and_rest,
     normal_cdf,
-    normal_density,
+    normal_cdf_and_density,
 )
 from fastmlp.kernels.simd import absolute, cast, constant
 from fastmlp.tables.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
@@ -131,8 +132,8 @@ def _gelu(z):
 
 @jit
 def _gelu_slope(z):
-    share = normal_cdf(z)
-    return share + z * normal_density(z)
+    share, density = normal_cdf_and_density(z)
+    return share + z * density
 
 
 @jit
@@ -142,7 +143,8 @@ def _silu(z):
 
 @jit
 def _silu_slope(z):
-    return logistic(z) * (cast(1, z) + z * logistic(-z))
+    share, rest = logistic_and_rest(z)
+    return share * (cast(1, z) + z * rest)
 
 
 @jit

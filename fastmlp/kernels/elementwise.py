@@ -30,8 +30,9 @@ __all__ = [
     "log",
     "log1p_exp_minus",
     "logistic",
+    "logistic_and_rest",
     "normal_cdf",
-    "normal_density",
+    "normal_cdf_and_density",
     "power",
     "tanh",
 ]
@@ -139,6 +140,18 @@ def logistic(x):
 
 
 @jit
+def logistic_and_rest(x):
+    """(1 / (1 + e**-x), 1 / (1 + e**x)), which add up to 1, each to its own precision."""
+    one = cast(1, x)
+    e = exp(-absolute(x))
+    larger = one / (one + e)
+    smaller = e * larger
+    is_negative = x < cast(0, x)
+    share = smaller if is_negative else larger
+    return share, larger if is_negative else smaller
+
+
+@jit
 def log(x):
     """Natural logarithm of a positive, normal, finite number."""
     mantissa, exponent = split_float(x)
@@ -177,22 +190,25 @@ def power(x, exponent):
 
 
 @jit
-def normal_density(x):
-    """Density of the standard normal distribution."""
-    return _DENSITY_AT_0(x) * exp(cast(-0.5, x) * x * x)
-
-
-@jit
 def normal_cdf(x):
     """Share of the standard normal distribution below x, erfc(-x / sqrt 2) / 2.
 
     To the precision of 1: far below 0 only its size is right.
     """
+    share, _ = normal_cdf_and_density(x)
+    return share
+
+
+@jit
+def normal_cdf_and_density(x):
+    """`normal_cdf`, and its derivative: they share the exponential."""
     zero, one, highest = cast(0, x), cast(1, x), _ERFC_HIGHEST(x)
     size = absolute(x) * _SQRT_HALF(x)
     bounded = highest if size > highest else size
     s = (bounded - _ERFC_CENTRE(x)) / (bounded + _ERFC_CENTRE(x))
-    tail = cast(0.5, x) * exp(-size * size) * _SCALED_ERFC(s)
+    bell = exp(-size * size)
+    tail = cast(0.5, x) * bell * _SCALED_ERFC(s)
     # the rest is added: a choice of one of two results would be turned into branches,
     # and loops that are meant to be vectors into loops over numbers
-    return tail + (zero if x < zero else one - tail - tail)
+    share = tail + (zero if x < zero else one - tail - tail)
+    return share, _DENSITY_AT_0(x) * bell
