@@ -9,7 +9,7 @@ from fastmlp.data.inputs import check_numbers
 from fastmlp.engine.arena import Arena, address_of
 from fastmlp.kernels.buffers import Buffer, round_up
 from fastmlp.kernels.layers.dense import Dense
-from fastmlp.kernels.layers.layer import LAYER
+from fastmlp.kernels.layers.layer import LAYER, Layer
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
@@ -46,7 +46,7 @@ def architecture_of(layers):
     ValueError
         If they do not fit together.
     """
-    if all(np.ndim(n) == 0 and not hasattr(n, "fan_in") for n in layers):
+    if not any(isinstance(layer, Layer) for layer in layers):
         layers = [Dense(int(a), int(b)) for a, b in pairwise(layers)]
     for i, (before, layer) in enumerate(pairwise(layers)):
         if before.fan_out != layer.fan_in:
