@@ -141,7 +141,7 @@ def logistic(x):
 
 @jit
 def logistic_and_rest(x):
-    """(1 / (1 + e**-x), 1 / (1 + e**x)), which add up to 1, each to its own precision."""
+    """(1 / (1 + e**-x), 1 / (1 + e**x)): both precise, also where one is tiny."""
     one = cast(1, x)
     e = exp(-absolute(x))
     larger = one / (one + e)
