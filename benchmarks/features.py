@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 
 from .common import ADAM, Steps
 from .workloads import BY_NAME
@@ -34,18 +34,20 @@ def _cosine(n_steps):
 #: Feature -> from a workload to the options of `Steps`.
 FEATURES = {
     "adam": lambda w: {},
-    "adamw": lambda w: {"extras": Extras(weight_decay=0.01)},
+    "adamw": lambda w: {"options": StepOptions(weight_decay=0.01)},
     "adamw, cosine": lambda w: {
-        "extras": Extras(weight_decay=0.01), "rate": _cosine(w.steps)
+        "options": StepOptions(weight_decay=0.01), "rate": _cosine(w.steps)
     },
-    "l1": lambda w: {"extras": Extras(l1=1e-4)},
+    "l1": lambda w: {"options": StepOptions(l1=1e-4)},
     "dropout": lambda w: {
-        "extras": Extras(dropout=(0.0, *[0.1] * (len(w.units) - 2)), seed=1)
+        "options": StepOptions(dropout=(0.0, *[0.1] * (len(w.units) - 2)), seed=1)
     },
-    "clip_norm": lambda w: {"extras": Extras(clip_norm=1.0)},
-    "ema_decay": lambda w: {"extras": Extras(average_decay=0.999), "averaged": True},
+    "clip_norm": lambda w: {"options": StepOptions(clip_norm=1.0)},
+    "ema_decay": lambda w: {
+        "options": StepOptions(average_decay=0.999), "averaged": True
+    },
     "label_smoothing": lambda w: (
-        {"loss": "focal", "extras": Extras(loss_parameters=(0.0, 0.1))}
+        {"loss": "focal", "options": StepOptions(loss_parameters=(0.0, 0.1))}
         if w.loss == "log_loss"
         else {}  # two classes: other targets, the same loss
     ),

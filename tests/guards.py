@@ -29,7 +29,7 @@ from fastmlp.engine import jobs, network
 from fastmlp.engine.arena import address_of
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, architecture_of
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.kernels.buffers import round_up
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.simd import tile_shape
@@ -296,7 +296,7 @@ def network_for(units, scaled):
 def extras_for(case):
     """Everything that steps can do; dropout if that is compiled."""
     rates = (0.3 if case.left_out else 0.0,) * len(case.layers)
-    return Extras(
+    return StepOptions(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
         dropout=rates if "all" in case.way else (),
         l1=case.l2, weight_decay=0.1, clip_norm=case.left_out, average_decay=0.9,

@@ -17,7 +17,7 @@ from processes import run
 from fastmlp.engine.arena import address_of
 from fastmlp.engine.jobs import PredictionJob
 from fastmlp.engine.network import Network
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import Team
 from fastmlp.kernels import products, simd
 from fastmlp.kernels.buffers import round_up
@@ -210,7 +210,7 @@ def sweep_training():
             settings["sample_weight"] = rng.uniform(size=n)
         y = random_targets(case.loss, n, case.units[-1])
         data = case.layers, X, y, case.weights
-        settings["extras"] = guards.extras_for(case)
+        settings["options"] = guards.extras_for(case)
         settings["choices"] = guards.choices_for(case)
         with guards.tight(strips, case.depth), Team(case.n_threads) as team:
             plain = guards.training_job(*data, **settings)
@@ -344,7 +344,7 @@ def sweep_one_number_further():
                     activation="gelu" if "all" in way else "tanh", loss="log_loss",
                     optimizer="adam", l2=0.1, sample_weight=np.ones(n),
                     choices=guards.choices_for(case),
-                    extras=Extras(dropout=drops, clip_norm=clip), **common,
+                    options=StepOptions(dropout=drops, clip_norm=clip), **common,
                 )  # fmt: skip
                 again = partial(job.run, team, 0, 1, **RATES)
             assert not guards.dies(again)

@@ -13,7 +13,7 @@ from fastmlp import MLPRegressor
 from fastmlp.engine import jobs
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import Team
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES
@@ -31,7 +31,7 @@ def cut(request, monkeypatch):
 
 def general_job(
     units, X, y, *, optimizer="gradient", loss="squared_error", dtype="float64",
-    averaged=False, activation="tanh", batch_size=None, extras=None, **settings,
+    averaged=False, activation="tanh", batch_size=None, options=None, **settings,
 ):  # fmt: skip
     """A job on a network with random weights."""
     n_moments = OPTIMIZERS[optimizer].n_moments
@@ -45,7 +45,7 @@ def general_job(
     job = TrainingJob(
         network, X, y, batch_size=batch_size or X.shape[0], activation=activation,
         loss=loss, optimizer=optimizer,
-        extras=Extras(loss_parameters=parameters, **(extras or {})), **settings,
+        options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
     )  # fmt: skip
     job.refresh()
     return job
@@ -93,7 +93,7 @@ def test_gradient_by_central_differences(loss, activation, cut):
     settings = {"l2": 0.3, "l1": 0.2}
     job = general_job(
         units, X, y, loss=loss, activation=activation, sample_weight=weights, l2=0.3,
-        extras={"l1": 0.2},
+        options={"l1": 0.2},
     )  # fmt: skip
     with Team(1) as team:
         value = job.run(team, 0, 1) / 13
@@ -135,7 +135,7 @@ def test_gradient_of_odd_shapes_with_dropout(units, kind, n_threads, cut):
         X *= np.random.default_rng(3).random(X.shape) < 0.4
         job = general_job(
             units, kind(X), y, loss="huber", activation=names, n_threads=n_threads,
-            extras={"dropout": tuple(dropout), "seed": 7},
+            options={"dropout": tuple(dropout), "seed": 7},
         )  # fmt: skip
         with Team(n_threads) as team:
             value = job.run(team, 0, 1, n_updates=11) / n_samples
@@ -157,18 +157,18 @@ def test_gradient_of_odd_shapes_with_dropout(units, kind, n_threads, cut):
 ALL_AT_ONCE = {"l1": 0.05, "weight_decay": 0.1, "clip_norm": 0.2, "dropout": (0.1,) * 3}
 
 
-@pytest.mark.parametrize("extras", [{}, ALL_AT_ONCE], ids=["plain", "all"])
+@pytest.mark.parametrize("options", [{}, ALL_AT_ONCE], ids=["plain", "all"])
 @pytest.mark.parametrize("optimizer", reference.OPTIMIZERS)
-def test_epochs_against_the_reference(optimizer, extras, cut):
+def test_epochs_against_the_reference(optimizer, options, cut):
     """Rates that change every step, penalties, clipping, dropout and averages."""
     units, n_samples, batch_size = (7, 21, 10, 3), 50, 16
     loss, names = "focal", ("gelu", "elu")
     X, y = data_for(units, loss, n_samples)
-    n_threads = 2 if extras else 1
+    n_threads = 2 if options else 1
     job = general_job(
         units, X, y, loss=loss, activation=names, optimizer=optimizer, averaged=True,
         batch_size=batch_size, l2=0.2, n_threads=n_threads,
-        extras={**extras, "seed": 3, "average_decay": 0.9},
+        options={**options, "seed": 3, "average_decay": 0.9},
     )  # fmt: skip
     coefs, intercepts = random_network(units)
     average = [a.copy() for a in coefs + intercepts]
@@ -181,13 +181,13 @@ def test_epochs_against_the_reference(optimizer, extras, cut):
             loss_value = job.run(team, 0, job.n_steps, n_updates=done, **rates)
             coefs, intercepts, expected = reference.train_epoch(
                 X, y, coefs, intercepts, states, job.order, batch_size, optimizer,
-                rates, activation=names, loss=loss, l2=0.2, l1=extras.get("l1", 0.0),
+                rates, activation=names, loss=loss, l2=0.2, l1=options.get("l1", 0.0),
                 parameters=reference.parameters_of(loss, 3),
-                weight_decay=extras.get("weight_decay", 0.0),
-                clip_norm=extras.get("clip_norm", np.inf),
+                weight_decay=options.get("weight_decay", 0.0),
+                clip_norm=options.get("clip_norm", np.inf),
                 average=average, average_decay=0.9,
                 masks_of=lambda step, rows, done=done: masks_for(
-                    job, done + step, rows, 3, extras.get("dropout", (0.0,) * 3)
+                    job, done + step, rows, 3, options.get("dropout", (0.0,) * 3)
                 ),
             )  # fmt: skip
             done += job.n_steps
@@ -211,7 +211,7 @@ def test_bitwise_equal_for_any_number_of_threads(kind, dtype, cut):
         job = general_job(
             units, kind(X), y, loss="quantile", optimizer="adam", dtype=dtype,
             activation=("mish", "hard_swish"), batch_size=150, averaged=True, l2=0.1,
-            n_threads=n_threads, extras={**ALL_AT_ONCE, "average_decay": 0.99},
+            n_threads=n_threads, options={**ALL_AT_ONCE, "average_decay": 0.99},
         )  # fmt: skip
         with Team(n_threads) as team:
             losses = [
@@ -231,7 +231,7 @@ def test_chunks_of_steps_do_not_change_the_result(cut):
     for ends in ([9], [2, 3, 9]):
         job = general_job(
             units, X, y, loss="gamma", optimizer="lion", batch_size=10,
-            extras=ALL_AT_ONCE,
+            options=ALL_AT_ONCE,
         )  # fmt: skip
         start = 0
         with Team(1) as team:
@@ -247,7 +247,7 @@ def test_a_share_of_the_inputs_is_dropped_and_the_rest_made_up_for():
     job = TrainingJob(
         network, np.ones((100, 1000)), np.zeros((100, 1)), batch_size=100,
         activation="relu", loss="squared_error", optimizer="sgd",
-        extras=Extras(dropout=(0.3,)),
+        options=StepOptions(dropout=(0.3,)),
     )  # fmt: skip
     (mask,) = masks_for(job, 5, 100, 0, (0.3,))
     assert abs((mask > 0).mean() - 0.7) < 0.005
@@ -265,7 +265,7 @@ def test_padding_stays_zero(cut):
     X, y = data_for(units, "absolute_error", 9)
     job = general_job(
         units, X, y, loss="absolute_error", activation="softplus", optimizer="adam",
-        extras={**ALL_AT_ONCE, "dropout": ()}, l2=0.1,
+        options={**ALL_AT_ONCE, "dropout": ()}, l2=0.1,
     )  # fmt: skip
     with Team(1) as team:
         for t in range(5):
@@ -318,8 +318,8 @@ def test_settings_that_do_not_fit_are_refused():
     settings = {"batch_size": 5, "activation": "relu", "optimizer": "sgd"}
     for bad in (
         {"loss": "huber"},
-        {"loss": "quantile", "extras": Extras(loss_parameters=(0.5,))},
-        {"loss": "gamma", "extras": Extras(dropout=(0.5,))},
+        {"loss": "quantile", "options": StepOptions(loss_parameters=(0.5,))},
+        {"loss": "gamma", "options": StepOptions(dropout=(0.5,))},
         {"loss": "gamma", "activation": ("relu", "tanh")},
     ):
         with pytest.raises(ValueError, match=r"parameters|dropout|activations"):

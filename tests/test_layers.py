@@ -13,7 +13,7 @@ from test_general import RATES, masks_for
 from fastmlp.engine import jobs
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, architecture_of
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.scale import Scale
@@ -45,7 +45,7 @@ def data_for(units, loss, n_samples):
 
 def scaled_job(
     units, X, y, *, loss, dtype="float64", optimizer="gradient", activation="tanh",
-    batch_size=None, averaged=False, rate=1.0, extras=None, **settings,
+    batch_size=None, averaged=False, rate=1.0, options=None, **settings,
 ):  # fmt: skip
     """A job on a network with a Scale in front of its Dense layers."""
     n_moments = OPTIMIZERS[optimizer].n_moments
@@ -59,7 +59,7 @@ def scaled_job(
     job = TrainingJob(
         network, X, y, batch_size=batch_size or len(X), activation=activation,
         loss=loss, optimizer=optimizer,
-        extras=Extras(loss_parameters=parameters, **(extras or {})), **settings,
+        options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
     )  # fmt: skip
     job.refresh()
     return job
@@ -80,7 +80,7 @@ def test_gradient_by_central_differences(loss, activation, cut):
     weights = np.random.default_rng(2).uniform(0.5, 2, 13)
     job = scaled_job(
         units, X, y, loss=loss, activation=activation, sample_weight=weights, l2=0.3,
-        extras={"l1": 0.2},
+        options={"l1": 0.2},
     )  # fmt: skip
     with Team(1) as team:
         value = job.run(team, 0, 1) / 13
@@ -137,16 +137,16 @@ ALL_AT_ONCE = {"l1": 0.05, "weight_decay": 0.1, "clip_norm": 0.2}
 @pytest.mark.parametrize(
     "dropout", [(), (0.3, 0.0, 0.2)], ids=["no dropout", "dropout"]
 )
-@pytest.mark.parametrize("extras", [{}, ALL_AT_ONCE], ids=["plain", "all"])
+@pytest.mark.parametrize("options", [{}, ALL_AT_ONCE], ids=["plain", "all"])
 @pytest.mark.parametrize("optimizer", reference.OPTIMIZERS)
-def test_epochs_against_the_reference(optimizer, extras, dropout, cut):
+def test_epochs_against_the_reference(optimizer, options, dropout, cut):
     """Factors are not shrunk, and have a learning rate of their own."""
     units, n_samples, batch_size = (21, 30, 3), 50, 16
     X, y = data_for(units, "log_loss", n_samples)
     job = scaled_job(
         units, X, y, loss="log_loss", activation="logistic", optimizer=optimizer,
         averaged=True, batch_size=batch_size, l2=0.2, n_threads=2, rate=3.0,
-        extras={**extras, "dropout": dropout, "seed": 3, "average_decay": 0.9},
+        options={**options, "dropout": dropout, "seed": 3, "average_decay": 0.9},
     )  # fmt: skip
     coefs, intercepts, (factors,) = weights_for(units)
     average = [a.copy() for a in (*coefs, *intercepts, factors)]
@@ -160,9 +160,9 @@ def test_epochs_against_the_reference(optimizer, extras, dropout, cut):
             coefs, intercepts, (factors,), expected = reference.train_epoch(
                 X, y, coefs, intercepts, states, job.order, batch_size, optimizer,
                 rates, factors=factors, factor_rate=3.0, activation="logistic",
-                loss="log_loss", l2=0.2, l1=extras.get("l1", 0.0),
-                weight_decay=extras.get("weight_decay", 0.0),
-                clip_norm=extras.get("clip_norm", np.inf),
+                loss="log_loss", l2=0.2, l1=options.get("l1", 0.0),
+                weight_decay=options.get("weight_decay", 0.0),
+                clip_norm=options.get("clip_norm", np.inf),
                 average=average, average_decay=0.9,
                 masks_of=lambda step, rows, done=done: masks_for(
                     job, done + step, rows, 3, dropout or (0.0,) * 3
@@ -279,7 +279,7 @@ def test_declared_rates_and_decays_are_applied(decays, clip_norm, cut):
     job = TrainingJob(
         network, X, y, batch_size=20, activation="relu", loss="squared_error",
         optimizer="sgd", l2=l2,
-        extras=Extras(l1=l1, weight_decay=decay, clip_norm=clip_norm),
+        options=StepOptions(l1=l1, weight_decay=decay, clip_norm=clip_norm),
     )  # fmt: skip
     with Team(1) as team:
         loss = job.run(team, 0, 1, rate=rate) / 20

@@ -123,10 +123,10 @@ def test_plateau_divides_by_ten_after_half_of_the_patience():
     schedule = make_schedule("plateau", 1.0, 0.5)
     rates = []
     for count in (0, 1, 2, 3, 4, 0, 1, 2):
-        schedule.waits(count, 4)
+        schedule.on_no_improvement(count, 4)
         rates.append(schedule.rate)
     np.testing.assert_allclose(rates, [1, 1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.001])
-    schedule.waits(3, np.inf)  # no end, but a pace all the same
+    schedule.on_no_improvement(3, np.inf)  # no end, but a pace all the same
     assert schedule.stops_on_plateau()[0]
 
 

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.metrics import get_scorer, log_loss, make_scorer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
-from test_beyond import (
+from test_options import (
     ONE_BATCH,
     bits,
     classes,

@@ -6,7 +6,7 @@ __all__ = [
     "compressed_rows",
     "dense_fields",
     "entries_of",
-    "may_be_looked_at",
+    "kernels_can_read",
     "sparse_fields",
 ]
 
@@ -40,7 +40,7 @@ def dense_fields(X):
     }
 
 
-def may_be_looked_at(X):
+def kernels_can_read(X):
     """Whether kernels can read an array as it is, one row after the other."""
     flags = X.flags
     return X.dtype in _KERNEL_DTYPES and flags.c_contiguous and flags.aligned

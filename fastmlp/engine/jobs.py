@@ -10,11 +10,11 @@ from scipy.sparse import issparse
 from fastmlp.data.samples import (
     compressed_rows,
     dense_fields,
-    may_be_looked_at,
+    kernels_can_read,
     sparse_fields,
 )
 from fastmlp.engine.arena import Arena, address_of
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import threads_that_pay
 from fastmlp.kernels import passes, strips
 from fastmlp.kernels.buffers import Buffer, Sizes, round_up
@@ -25,7 +25,7 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
-__all__ = ["PredictionJob", "TrainingJob", "activation_rows", "panels_at_once"]
+__all__ = ["PredictionJob", "TrainingJob", "panels_at_once", "resolve_activations"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's L2 cache.
@@ -61,7 +61,7 @@ def panels_at_once(network):
     return max(1, _PANEL_BYTES // panel_bytes)
 
 
-def activation_rows(activation, n_hidden):
+def resolve_activations(activation, n_hidden):
     """The row of `ACTIVATIONS` for each hidden layer.
 
     activation : one name for all layers, or a sequence of one name per layer.
@@ -133,10 +133,10 @@ class _Job:
             i for i, layer in enumerate(network.architecture[:-1])
             if layer.has_activation
         ]  # fmt: skip
-        rows = activation_rows(activation, len(active))
+        rows = resolve_activations(activation, len(active))
         for i, row in zip(active, rows, strict=True):
             self.layers["activation"][i] = row.code
-            self.layers["keeps_zero"][i] = row.maps_zero_to_zero
+            self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
             self._stored[i] = row.stores_derivatives
         self._set(
             **network.arena.arrays,
@@ -248,7 +248,7 @@ class TrainingJob(_Job):
         Names of rows in the kernels' tables.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
-    extras : fastmlp.engine.options.Extras, default=Extras()
+    options : fastmlp.engine.options.StepOptions, default=StepOptions()
         Options that scikit-learn lacks.
     n_threads : int, default=1
         Most threads that will take part.
@@ -280,7 +280,7 @@ class TrainingJob(_Job):
         loss,
         optimizer,
         l2=0.0,
-        extras=None,
+        options=None,
         n_threads=1,
     ):
         super().__init__(network, X, activation, n_threads)
@@ -290,8 +290,8 @@ class TrainingJob(_Job):
                 f"the network must be trainable and have the {row.n_moments} moments "
                 f"of {optimizer}"
             )
-        self._extras = extras = extras or Extras()
-        self._check_extras(LOSSES[loss])
+        self._options = options = options or StepOptions()
+        self._check_options(LOSSES[loss])
         dtype = network.dtype
         n_rows = X.shape[0]
         self.order = _samples(samples, n_rows)
@@ -337,13 +337,13 @@ class TrainingJob(_Job):
             optimizer=row.code,
             l2=l2,
             rates=self.rates,
-            loss_parameters=np.array([*extras.loss_parameters, 0.0], dtype),
-            keep=1.0 - np.array(extras.dropout or [0.0] * network.n_layers),
-            seed=extras.seed,
-            l1=extras.l1 / factor,
-            weight_decay=extras.weight_decay,
-            clip_norm=extras.clip_norm,
-            average_decay=extras.average_decay,
+            loss_parameters=np.array([*options.loss_parameters, 0.0], dtype),
+            keep=1.0 - np.array(options.dropout or [0.0] * network.n_layers),
+            seed=options.seed,
+            l1=options.l1 / factor,
+            weight_decay=options.weight_decay,
+            clip_norm=options.clip_norm,
+            average_decay=options.average_decay,
         )
         if not network.averaged:
             self._set(average=0)
@@ -354,24 +354,25 @@ class TrainingJob(_Job):
         self._choices = (
             *((None, None, True) if self.strips else (True, self.sparse, None)),
             True if (self.layers["derivatives"] >= 0).any() else None,
-            True if extras.dropout else None,
+            True if options.dropout else None,
             True if LOSSES[loss].is_parametric else None,
             network.scaled,
         )
 
-    def _check_extras(self, loss):
-        network, extras = self.network, self._extras
+    def _check_options(self, loss):
+        network, options = self.network, self._options
         n_expected = len(loss.parameters)
         if loss.parameters == ("q of each output",):
             n_expected = network.units[-1]
-        if len(extras.loss_parameters) != n_expected:
+        if len(options.loss_parameters) != n_expected:
             raise ValueError(
                 f"the loss {loss.name} takes {n_expected} parameters, "
-                f"got {len(extras.loss_parameters)}: {extras.loss_parameters}"
+                f"got {len(options.loss_parameters)}: {options.loss_parameters}"
             )
-        if len(extras.dropout) not in (0, network.n_layers):
+        if len(options.dropout) not in (0, network.n_layers):
             raise ValueError(
-                f"got {len(extras.dropout)} dropout rates for {network.n_layers} layers"
+                f"got {len(options.dropout)} dropout rates for {network.n_layers} "
+                "layers"
             )
 
     def _declared_workspace(self):
@@ -427,8 +428,8 @@ class TrainingJob(_Job):
             strips=n_strips,
             pieces=int(sum(pieces)),
             parameters=network.sizes,
-            clips=self._extras.clip_norm > 0,
-            masks=bool(self._extras.dropout),
+            clips=self._options.clip_norm > 0,
+            masks=bool(self._options.dropout),
             sparse=bool(self.sparse),
             sample_entries=of_samples,
             batch_entries=of_batch,
@@ -577,7 +578,7 @@ class PredictionJob(_Job):
         self._alone = np.zeros(team_size(1), np.int64)
         self._alone_address = address_of(self._alone)
         self._is_plain = (
-            not self.sparse and samples is None and may_be_looked_at(np.asarray(X))
+            not self.sparse and samples is None and kernels_can_read(np.asarray(X))
         )
         self._set(
             capacity=sizes.batch_rows,
@@ -605,7 +606,7 @@ class PredictionJob(_Job):
         ndarray of shape (n_samples, n_outputs)
         """
         self._check_shape(X)
-        if not may_be_looked_at(X):
+        if not kernels_can_read(X):
             raise ValueError("X must be a contiguous array of float32 or float64")
         if not self._is_plain:
             raise ValueError(

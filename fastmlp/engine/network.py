@@ -179,7 +179,7 @@ class Network:
         self.layers = layers = np.zeros(self.n_layers, LAYER)
         layers["fan_in"], layers["fan_out"] = fan_in, fan_out
         layers["transposed"], layers["transposed_rows"] = -1, whole_out
-        layers["derivatives"], layers["keeps_zero"] = -1, True
+        layers["derivatives"], layers["maps_zero_to_zero"] = -1, True
         for i, start in self.arena.starts["transposed"].items():
             layers["transposed"][i] = start
         for (i, field), start in self.arena.starts["parameters"].items():

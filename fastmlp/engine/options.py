@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Extras"]
+__all__ = ["StepOptions"]
 
 
 @dataclass(frozen=True)
-class Extras:
+class StepOptions:
     """Options of `fastmlp.engine.jobs.TrainingJob` that scikit-learn lacks.
 
     Parameters

@@ -5,12 +5,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fastmlp.data.inputs import numbers_only
-from fastmlp.data.samples import may_be_looked_at
+from fastmlp.data.samples import kernels_can_read
 from fastmlp.engine.jobs import PredictionJob
 from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.threads import Team, threads_for_prediction
 
-__all__ = ["Outputs", "Predictor", "borrow", "dtype_of_outputs"]
+__all__ = ["PackedModel", "Predictor", "dtype_of_outputs", "packed_model"]
 
 #: So many may be copied where that saves setting up a job.
 _FEW_NUMBERS = 10_000
@@ -18,7 +18,7 @@ _FEW_NUMBERS = 10_000
 #: Most parameters of a network whose buffers are kept for the next prediction.
 _KEPT_PARAMETERS = 1_000_000
 
-#: Most rows, and most numbers, that the buffers of `Outputs` hold at a time.
+#: Most rows, and most numbers, that the buffers of `PackedModel` hold at a time.
 _ROWS = 64
 _NUMBERS = 2**22
 
@@ -29,7 +29,7 @@ def dtype_of_outputs(*dtypes):
     return np.dtype(np.float32 if single else np.float64)
 
 
-class Outputs:
+class PackedModel:
     """Outputs of a network for rows of X.
 
     Keeps packed weights and buffers, so that a few rows cost little more than their
@@ -71,7 +71,7 @@ class Outputs:
 
     def copy(self):
         """A copy with the same weights."""
-        other = Outputs(*self._key)
+        other = PackedModel(*self._key)
         parameters = other._network.arena.arrays["parameters"]
         parameters[:] = self._network.arena.arrays["parameters"]
         return other
@@ -103,7 +103,7 @@ class Outputs:
         """
         n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
         if n_threads == 1 and isinstance(X, np.ndarray):
-            is_readable = may_be_looked_at(X)
+            is_readable = kernels_can_read(X)
             if X.size < _FEW_NUMBERS and not is_readable:
                 is_single = X.dtype == np.float32
                 X = np.array(X, np.float32 if is_single else np.float64, order="C")
@@ -118,19 +118,19 @@ class Outputs:
 
 
 def _outputs_with(key, coefs, intercepts):
-    outputs = Outputs(*key)
+    outputs = PackedModel(*key)
     outputs.write(coefs, intercepts)
     return outputs
 
 
-#: The `Outputs` of each estimator that are not in use. They are only buffers: each call
+#: Packed models of each estimator that are not in use. They are only buffers: each call
 #: writes the weights again. Not stored in the estimator, because prediction must not
 #: change its attributes.
 _idle = WeakKeyDictionary()
 
 
-class borrow:
-    """Context manager: `Outputs` with the weights of a fitted estimator.
+class packed_model:
+    """Context manager: `PackedModel` with the weights of a fitted estimator.
 
     Weights are packed each time, because they may have been changed in place.
 
@@ -161,7 +161,7 @@ class borrow:
 
     def __enter__(self):
         idle = self._idle_of_estimator()
-        self._outputs = idle.pop(self._key, None) or Outputs(*self._key)
+        self._outputs = idle.pop(self._key, None) or PackedModel(*self._key)
         self._outputs.write(self._estimator.coefs_, self._estimator.intercepts_)
         return self._outputs
 
@@ -187,7 +187,7 @@ class Predictor:
 
     Parameters
     ----------
-    outputs : Outputs
+    outputs : PackedModel
         With the weights written; not shared with others.
     weights : ndarray of shape (n_features, n_units)
         Of the first layer, for the number of features and the dtype of the model.

@@ -5,7 +5,7 @@ from scipy.sparse import csr_array
 
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.shuffling import shuffle_once
 from fastmlp.engine.threads import Team
 
@@ -17,8 +17,8 @@ _PLAIN = {"activation": "relu", "loss": "squared_error"}
 #: masks, and losses with parameters.
 _GENERAL = (
     {**_PLAIN, "activation": "gelu"},
-    {**_PLAIN, "extras": Extras(dropout=(0.0, 0.5))},
-    {**_PLAIN, "loss": "huber", "extras": Extras(loss_parameters=(1.0,))},
+    {**_PLAIN, "options": StepOptions(dropout=(0.0, 0.5))},
+    {**_PLAIN, "loss": "huber", "options": StepOptions(loss_parameters=(1.0,))},
 )
 
 

@@ -204,7 +204,7 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
     def _declared_task(self):
         return "classification"
 
-    def _task_of(self, y, classes, goes_on):
+    def _task_of(self, y, classes, continues):
         return "classification"
 
     def predict(self, X):
@@ -330,7 +330,7 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
     def _declared_task(self):
         return "regression"
 
-    def _task_of(self, y, classes, goes_on):
+    def _task_of(self, y, classes, continues):
         return "regression"
 
     @available_if(lambda self: self._check_solver())
@@ -552,9 +552,9 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         """Whether this is, or before fit passes for, a classifier."""
         return getattr(self, "task_", self.task) != "regression"
 
-    def _task_of(self, y, classes, goes_on):
+    def _task_of(self, y, classes, continues):
         task = self.task
-        if goes_on and hasattr(self, "task_"):
+        if continues and hasattr(self, "task_"):
             if task not in ("auto", self.task_):
                 raise ValueError(
                     f"task={task!r}, but the previous fit was a {self.task_}"

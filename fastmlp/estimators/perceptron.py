@@ -45,9 +45,9 @@ from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import attributes_of, bare_copy, state_of
 from fastmlp.tables.fitted import FittedModel
 from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
-from fastmlp.training.events import Several
+from fastmlp.training.events import Listeners
 from fastmlp.training.optimizer import OptimizerView
-from fastmlp.training.progress import FunctionEvents, Progress, shows_progress
+from fastmlp.training.progress import FunctionCallbacks, Progress, shows_progress
 
 __all__ = ["MultiLayerPerceptron"]
 
@@ -149,12 +149,12 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         validation : tuple
             X_val, y_val and sample_weight_val of `fit`.
         """
-        goes_on = hasattr(self, "coefs_") and (self.warm_start or incremental)
+        continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
         if np.any(np.array(hidden) <= 0):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        n_hidden = len(self.coefs_) - 1 if goes_on else len(hidden)
+        n_hidden = len(self.coefs_) - 1 if continues else len(hidden)
         check_lists(self, n_hidden)
         given = X, y, sample_weight
         for sentence in unused_parameters(
@@ -165,13 +165,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         ):
             _warn(sentence + ".", UnusedParameterWarning)
         with self._features_restored_on_failure():
-            task = self._task_of(y, classes, goes_on)
+            task = self._task_of(y, classes, continues)
             classifies = task == "classification"
             known, old = None, None
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
             X, y = self._checked(
-                X, y, multi_output=True, y_numeric=not classifies, reset=not goes_on
+                X, y, multi_output=True, y_numeric=not classifies, reset=not continues
             )
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(sample_weight, X)
@@ -185,9 +185,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             binarizer = None
             if classifies:
                 binarizer = labels_of(y, known, old, exactly=self.warm_start)
-            if not (goes_on or self.standardize):
+            if not (continues or self.standardize):
                 self._warn_of_wild_columns(X)
-            scaling = self._scaling(X, y, sample_weight, classifies, goes_on)
+            scaling = self._scaling(X, y, sample_weight, classifies, continues)
             targets = self._targets(y, binarizer, scaling)
             validation = self._validation_set(*validation, targets, binarizer, scaling)
             given_weight = sample_weight  # by which samples are scored
@@ -203,9 +203,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                     getattr(self, "feature_names_in_", None),
                 ),
                 hidden=hidden,
-                precision=self._precision(goes_on),
+                precision=self._precision(continues),
                 identity=self._identity(task, binarizer, old) | scaling.attributes(),
-                previous=FittedModel.of(self) if goes_on else None,
+                previous=FittedModel.of(self) if continues else None,
                 validation=validation,
                 as_estimator=self._with_model,
             )  # fmt: skip
@@ -213,11 +213,13 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
                 listeners = [*events, *progress.listeners]
-                model = fit.run(Several(listeners) if listeners else None, incremental)
+                model = fit.run(
+                    Listeners(listeners) if listeners else None, incremental
+                )
             for listener in events:
                 listener.close()
         # all of it, or nothing: a fit that fails leaves the model of the last one
-        if not goes_on:
+        if not continues:
             for name in FittedModel.names():
                 vars(self).pop(name, None)
         vars(self).update(model.attributes())
@@ -241,9 +243,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
                 ScaleWarning,
             )
 
-    def _scaling(self, X, y, sample_weight, classifies, goes_on):
+    def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
-        if goes_on:
+        if continues:
             return Standardization.read(vars(self))
         if not self.standardize:
             return Standardization()
@@ -393,7 +395,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             )
         if self.callbacks:
             listeners.append(
-                FunctionEvents(self.callbacks, lambda: self._with_model(fit.model()))
+                FunctionCallbacks(self.callbacks, lambda: self._with_model(fit.model()))
             )
         return listeners
 
@@ -481,18 +483,18 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             and bool(np.isfinite(X).all())
         )
 
-    def _precision(self, goes_on=False):
+    def _precision(self, continues=False):
         """What the kernels compute in during a fit."""
         if self.precision != "auto":
             return self.precision
         if self.solver == "lbfgs":
             return "float64"
-        return getattr(self, "precision_", "float32") if goes_on else "float32"
+        return getattr(self, "precision_", "float32") if continues else "float32"
 
     def _compute_outputs(self, X, precision, dtype=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
         prediction = _lazily("engine.prediction")
-        with prediction.borrow(self, precision) as outputs:
+        with prediction.packed_model(self, precision) as outputs:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
             return outputs(X, wanted)
 
@@ -544,7 +546,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             (n_samples, n_features), or one row of shape (n_features,), of which the
             one row of the result is returned. Only its shape and dtype are checked,
             not whether all is finite, and what is too large for the precision stays
-            so. The weights are those of now: another fit does not change it. Several
+            so. The weights are those of now: another fit does not change it. Listeners
             threads may call it at once.
 
         Raises
@@ -554,7 +556,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
         """
         check_is_fitted(self, "coefs_")
         prediction = _lazily("engine.prediction")
-        outputs = prediction.Outputs(
+        outputs = prediction.PackedModel(
             prediction.units_of(self.coefs_),
             self.activation,
             self.out_activation_,

@@ -40,12 +40,12 @@ class CallbackEvents(Events):
         self._child = None
         self._left = estimator.max_iter
         self._root = estimator._init_callback_context(max_subtasks=self._left)
-        self.looks = bool(getattr(estimator, "_skl_callbacks", ()))
+        self.reads_weights = bool(getattr(estimator, "_skl_callbacks", ()))
         self._root.call_on_fit_task_begin(**self._arguments)
 
     def begin(self):
         # a fit that starts again in float64 may have more epochs than max_iter
-        if self.looks and self._left > 0 and self._child is None:
+        if self.reads_weights and self._left > 0 and self._child is None:
             self._left -= 1
             self._child = self._root.subcontext(task_name=self._task)
             self._child.call_on_fit_task_begin(

@@ -2,14 +2,14 @@
 
 import time
 
-__all__ = ["Events", "Several", "TimeLimit"]
+__all__ = ["Events", "Listeners", "TimeLimit"]
 
 
 class Events:
     """Listener to the epochs of a fit; this base class ignores them."""
 
     #: Whether the listener may look at the network after an epoch.
-    looks = False
+    reads_weights = False
 
     def begin(self):
         """Called when an epoch begins."""
@@ -22,12 +22,12 @@ class Events:
         """Called when the fit is over."""
 
 
-class Several(Events):
+class Listeners(Events):
     """Pass events to several listeners; each can stop the fit."""
 
     def __init__(self, listeners):
         self._listeners = listeners
-        self.looks = any(listener.looks for listener in listeners)
+        self.reads_weights = any(listener.reads_weights for listener in listeners)
 
     def begin(self):
         for listener in self._listeners:

@@ -15,9 +15,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from fastmlp.data.samples import compressed_rows
-from fastmlp.engine.jobs import PredictionJob, TrainingJob, activation_rows
+from fastmlp.engine.jobs import PredictionJob, TrainingJob, resolve_activations
 from fastmlp.engine.network import Network, units_of
-from fastmlp.engine.options import Extras
+from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import threads_for_training
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
@@ -31,7 +31,7 @@ from fastmlp.training.diagnosis import (
     STEPS_TO_LEARN,
     why_nothing_was_learnt,
 )
-from fastmlp.training.events import Events, Several, TimeLimit
+from fastmlp.training.events import Events, Listeners, TimeLimit
 from fastmlp.training.fingerprint import fingerprint
 from fastmlp.training.initialization import glorot_uniform, initial_weights
 from fastmlp.training.lbfgs import minimize_loss, rows_of_a_piece
@@ -137,7 +137,7 @@ class Fit:
             precision_=precision,
         )
         self._units = units
-        self._activations = activation_rows(settings.activation, len(units) - 2)
+        self._activations = resolve_activations(settings.activation, len(units) - 2)
         self._averages = settings.ema_decay is not None
         self._what_predicts = "average" if self._averages else "parameters"
         self._done_with = None  # the checkpoint of a fit that has ended
@@ -149,7 +149,7 @@ class Fit:
             coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
         return replace(self._identity, coefs_=coefs, intercepts_=intercepts)
 
-    def _before(self, name, default):
+    def _of_previous(self, name, default):
         """A fitted attribute of the previous fit, if this one continues it."""
         return default if self.previous is None else self.previous.get(name, default)
 
@@ -169,7 +169,7 @@ class Fit:
         if self._averages:
             arrays = network.arena.arrays
             arrays["average"][:] = arrays["parameters"]
-            state = self._before("_optimizer_state", {})
+            state = self._of_previous("_optimizer_state", {})
             # unless somebody has written what is shown: then that is what counts
             shown = (previous.coefs_, previous.intercepts_) if previous else ()
             if previous and state.get("average") == fingerprint(*shown):
@@ -190,7 +190,7 @@ class Fit:
         name = name if isinstance(name, str) else (rows[0].name if rows else "relu")
         return glorot_uniform(units, ACTIVATIONS[name].gain, *draws)
 
-    def _extras(self):
+    def _step_options(self):
         """What the steps do beyond scikit-learn's."""
         settings = self.settings
         n_hidden = len(self._units) - 2
@@ -202,7 +202,7 @@ class Fit:
         decay = settings.weight_decay
         if settings.solver == "adamw" and decay == 0:
             decay = _DECAY_OF_ADAMW
-        return Extras(
+        return StepOptions(
             loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
             # drawn only if it is needed: scikit-learn draws nothing here
@@ -228,7 +228,7 @@ class Fit:
             loss=self.samples.targets.loss,
             optimizer=optimizer,
             l2=settings.alpha,
-            extras=self._extras(),
+            options=self._step_options(),
             n_threads=n_threads,
         )
         return job, n_threads
@@ -326,7 +326,7 @@ class Fit:
             max_fun=settings.max_fun,
             tol=settings.tol,
             verbose=_prints(settings.verbose),
-            events=Several([events, clock] if events else [clock]),
+            events=Listeners([events, clock] if events else [clock]),
         )
         n_iter = result.nit
         if result.status == -1:
@@ -341,7 +341,7 @@ class Fit:
             self._finish(self.network.is_finite()),
             n_iter_=n_iter,
             loss_=np.float64(result.fun),
-            t_=self._before("t_", 0),
+            t_=self._of_previous("t_", 0),
         )
 
     # --- sgd and adam ---------------------------------------------------------------
@@ -351,7 +351,7 @@ class Fit:
         early_stopping = settings.early_stopping
         if early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
-        state = self._before("_optimizer_state", None) if incremental else None
+        state = self._of_previous("_optimizer_state", None) if incremental else None
         optimizer = Optimizer.of(settings)
         if state is not None and optimizer.fits_state(state):
             optimizer = Optimizer.from_state(state, settings.learning_rate)
@@ -375,18 +375,18 @@ class Fit:
         validation = None
         if own is not None or splits:
             validation = self._validation(held_out, n_threads)
-        scores = self._before("validation_scores_", []) if validation else None
-        losses = self._before("validation_loss_curve_", []) if validation else None
+        scores = self._of_previous("validation_scores_", []) if validation else None
+        losses = self._of_previous("validation_loss_curve_", []) if validation else None
         stopping = Stopping(
             settings.tol,
             settings.n_iter_no_change,
             by_score=early_stopping,
-            best=self._before(
+            best=self._of_previous(
                 "best_validation_score_" if early_stopping else "best_loss_", None
             ),
-            count=self._before("_no_improvement_count", 0),
+            count=self._of_previous("_no_improvement_count", 0),
         )
-        n_seen = self._before("t_", 0)
+        n_seen = self._of_previous("t_", 0)
         limit = None if incremental else settings.time_limit
         history = Run(
             job,
@@ -400,7 +400,7 @@ class Fit:
             incremental=incremental,
             validation=validation,
             events=events or Events(),
-            say=print if _prints(settings.verbose) else None,
+            log=print if _prints(settings.verbose) else None,
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
@@ -432,7 +432,7 @@ class Fit:
                 "reached and the optimization hasn't converged yet.",
                 ConvergenceWarning,
             )
-        loss_curve = self._before("loss_curve_", [])
+        loss_curve = self._of_previous("loss_curve_", [])
         if incremental:
             # in place: many calls of partial_fit shall not copy longer and longer lists
             loss_curve += history.loss_curve

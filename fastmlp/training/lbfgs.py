@@ -101,7 +101,7 @@ def minimize_loss(
     def iteration_ends(intermediate_result):
         x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)
         last.update(x=x, fun=loss, nit=last.nit + 1)
-        if events.looks:
+        if events.reads_weights:
             # the network may hold a point that the line search has rejected
             objective.write(x)
         objective.iterates = False  # the next evaluation begins another iteration

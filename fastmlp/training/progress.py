@@ -8,7 +8,7 @@ import numpy as np
 
 from fastmlp.training.events import Events
 
-__all__ = ["EpochState", "FunctionEvents", "Progress", "shows_progress"]
+__all__ = ["EpochState", "FunctionCallbacks", "Progress", "shows_progress"]
 
 
 def shows_progress(verbose):
@@ -54,7 +54,7 @@ class EpochState(SimpleNamespace):
         return self._estimator
 
 
-class FunctionEvents(Events):
+class FunctionCallbacks(Events):
     """Calls functions at the ends of epochs; any that returns True stops the fit.
 
     Parameters
@@ -65,7 +65,7 @@ class FunctionEvents(Events):
         Gives a copy of the estimator with the weights as they are now.
     """
 
-    looks = True
+    reads_weights = True
 
     def __init__(self, functions, make_estimator):
         self._functions = functions

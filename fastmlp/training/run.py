@@ -169,7 +169,7 @@ class Run:
         and the best weights are those of the end.
     events : fastmlp.training.events.Events
         Is told of epochs and can stop the fit.
-    say : callable, default=None
+    log : callable, default=None
         Called with a line of text for each event, as scikit-learn prints them.
     deadline : float, default=inf
         When to end, by ``time.perf_counter``.
@@ -195,7 +195,7 @@ class Run:
     incremental: bool = False
     validation: object = None
     events: Events = field(default_factory=Events)
-    say: object = None
+    log: object = None
     deadline: float = math.inf
     checkpoint: object = None
     gives_up: bool = False
@@ -261,7 +261,7 @@ class Run:
         history.loss_curve.append(np.float64(loss))
         if self.gives_up and not math.isfinite(loss):
             return False
-        self._say(f"Iteration {epoch}, loss = {loss:.8f}")
+        self._log(f"Iteration {epoch}, loss = {loss:.8f}")
         score = self._evaluate(team)
         self._update_stopping(loss, score)
         self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)
@@ -308,7 +308,7 @@ class Run:
         score, loss = self.validation.evaluate(team, is_first=is_first)
         history.validation_scores.append(score)
         history.validation_losses.append(loss)
-        self._say(f"Validation score: {score:f}")
+        self._log(f"Validation score: {score:f}")
         return score
 
     def _update_stopping(self, loss, score):
@@ -320,14 +320,14 @@ class Run:
     def _stop_or_slow_down(self):
         """When there was no improvement for long: end, or take smaller steps."""
         stopping, schedule = self.stopping, self.optimizer.schedule
-        schedule.waits(stopping.count, stopping.patience)
+        schedule.on_no_improvement(stopping.count, stopping.patience)
         if stopping.exhausted:
             stops, what = schedule.stops_on_plateau()
-            self._say(f"{stopping.message} {what}")
+            self._log(f"{stopping.message} {what}")
             self.history.finished = stops
             if not stops:
                 stopping.count = 0
 
-    def _say(self, line):
-        if self.say:
-            self.say(line)
+    def _log(self, line):
+        if self.log:
+            self.log(line)

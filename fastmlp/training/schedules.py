@@ -56,7 +56,7 @@ class Constant:
     def epoch_ends(self, n_seen):
         """Called after an epoch; `n_seen` samples were seen since the start."""
 
-    def waits(self, count, patience):
+    def on_no_improvement(self, count, patience):
         """Called after `count` epochs without improvement, of `patience` tolerated."""
 
     def stops_on_plateau(self):
@@ -104,7 +104,7 @@ class Plateau(Constant):
     )
     factor = 0.1
 
-    def waits(self, count, patience):
+    def on_no_improvement(self, count, patience):
         half = max(1, int(min(patience, 20)) // 2)  # patience may be infinite
         if count > 0 and count % half == 0:
             self.rate *= self.factor

@@ -200,7 +200,7 @@ def _activate_panels(c, first_row, rows, layer):
         width = width_at(column, c.columns, like)
         panel = advance(c.data, column * c.rows + first_row * width)
         activate(layer.activation, panel, rows * width)
-        if not layer.keeps_zero:
+        if not layer.maps_zero_to_zero:
             clear_columns(c, column, first_row, rows, width)
 
 
@@ -212,7 +212,7 @@ def activate_panels_of_any(c, first_row, rows, layer):
         width = width_at(column, c.columns, like)
         panel = advance(c.data, column * c.rows + first_row * width)
         activate_any(layer.activation, panel, rows * width)
-        if not layer.keeps_zero:
+        if not layer.maps_zero_to_zero:
             clear_columns(c, column, first_row, rows, width)
 
 
@@ -232,7 +232,7 @@ def _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
             advance(derivatives.data, offset),
             rows * width,
         )
-        if not layer.keeps_zero:
+        if not layer.maps_zero_to_zero:
             clear_columns(c, column, first_row, rows, width)
 
 

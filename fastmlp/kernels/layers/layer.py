@@ -48,7 +48,7 @@ _INTEGERS = (
     "derivatives",  # of its outputs, by which deltas are multiplied; -1 for none
     # of its activation function
     "activation",  # code; 0 for none
-    "keeps_zero",  # whether the function is 0 at 0
+    "maps_zero_to_zero",  # whether the function is 0 at 0
 )
 _FLOATS = (
     "weights_rate",  # factors on the learning rate
