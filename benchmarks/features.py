@@ -89,7 +89,7 @@ def main():
     n_threads = min(2, os.cpu_count() or 1)
     features = [feature for feature in FEATURES if feature != "adam"]
     print("| network |", " | ".join(features), "|")
-    print("|---" * (1 + len(features)) + "|")
+    print("|---" + "|---:" * len(features) + "|")
     for name in NETWORKS:
         workload = BY_NAME[name]
         # the smallest steps are shorter than a barrier between threads
