@@ -290,7 +290,7 @@ GIVEN = {"X", "order", "targets", "sample_weights", "row_starts", "column_indice
 def places_of(job, memory):
     """(name, records, fields, indices) of all that leads to a buffer.
 
-    An offset of a layer is named after the field, as the buffers of its kind are.
+    An offset of a layer is named after the kind of layer and the field.
     """
     record, layers = job._records, memory.copy_of(job.layers)
     arenas = job.arena, job.network.arena
@@ -302,13 +302,12 @@ def places_of(job, memory):
         yield part, record, [part], 0
     if type(job) is PredictionJob:
         return  # it has no other workspace than two buffers, in turn
-    for i in job.network.arena.starts["transposed"]:
-        yield "transposed", layers, ["transposed"], i
-    for i, field in job.arena.starts["workspace"]:
-        yield field, layers, [field], i
-    for i, field in job.network.sizes:
-        fields = guards.PARAMETERS if memory._adjoining else [field]
-        yield field, layers, fields, i
+    transposed = [(i, "transposed") for i in job.network.arena.starts["transposed"]]
+    for i, field in (*transposed, *job.arena.starts["workspace"], *job.network.sizes):
+        is_parameter = field in guards.PARAMETERS
+        fields = guards.PARAMETERS if is_parameter and memory._adjoining else [field]
+        kind = type(job.network.architecture[i]).__name__
+        yield f"{field} of {kind}", layers, fields, i
 
 
 def sweep_one_number_further():
