@@ -389,9 +389,9 @@ def calls():
     d = Drawing(700, 300, "What a fit goes through")
     rows = [
         ("estimators, perceptron", "parameters, checks of X and y, labels", "box"),
-        ("fitting.Fit", "initial weights, validation split, which job", "box"),
-        ("training.train", "epochs: shuffles, stopping, callbacks, Ctrl-C", "box"),
-        ("jobs.TrainingJob", "one record of addresses and sizes, all checked", "box"),
+        ("training.fitting.Fit", "initial weights, validation split, which job", "box"),
+        ("training.run.Run", "epochs: shuffles, stopping, callbacks, Ctrl-C", "box"),
+        ("engine.jobs.TrainingJob", "one record of addresses and sizes, all checked", "box"),
         ("kernels.passes.train_steps", "many steps a call, no Python inside", "orange"),
     ]
     for i, (name, words, kind) in enumerate(rows):
