@@ -163,7 +163,7 @@ print(len(interrupts), caught, model.n_iter_, np.isfinite(model.loss_))
 
 
 STORM_OF_ALARMS = """
-import random, signal, sys, time, warnings
+import gc, random, signal, sys, time, warnings
 import numpy as np, psutil
 from fastmlp import MLPClassifier, MLPRegressor
 
@@ -218,6 +218,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 patience = time.monotonic() + 20
 while me.num_threads() > before and time.monotonic() < patience:
     time.sleep(0.05)
+    gc.collect()  # an exception and the frame that it left may refer to each other
 assert len(results) == len(models)
 assert all(result(models[i]) == results[i] for i in results)
 print(whole, stopped, handled, me.num_threads() - before)
