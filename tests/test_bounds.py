@@ -346,6 +346,7 @@ def sweep_one_number_further():
                     options=StepOptions(dropout=drops, clip_norm=clip), **common,
                 )  # fmt: skip
                 again = partial(job.run, team, 0, 1, **RATES)
+            again()  # here, so that no copy of this process has to load the kernel
             assert not guards.dies(again)
             for name, records, fields, i in places_of(job, memory):
                 guards.note((way, at_end, clip, name, i))
