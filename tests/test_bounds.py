@@ -231,7 +231,7 @@ def sweep_prediction():
             "activation": case.activation, "output_activation": case.output_activation,
             "n_threads": case.n_threads, "dtype": np.result_type(case.other),
         }  # fmt: skip
-        if "FASTMLP_TEST_SHAPES" in os.environ:  # fewer kernels to compile
+        if "FASTMLP_TEST_DTYPES" in os.environ:  # fewer kernels to compile
             settings["dtype"] = np.result_type(case.dtype)
         if case.left_out:
             settings["samples"] = np.arange(X.shape[0])[::-1]
