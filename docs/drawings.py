@@ -391,7 +391,7 @@ def calls():
         ("estimators, perceptron", "parameters, checks of X and y, labels", "box"),
         ("training.fitting.Fit", "initial weights, validation split, which job", "box"),
         ("training.run.Run", "epochs: shuffles, stopping, callbacks, Ctrl-C", "box"),
-        ("engine.jobs.TrainingJob", "one record of addresses and sizes, all checked", "box"),
+        ("engine.jobs.TrainingJob", "a record of addresses and sizes, checked", "box"),
         ("kernels.passes.train_steps", "many steps a call, no Python inside", "orange"),
     ]
     for i, (name, words, kind) in enumerate(rows):
