@@ -99,7 +99,7 @@ THUMBNAILS = {
     "losses/plot_imbalanced": (0, 0, 0.5, 1),
     "losses/plot_quantiles": (0.02, 0, 0.42, 0.9),
     "losses/plot_robust_losses": (0.03, 0.12, 0.64, 0.92),
-    "speed/plot_grid_search": (0, 0, 0.46, 0.95),
+    "speed/plot_grid_search": (0, 0, 0.4, 0.95),
     "speed/plot_sparse": (0.16, 0, 0.6, 1),
     "training/plot_callbacks": (0.51, 0, 1, 0.78),
     "training/plot_early_stopping": (0, 0, 0.53, 1),

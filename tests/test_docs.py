@@ -4,6 +4,7 @@ The notebooks of docs/learn and the scripts of docs/examples are run by Sphinx.
 """
 
 import contextlib
+import importlib.util
 import io
 import re
 import runpy
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import matplotlib.pyplot as plt
+import nbformat
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
@@ -118,3 +120,25 @@ def test_drawings_are_up_to_date():
     drawn = {draw.__name__: draw().svg() for draw in page["DRAWINGS"]}
     kept = {path.stem: path.read_text("utf-8") for path in page["PLACE"].glob("*.svg")}
     assert kept == drawn
+
+
+def test_notebooks_hold_the_code_of_their_pages():
+    """Those of the tutorial, which readers download."""
+    specification = importlib.util.spec_from_file_location(
+        "notebooks", DOCS / "notebooks.py"
+    )
+    notebooks = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(notebooks)
+    pages = notebooks.pages()
+    assert len(pages) >= 5
+    for page in pages:
+        made = notebooks.notebook(page)
+        nbformat.validate(made)
+        cells = [
+            cell["source"] for cell in made["cells"] if cell["cell_type"] == "code"
+        ]
+        text = page.read_text(encoding="utf-8")
+        assert len(cells) == text.count("```{code-cell} python")
+        for cell in cells:
+            assert cell in text
+            compile(cell.removeprefix("%matplotlib inline"), page.name, "exec")
