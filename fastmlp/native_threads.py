@@ -51,7 +51,7 @@ def undisturbed(function, *arguments):
     """
     if threading.get_native_id() != threading.main_thread().native_id:
         return function(*arguments)  # signal handlers run in the main thread only
-    results, errors, raised = [], [], []
+    results, errors, raised = [], [], []  # of the function, and by handlers
     ended = new_lock()
 
     def call():
@@ -72,10 +72,7 @@ def undisturbed(function, *arguments):
         try:
             ended.acquire()
         except BaseException as error:
-            raised.append(error)
-    if not (raised or errors):
-        return results[0]
-    try:
-        raise (raised or errors)[0]
-    finally:  # their tracebacks would keep them alive
-        raised, errors = [], []
+            raised = [error]
+    if raised or errors:  # popped: its traceback would keep it alive
+        raise (raised or errors).pop()
+    return results[0]

@@ -218,13 +218,13 @@ class Team:
         raised before all threads are out of the kernel.
         """
         self.shared[:] = 0
-        failure = None
+        errors = []
         try:
             for worker in self._workers:
                 worker.begin(function)
             function(0)
         except BaseException as error:
-            failure = error
+            errors = [error]
         finally:
             # the caller has passed all its barriers, or never will: whoever still
             # waits at one waits for nothing
@@ -232,19 +232,16 @@ class Team:
             while True:  # no call outside of `try`: a signal handler may raise in it
                 try:
                     for worker in self._workers:
-                        failure = worker.finish() or failure
+                        errors = worker.finish() or errors
                     break
                 except BaseException as error:
-                    failure = error
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                failure = None  # its traceback would keep it, and the team, alive
+                    errors = [error]
+        if errors:  # popped: its traceback would keep it, and the team, alive
+            raise errors.pop()
 
     def close(self):
         """End the threads; they touch nothing any more when this returns."""
-        failure = None
+        errors = []
         end = time.monotonic() + _END_SECONDS  # through any number of interrupts
         workers = self._workers if self._process == os.getpid() else []
         while workers:
@@ -253,12 +250,9 @@ class Team:
                 workers[-1].close(end)
                 workers.pop()
             except BaseException as error:
-                failure = error
-        if failure is not None:
-            try:
-                raise failure
-            finally:
-                failure = None  # its traceback would keep it, and the team, alive
+                errors = [error]
+        if errors:
+            raise errors.pop()
 
     def __enter__(self):
         return self
@@ -352,12 +346,12 @@ class _Worker:
         _open(self._todo)
 
     def finish(self):
-        """Wait until the thread is out of its function; returns its error, if any."""
+        """Wait until the thread is out of its function; returns a list of errors."""
         while self._function is not None:
             if not self._done.acquire(timeout=0.1):
                 _open(self._todo)  # in case an interrupt came before `begin` did
         error, self._error = self._error, None
-        return error
+        return [] if error is None else [error]
 
     def dismiss(self):
         """Tell the thread, which is idle or has yet to appear, to end."""

@@ -494,9 +494,9 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
     def _compute_outputs(self, X, precision, dtype=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
         prediction = _lazily("engine.prediction")
-        with prediction.packed_model(self, precision) as outputs:
+        with prediction.packed_model(self, precision) as model:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
-            return outputs(X, wanted)
+            return model(X, wanted)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)

@@ -16,7 +16,7 @@ from fastmlp.kernels.simd import (
 )
 from fastmlp.kernels.transposing import transpose_blocks
 
-__all__ = ["gather", "gather_column", "gather_turned"]
+__all__ = ["gather", "gather_column", "gather_transposed"]
 
 _ROWS_AHEAD = 6  # how many samples ahead of the copied one to prefetch
 
@@ -89,7 +89,7 @@ def gather_column(column, order, stride, count, width, target):
 
 @jit
 def _turn(samples, order, job, n_features, count, width, target, rows):
-    """Implement `gather_turned`; samples : pointer to sample 0."""
+    """Implement `gather_transposed`; samples : pointer to sample 0."""
     like = target[0]
     lanes = vector_lanes(like)
     row_stride, column_stride = job.row_stride, job.column_stride
@@ -117,7 +117,7 @@ def _turn(samples, order, job, n_features, count, width, target, rows):
 
 
 @jit
-def gather_turned(job, start, count, width, n_features, target, rows):
+def gather_transposed(job, start, count, width, n_features, target, rows):
     """target[j*width + r] = feature j of the sample at position start + r, r < width.
 
     After `count` samples, the last one is repeated.  The rows that round the features

@@ -28,7 +28,7 @@ import numpy as np
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.buffers import Buffer, of_thread, round_up
-from fastmlp.kernels.gathering import gather_column, gather_turned
+from fastmlp.kernels.gathering import gather_column, gather_transposed
 from fastmlp.kernels.job import inputs_mask, layer_of, layer_of_piece
 from fastmlp.kernels.layers import dense, scale
 from fastmlp.kernels.losses import any_loss_and_deltas, loss_and_deltas
@@ -140,7 +140,7 @@ def _losses_and_deltas(job, workspace, scratch, panel, step, parametric):
 
 
 def _sample_buffers(sizes):
-    """Buffers of `gather_turned`: a sample for each lane of a vector."""
+    """Buffers of `gather_transposed`: a sample for each lane of a vector."""
     lanes = sizes.shape.lanes
     return [of_thread(sizes, sample_rows=round_up(sizes.n_features, lanes) * lanes)]
 
@@ -155,7 +155,7 @@ def _carry_panel(
     a = panel_at(workspace, layer.inputs, layer.fan_in, panel)
     start, count = step.start + panel.first, step.rows - panel.first
     samples = advance(scratch, job.sample_rows)
-    gather_turned(job, start, count, panel.width, layer.fan_in, a, samples)
+    gather_transposed(job, start, count, panel.width, layer.fan_in, a, samples)
     for i in range(job.n_layers):
         layer = layer_of(job, i)
         if masks is not None:
@@ -271,11 +271,12 @@ def _update_slice(model, rules, place, n_weights, n_others, sums):
     rule, other = rules
     lanes = vector_lanes(rule.scale)
     n_others = (n_others + lanes - 1) // lanes * lanes
-    is_alike = rule.l2 == other.l2 and rule.l1 == other.l1
-    is_alike = (
-        is_alike and rule.decay == other.decay and rule.rates[0] == other.rates[0]
-    )
-    if is_alike:
+    if (
+        rule.l2 == other.l2
+        and rule.l1 == other.l1
+        and rule.decay == other.decay
+        and rule.rates[0] == other.rates[0]
+    ):
         update_parameters(model, rule, place, n_weights + n_others, sums)
     else:
         update_parameters(model, rule, place, n_weights, sums)

@@ -10,6 +10,7 @@ A kind is a file in this package with
 kernels read.
 """
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
@@ -84,7 +85,7 @@ class Parameter(NamedTuple):
         return self.rows(shape) * -(-self.shape[-1] // shape.lanes) * shape.lanes
 
 
-class Layer:
+class Layer(ABC):
     """What a kind of layer declares; each is a subclass."""
 
     fan_in: int
@@ -95,10 +96,11 @@ class Layer:
     #: Whether it can be the first layer of a network that gets sparse X.
     takes_sparse = True
 
+    @abstractmethod
     def parameters(self):
         """A list of `Parameter`, weights first."""
-        raise NotImplementedError
 
+    @abstractmethod
     def workspace(self, stored):
         """Its buffers: field of LAYER -> numbers per row of a batch.
 
@@ -106,7 +108,6 @@ class Layer:
 
         stored : whether derivatives of the activation function are stored.
         """
-        raise NotImplementedError
 
 
 @jit
