@@ -131,9 +131,9 @@ def _gelu(z):
 
 
 @jit
-def _gelu_slope(z):
+def _gelu_and_derivative(z):
     share, density = normal_cdf_and_density(z)
-    return share + z * density
+    return z * share, share + z * density
 
 
 @jit
@@ -142,29 +142,27 @@ def _silu(z):
 
 
 @jit
-def _silu_slope(z):
+def _silu_and_derivative(z):
     share, rest = logistic_and_rest(z)
-    return share * (cast(1, z) + z * rest)
+    return z * share, share * (cast(1, z) + z * rest)
+
+
+@jit
+def _mish_and_derivative(z):
+    # tanh(log(1 + e)) = w/(w + 2) with e = e**z and w = e**2 + 2 e
+    one, two, four = cast(1, z), cast(2, z), cast(4, z)
+    highest = cast(22, z)  # beyond it the tanh is 1
+    bounded = highest if z > highest else z
+    e = elementwise.exp(bounded)
+    w = e * (e + two)
+    share = w / (w + two)
+    slope = four * ((w + one) / (w + two)) / (w + two)  # 1 - tanh**2
+    return z * share, share + bounded * slope * (e / (e + one))
 
 
 @jit
 def _mish(z):
-    # tanh(log(1 + e)) = w/(w + 2) with e = e**z and w = e**2 + 2 e
-    two, highest = cast(2, z), cast(22, z)  # beyond it the tanh is 1
-    e = elementwise.exp(highest if z > highest else z)
-    w = e * (e + two)
-    return z * (w / (w + two))
-
-
-@jit
-def _mish_slope(z):
-    one, two, four = cast(1, z), cast(2, z), cast(4, z)
-    highest = cast(22, z)
-    bounded = highest if z > highest else z
-    e = elementwise.exp(bounded)
-    w = e * (e + two)
-    slope = four * ((w + one) / (w + two)) / (w + two)  # 1 - tanh**2
-    return w / (w + two) + bounded * slope * (e / (e + one))
+    return _mish_and_derivative(z)[0]
 
 
 @jit
@@ -177,15 +175,15 @@ def _hard_swish(z):
 
 
 @jit
-def _hard_swish_slope(z):
+def _hard_swish_and_derivative(z):
     zero, one, three = cast(0, z), cast(1, z), cast(3, z)
     slope = (z + z + three) * cast(1 / 6, z)
     slope = zero if z < -three else slope
-    return one if z > three else slope
+    return _hard_swish(z), one if z > three else slope
 
 
 #: Name of a row of `fastmlp.tables.activations` -> (z -> g(z), a -> g'(z)); where g' is
-#: no function of a, (z -> g(z), z -> g'(z)).
+#: no function of a, (z -> g(z), z -> (g(z), g'(z))).
 KERNELS = {
     "identity": (_identity, _identity_derivative),
     "relu": (_relu, _relu_derivative),
@@ -194,12 +192,12 @@ KERNELS = {
     "leaky_relu": (_leaky_relu, _leaky_relu_derivative),
     "elu": (_elu, _elu_derivative),
     "selu": (_selu, _selu_derivative),
-    "gelu": (_gelu, _gelu_slope),
-    "silu": (_silu, _silu_slope),
-    "mish": (_mish, _mish_slope),
+    "gelu": (_gelu, _gelu_and_derivative),
+    "silu": (_silu, _silu_and_derivative),
+    "mish": (_mish, _mish_and_derivative),
     "softplus": (_softplus, _softplus_derivative),
     "softsign": (_softsign, _softsign_derivative),
-    "hard_swish": (_hard_swish, _hard_swish_slope),
+    "hard_swish": (_hard_swish, _hard_swish_and_derivative),
 }
 
 
@@ -221,14 +219,12 @@ def _multiply_with(value, derivative):
     return multiply
 
 
-def _activate_with_slope(value, slope):
+def _activate_with_derivative(value, value_and_derivative):
     @jit
     def activate(z, derivatives, count):
-        # one after the other: LLVM does not vectorise a loop that stores both
         for i in range(count):
-            derivatives[i] = slope(z[i])
-        for i in range(count):
-            z[i] = value(z[i])
+            a, derivatives[i] = value_and_derivative(z[i])
+            z[i] = a
 
     return activate
 
@@ -251,7 +247,7 @@ multiply_by_derivative = _dispatch(_multiply_with, _OF_ACTIVATIONS)
 
 #: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
 #: derivatives[i] = g'(z[i]); of the other rows.
-activate_with_derivative = _dispatch(_activate_with_slope, _STORED)
+activate_with_derivative = _dispatch(_activate_with_derivative, _STORED)
 
 #: activate_any(code, z, count): `activate` for every row.
 activate_any = _dispatch(_activate_with, ACTIVATIONS.values())

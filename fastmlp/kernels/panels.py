@@ -25,6 +25,7 @@ __all__ = [
     "panel_at",
     "panel_size",
     "panels",
+    "scale_rows",
     "to_output_major",
     "unit_rows",
     "width_at",
@@ -73,6 +74,17 @@ def drop(matrix, first_row, rows, key, keep):
         for r in range(rows):
             numbers = advance(panel, r * width)
             multiply_by_mask(numbers, row_key(key, first_row + r), column, width, keep)
+
+
+@jit
+def scale_rows(matrix, first_row, rows, factor):
+    """Multiply rows of a matrix by a number."""
+    like = matrix.data[0]
+    for column in range(0, matrix.columns, panel_width(like)):
+        width = width_at(column, matrix.columns, like)
+        numbers = advance(matrix.data, column * matrix.rows + first_row * width)
+        for i in range(rows * width):
+            numbers[i] *= factor
 
 
 @jit

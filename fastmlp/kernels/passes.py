@@ -41,7 +41,13 @@ from fastmlp.kernels.losses import (
     loss_and_deltas,
     output_activation,
 )
-from fastmlp.kernels.panels import drop, from_output_major, to_output_major, width_at
+from fastmlp.kernels.panels import (
+    drop,
+    from_output_major,
+    scale_rows,
+    to_output_major,
+    width_at,
+)
 from fastmlp.kernels.processor import flush_denormals, restore_denormals
 from fastmlp.kernels.simd import (
     advance,
@@ -190,7 +196,11 @@ def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, m
         job, workspace, transposed, layer, before, first, tiles, kept, stored
     )
     if masks is not None and keep < 1.0:
-        drop(deltas_of(job, workspace, before), first, rows, key, keep)
+        deltas = deltas_of(job, workspace, before)
+        if before.activation == RELU_CODE:  # what was dropped is 0, so is its delta
+            scale_rows(deltas, first, rows, cast(1.0 / keep, kept))
+        else:
+            drop(deltas, first, rows, key, keep)
 
 
 @jit

@@ -27,6 +27,7 @@ in `fastmlp.kernels.layers`.
 import numpy as np
 
 from fastmlp.compilation import jit
+from fastmlp.kernels.activations import RELU_CODE
 from fastmlp.kernels.buffers import Buffer, of_thread, round_up
 from fastmlp.kernels.gathering import gather_column, gather_transposed
 from fastmlp.kernels.job import inputs_mask, layer_of, layer_of_piece
@@ -93,11 +94,17 @@ def _backward(job, step, i, workspace, parameters, panel, thread, stored, masks)
     layer, before = layer_of(job, i), layer_of(job, i - 1)
     kept = cast(1, step.rule.scale)
     if masks is not None:
-        kept = cast(inputs_mask(job, step, i)[1], kept)
+        keep = inputs_mask(job, step, i)[1]
+        kept = cast(keep, kept)
     dense.backward_panel(layer, before, workspace, parameters, panel, kept, stored)
-    if masks is not None:
-        _drop(job, step, i, workspace, before.deltas, panel, thread)
     deltas = panel_at(workspace, before.deltas, layer.fan_in, panel)
+    if masks is not None:
+        if before.activation == RELU_CODE:  # what was dropped is 0, so is its delta
+            factor = cast(1.0 / keep, kept)
+            for j in range(layer.fan_in * panel.width):
+                deltas[j] *= factor
+        else:
+            _drop(job, step, i, workspace, before.deltas, panel, thread)
     clear_units(deltas, layer.fan_in, panel.width)
 
 
