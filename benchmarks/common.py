@@ -8,7 +8,7 @@ from fastmlp.engine.jobs import TrainingJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team
 
-ADAM = {"rate": 1e-3, "decay_1": 0.9, "decay_2": 0.999, "epsilon": 1e-8}
+ADAM = {"rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
 
 def training_job(workload, n_threads=1, *, averaged=False, **options):

@@ -276,29 +276,29 @@ def gradient_of(
 # --- optimizers: one array of parameters, its gradient, its state --------------------
 
 
-def sgd_step(w, g, state, *, rate, decay_1=0.0, nesterov=False, **_):
-    velocity = decay_1 * state.get("velocity", 0.0) - rate * g
+def sgd_step(w, g, state, *, rate, beta_1=0.0, nesterov=False, **_):
+    velocity = beta_1 * state.get("velocity", 0.0) - rate * g
     state["velocity"] = velocity
-    return w + (decay_1 * velocity - rate * g if nesterov else velocity)
+    return w + (beta_1 * velocity - rate * g if nesterov else velocity)
 
 
-def adam_step(w, g, state, *, rate, decay_1, decay_2, epsilon, **_):
+def adam_step(w, g, state, *, rate, beta_1, beta_2, epsilon, **_):
     t = state["t"] = state.get("t", 0) + 1
-    m = state["m"] = decay_1 * state.get("m", 0.0) + (1 - decay_1) * g
-    v = state["v"] = decay_2 * state.get("v", 0.0) + (1 - decay_2) * g**2
-    step = rate * np.sqrt(1 - decay_2**t) / (1 - decay_1**t)
+    m = state["m"] = beta_1 * state.get("m", 0.0) + (1 - beta_1) * g
+    v = state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
+    step = rate * np.sqrt(1 - beta_2**t) / (1 - beta_1**t)
     return w - step * m / (np.sqrt(v) + epsilon)
 
 
-def rmsprop_step(w, g, state, *, rate, decay_2, epsilon, **_):
-    v = state["v"] = decay_2 * state.get("v", 0.0) + (1 - decay_2) * g**2
+def rmsprop_step(w, g, state, *, rate, beta_2, epsilon, **_):
+    v = state["v"] = beta_2 * state.get("v", 0.0) + (1 - beta_2) * g**2
     return w - rate * g / (np.sqrt(v) + epsilon)
 
 
-def lion_step(w, g, state, *, rate, decay_1, decay_2, **_):
+def lion_step(w, g, state, *, rate, beta_1, beta_2, **_):
     m = state.get("m", 0.0)
-    state["m"] = decay_2 * m + (1 - decay_2) * g
-    return w - rate * np.sign(decay_1 * m + (1 - decay_1) * g)
+    state["m"] = beta_2 * m + (1 - beta_2) * g
+    return w - rate * np.sign(beta_1 * m + (1 - beta_1) * g)
 
 
 OPTIMIZERS = {

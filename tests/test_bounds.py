@@ -29,7 +29,7 @@ from fastmlp.kernels.simd import tile_shape
 pytestmark = pytest.mark.slow
 
 #: Small steps, so that no loss overflows: one that is not a number equals nothing.
-RATES = {"rate": 0.001, "decay_1": 0.9, "decay_2": 0.99, "epsilon": 1e-8}
+RATES = {"rate": 0.001, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
 
 EVERY_KERNEL = """
     import gc

@@ -19,7 +19,7 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
 
-RATES = {"rate": 0.05, "decay_1": 0.8, "decay_2": 0.95, "epsilon": 1e-8}
+RATES = {"rate": 0.05, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-8}
 
 
 @pytest.fixture(params=[0, 1, 3], ids=["tiles", "one strip", "three strips"])
@@ -173,7 +173,7 @@ def test_epochs_against_the_reference(optimizer, options, cut):
     coefs, intercepts = random_network(units)
     average = [a.copy() for a in coefs + intercepts]
     states = [{} for _ in average]
-    rates = dict(RATES, decay_1=0.0 if optimizer == "sgd" else RATES["decay_1"])
+    rates = dict(RATES, beta_1=0.0 if optimizer == "sgd" else RATES["beta_1"])
     done = 0
     with Team(n_threads) as team:
         for epoch in range(3):

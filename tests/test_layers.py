@@ -151,7 +151,7 @@ def test_epochs_against_the_reference(optimizer, options, dropout, cut):
     coefs, intercepts, (factors,) = weights_for(units)
     average = [a.copy() for a in (*coefs, *intercepts, factors)]
     states = [{} for _ in average]
-    rates = dict(RATES, decay_1=0.0 if optimizer == "sgd" else RATES["decay_1"])
+    rates = dict(RATES, beta_1=0.0 if optimizer == "sgd" else RATES["beta_1"])
     with Team(2) as team:
         for epoch in range(3):
             done = epoch * job.n_steps

@@ -144,9 +144,9 @@ def test_epochs_against_the_reference(loss, optimizer, cut):
     y = random_targets(loss, n_samples, 3)
     coefs, intercepts = random_network(units)
     states = [{} for _ in coefs + intercepts]
-    rates = {"rate": 0.02, "decay_1": 0.9, "decay_2": 0.999, "epsilon": 1e-8}
+    rates = {"rate": 0.02, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
     if optimizer == "sgd":
-        rates["decay_1"] = 0.0
+        rates["beta_1"] = 0.0
     settings = {"activation": "tanh", "loss": loss, "l2": 0.1}
     job = training_job(
         units, X, y, coefs, intercepts, optimizer=optimizer, batch_size=batch_size,
@@ -186,7 +186,7 @@ def test_weights_and_losses_are_bitwise_equal_for_any_number_of_threads(
         )  # fmt: skip
         job.order[:] = order
         losses = [
-            run_all(job, n_threads, rate=0.01, decay_1=0.9, decay_2=0.999, epsilon=1e-8,
+            run_all(job, n_threads, rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
                     n_updates=epoch * job.n_steps)
             for epoch in range(3)
         ]  # fmt: skip
@@ -207,7 +207,7 @@ def test_padding_stays_zero(dtype, cut):
         loss="log_loss", activation="logistic", batch_size=10, l2=0.5,
     )  # fmt: skip
     for epoch in range(5):
-        run_all(job, rate=0.1, decay_1=0.9, decay_2=0.999, epsilon=1e-8,
+        run_all(job, rate=0.1, beta_1=0.9, beta_2=0.999, epsilon=1e-8,
                 n_updates=epoch * job.n_steps)  # fmt: skip
     network = job.network
     total = np.count_nonzero(network.arena.arrays["parameters"])
@@ -310,7 +310,7 @@ def test_kernels_allocate_nothing(cut):
     assert rtsys.get_allocation_stats().alloc > before.alloc  # it does count
     with Team(1) as team:
         before = rtsys.get_allocation_stats()
-        job.run(team, 0, job.n_steps, rate=0.1, decay_1=0.9, decay_2=0.9, epsilon=1e-8)
+        job.run(team, 0, job.n_steps, rate=0.1, beta_1=0.9, beta_2=0.9, epsilon=1e-8)
         prediction.run(team)
         assert rtsys.get_allocation_stats() == before
 
@@ -391,7 +391,7 @@ def test_the_same_numbers_from_tiles_and_strips(monkeypatch):
             loss="log_loss", batch_size=170,
         )  # fmt: skip
         for _ in range(5):
-            run_all(job, rate=0.1, decay_1=0.9)
+            run_all(job, rate=0.1, beta_1=0.9)
         networks.append(job.network.arena.arrays["parameters"])
     for other in networks[1:]:
         np.testing.assert_allclose(other, networks[0], rtol=1e-10, atol=1e-13)

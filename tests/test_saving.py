@@ -78,6 +78,18 @@ def test_a_model_from_before_versions_loads():
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
+def test_a_model_of_format_1_loads_and_trains_on():
+    model = fitted()
+    state = copy.deepcopy(model).__getstate__()
+    optimizer = state["_optimizer_state"]
+    for name in ("1", "2"):
+        optimizer[f"decay_{name}"] = optimizer.pop(f"beta_{name}")
+    older = restored(model, {**state, "_format_version": 1})
+    older.partial_fit(X, y)
+    model.partial_fit(X, y)
+    np.testing.assert_array_equal(older.coefs_[0], model.coefs_[0])
+
+
 @pytest.mark.parametrize("version", [saving.FORMAT_VERSION + 1, -1, "1", None, 1.0])
 def test_another_version_is_refused_with_a_word_on_what_to_do(version):
     model = fitted()

@@ -18,7 +18,7 @@ from fastmlp.engine.jobs import PredictionJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team
 
-ADAM = {"rate": 0.01, "decay_1": 0.9, "decay_2": 0.99, "epsilon": 1e-8}
+ADAM = {"rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
 
 
 def random_sparse(n_samples, n_features, density=0.2, seed=0, dtype=np.float64):

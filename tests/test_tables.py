@@ -266,9 +266,9 @@ def test_output_activation(name, n_outputs, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", reference.OPTIMIZERS)
 def test_update_rules_over_several_steps(name, dtype):
-    rates = {"rate": 0.1, "decay_1": 0.8, "decay_2": 0.99, "epsilon": 1e-8}
+    rates = {"rate": 0.1, "beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-8}
     if name == "sgd":
-        rates["decay_1"] = 0.0
+        rates["beta_1"] = 0.0
     tolerance = 50 * np.finfo(dtype).eps
     l2, scale = 0.3, 0.25
     for count in COUNTS:
@@ -280,10 +280,10 @@ def test_update_rules_over_several_steps(name, dtype):
             sums = rng.standard_normal(count).astype(dtype)
             rate = rates["rate"]
             if name == "adam":
-                rate *= np.sqrt(1 - rates["decay_2"] ** t)
-                rate /= 1 - rates["decay_1"] ** t
-            typed = [rate, rates["decay_1"], rates["decay_2"], rates["epsilon"]]
-            typed += [1 - rates["decay_1"], 1 - rates["decay_2"]]
+                rate *= np.sqrt(1 - rates["beta_2"] ** t)
+                rate /= 1 - rates["beta_1"] ** t
+            typed = [rate, rates["beta_1"], rates["beta_2"], rates["epsilon"]]
+            typed += [1 - rates["beta_1"], 1 - rates["beta_2"]]
             call_update(
                 OPTIMIZERS[name].code, w, sums, first, second, dtype(l2),
                 dtype(scale), tuple(dtype(r) for r in typed), dtype(0),

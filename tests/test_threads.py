@@ -470,7 +470,7 @@ def test_a_late_thread_changes_nothing():
         )  # fmt: skip
         before = job.network.arena.arrays["parameters"].copy()
         with team_class(3) as workers:
-            job.run(workers, 0, 2, rate=0.01, decay_1=0.9, decay_2=0.999, epsilon=1e-8)
+            job.run(workers, 0, 2, rate=0.01, beta_1=0.9, beta_2=0.999, epsilon=1e-8)
         return before, job.network.arena.arrays["parameters"]
 
     start, first = weights(Team)

@@ -338,7 +338,7 @@ class TrainingJob(_Job):
             l2=l2,
             rates=self.rates,
             loss_parameters=np.array([*options.loss_parameters, 0.0], dtype),
-            keep=1.0 - np.array(options.dropout or [0.0] * network.n_layers),
+            kept_shares=1.0 - np.array(options.dropout or [0.0] * network.n_layers),
             seed=options.seed,
             l1=options.l1 / factor,
             weight_decay=options.weight_decay,
@@ -464,7 +464,7 @@ class TrainingJob(_Job):
         if not self.strips:  # strips need no transposed weights
             passes.refresh_transposed(self.address, self.precision)
 
-    def run(self, team, first_step, last_step, *, rate=0.0, decay_1=0.0, decay_2=0.0,
+    def run(self, team, first_step, last_step, *, rate=0.0, beta_1=0.0, beta_2=0.0,
             epsilon=0.0, n_updates=0):  # fmt: skip
         """Run mini-batches first_step..last_step of the epoch.
 
@@ -474,9 +474,9 @@ class TrainingJob(_Job):
         first_step, last_step : int
         rate : float or ndarray of shape (n_steps,)
             Learning rate of all steps of the epoch, or of each step.
-        decay_1 : float
+        beta_1 : float
             Momentum of sgd, beta_1 of Adam.
-        decay_2, epsilon : float
+        beta_2, epsilon : float
             beta_2 and epsilon of Adam.
         n_updates : int
             Steps before this epoch, for Adam's bias correction and the dropout masks.
@@ -491,14 +491,14 @@ class TrainingJob(_Job):
         record = self._records[0]
         self.rates[:] = rate
         record["n_updates"] = n_updates
-        record["decay_1"] = decay_1
-        record["decay_2"] = decay_2
+        record["beta_1"] = beta_1
+        record["beta_2"] = beta_2
         # flushed to zero, it could make a denominator zero
         record["epsilon"] = max(epsilon, self._tiny)
         if first_step == 0:  # else continue: bits must not depend on where runs end
             record["loss_sum"] = 0.0
-            record["beta_1_power"] = decay_1**n_updates
-            record["beta_2_power"] = decay_2**n_updates
+            record["beta_1_power"] = beta_1**n_updates
+            record["beta_2_power"] = beta_2**n_updates
         self.steps_done = last_step  # even if an interrupt is raised afterwards
         team.run(self._steps(first_step, last_step))
         return float(record["loss_sum"])

@@ -30,7 +30,7 @@ SCRATCH = (
     "raw_outputs",
     "loss_targets",
     "entries",  # see sparse
-    "turned",  # see strips
+    "transposed_deltas",  # see strips
     "sample_rows",
 )
 _INTEGERS = (
@@ -89,14 +89,14 @@ _INTEGERS = (
     # the steps
     "loss_parameters",  # address of numbers
     "rates",  # address of a float64 per step of the epoch: its learning rate
-    "keep",  # address of a float64 per layer: the share of inputs that dropout keeps
+    "kept_shares",  # address of a float64 per layer: of its inputs, what dropout keeps
     "seed",  # of the dropout masks
     "n_updates",  # steps before this epoch
 )
 _FLOATS = (
     "l2",
-    "decay_1",  # momentum, or Adam's beta_1
-    "decay_2",  # Adam's beta_2
+    "beta_1",  # momentum, or Adam's beta_1
+    "beta_2",  # Adam's beta_2
     "epsilon",
     "beta_1_power",  # beta**t, t the number of updates so far; each step updates it
     "beta_2_power",
@@ -194,16 +194,16 @@ def begin_step(job, number, power_1, power_2, like):
     # a batch whose weights are all zero has no loss and no gradient
     scale = 1.0 / weight if weight != 0 else 0.0
     if job.optimizer == ADAM_CODE:
-        power_1 *= job.decay_1
-        power_2 *= job.decay_2
+        power_1 *= job.beta_1
+        power_2 *= job.beta_2
         rate = adam_rate(rate, power_1, power_2)
     rates = (
         cast(rate, like),
-        cast(job.decay_1, like),
-        cast(job.decay_2, like),
+        cast(job.beta_1, like),
+        cast(job.beta_2, like),
         cast(job.epsilon, like),
-        cast(1.0 - job.decay_1, like),
-        cast(1.0 - job.decay_2, like),
+        cast(1.0 - job.beta_1, like),
+        cast(1.0 - job.beta_2, like),
     )
     average_share = 1.0 - job.average_decay if job.average != 0 else 0.0
     rule = Rule(
@@ -227,4 +227,4 @@ def penalties_of(job, model, rule):
 def inputs_mask(job, step, i):
     """(key of the dropout mask of the inputs of layer i, share that it keeps)."""
     key = mask_key(job.seed, job.n_updates + step.number, i)
-    return key, pointer(job.keep, 0.0)[i]
+    return key, pointer(job.kept_shares, 0.0)[i]

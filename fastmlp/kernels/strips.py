@@ -188,7 +188,7 @@ def _strip_buffers(sizes):
     """Buffers of `_carry_strip`: a gradient for each strip, and deltas, transposed."""
     return [
         Buffer("gradients", sizes.parameters, copies=sizes.strips, packed=True),
-        of_thread(sizes, turned=sizes.block_rows * sizes.shape.width),
+        of_thread(sizes, transposed_deltas=sizes.block_rows * sizes.shape.width),
     ]
 
 
@@ -201,7 +201,7 @@ def _carry_strip(
     like = step.rule.scale
     lanes, full_width = vector_lanes(like), panel_width(like)
     sums = advance(model.gradients, strip * job.gradients_size)
-    turned = advance(scratch, job.turned)
+    transposed_deltas = advance(scratch, job.transposed_deltas)
     vectors, strips = _strips_of(job, step, like)
     first = vectors * strip // strips * lanes
     last = min(vectors * (strip + 1) // strips * lanes, step.rows)
@@ -216,7 +216,9 @@ def _carry_strip(
         mode = cast(0 if block == first else ADD, samples)
         for i in range(job.n_layers):
             layer = layer_of(job, i)
-            dense.gradient_panels(layer, workspace, turned, sums, samples, mode)
+            dense.gradient_panels(
+                layer, workspace, transposed_deltas, sums, samples, mode
+            )
 
 
 @jit

@@ -200,8 +200,8 @@ def _state_from(optimizer, n_layers):
             "learning_rate_init": optimizer.learning_rate_init,
             "power_t": 0.5,
             "learning_rate": optimizer.learning_rate_init,
-            "decay_1": optimizer.beta_1,
-            "decay_2": optimizer.beta_2,
+            "beta_1": optimizer.beta_1,
+            "beta_2": optimizer.beta_2,
             "epsilon": optimizer.epsilon,
             "n_updates": optimizer.t,
             "first_moment": split(optimizer.ms),
@@ -214,8 +214,8 @@ def _state_from(optimizer, n_layers):
         "learning_rate_init": optimizer.learning_rate_init,
         "power_t": optimizer.power_t,
         "learning_rate": optimizer.learning_rate,
-        "decay_1": momentum,
-        "decay_2": 0.0,
+        "beta_1": momentum,
+        "beta_2": 0.0,
         "epsilon": 0.0,
         "n_updates": 0,  # only Adam uses it
         "first_moment": split(optimizer.velocities),
@@ -241,8 +241,8 @@ def _optimizer_from(state, model):
         optimizer = AdamOptimizer(
             parameters,
             state["learning_rate_init"],
-            state["decay_1"],
-            state["decay_2"],
+            state["beta_1"],
+            state["beta_2"],
             state["epsilon"],
         )
         optimizer.t = state["n_updates"]
@@ -253,7 +253,7 @@ def _optimizer_from(state, model):
         parameters,
         state["learning_rate_init"],
         state["schedule"],
-        state["decay_1"],
+        state["beta_1"],
         model.nesterovs_momentum,
         state["power_t"],
     )

@@ -34,8 +34,11 @@ _FUNCTIONS = ("learning_rate", "scoring", "callbacks")
 #: Packages (joblib brings its own cloudpickle) that store functions by value.
 _BY_VALUE = frozenset({"cloudpickle", "dill", "_dill"})
 
-#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer.
-FORMAT_VERSION = 1
+#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer; until 1,
+#: beta_1 and beta_2 of the optimizer had the names of `_OLD_NAMES`.
+FORMAT_VERSION = 2
+
+_OLD_NAMES = {"decay_1": "beta_1", "decay_2": "beta_2"}
 
 _VERSION = "_format_version"
 
@@ -44,7 +47,7 @@ _BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
 
 #: Numbers in the state of an optimizer.
 _RATES = (
-    "learning_rate_init", "power_t", "learning_rate", "decay_1", "decay_2", "epsilon"
+    "learning_rate_init", "power_t", "learning_rate", "beta_1", "beta_2", "epsilon"
 )  # fmt: skip
 
 
@@ -171,6 +174,10 @@ def attributes_of(state, defaults):
     try:
         if attributes.get("_label_binarizer") is not None:
             attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
+        if version < 2 and attributes.get("_optimizer_state") is not None:
+            state = attributes["_optimizer_state"]
+            renamed = {_OLD_NAMES.get(key, key): value for key, value in state.items()}
+            attributes["_optimizer_state"] = renamed
         if "coefs_" in attributes:
             _check_fitted(attributes)
     except Exception as error:  # of any kind

@@ -21,7 +21,7 @@ from fastmlp.training.fingerprint import fingerprint
 
 __all__ = ["Checkpoint"]
 
-_FORMAT = 2
+_FORMAT = 3
 
 #: Arrays of a network that a fit changes, if they exist.
 _ARRAYS = ("parameters", "first_moment", "second_moment", "average")

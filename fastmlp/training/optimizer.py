@@ -19,9 +19,9 @@ class Optimizer:
         Name of a row of `fastmlp.tables.optimizers`.
     schedule : fastmlp.training.schedules.Constant or other
         The learning rate schedule.
-    decay_1 : float, default=0.0
+    beta_1 : float, default=0.0
         Momentum, or Adam's beta_1.
-    decay_2, epsilon : float, default=0.0
+    beta_2, epsilon : float, default=0.0
         Adam's beta_2 and epsilon.
     n_updates : int, default=0
         Number of steps so far.
@@ -29,8 +29,8 @@ class Optimizer:
 
     name: str
     schedule: Constant
-    decay_1: float = 0.0
-    decay_2: float = 0.0
+    beta_1: float = 0.0
+    beta_2: float = 0.0
     epsilon: float = 0.0
     n_updates: int = 0
 
@@ -63,8 +63,8 @@ class Optimizer:
         """
         return {
             "rate": self.schedule.rates(start, end, n_steps),
-            "decay_1": self.decay_1,
-            "decay_2": self.decay_2,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "n_updates": self.n_updates,
         }
@@ -88,8 +88,8 @@ class Optimizer:
             "learning_rate_init": schedule.initial,
             "power_t": schedule.power,
             "learning_rate": schedule.rate,
-            "decay_1": self.decay_1,
-            "decay_2": self.decay_2,
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "n_updates": self.n_updates,
         }
@@ -111,7 +111,7 @@ class Optimizer:
             name = schedule if callable(schedule) else "constant"
         schedule = make_schedule(name, state["learning_rate_init"], state["power_t"])
         schedule.rate = state["learning_rate"]
-        kept = ("name", "decay_1", "decay_2", "epsilon", "n_updates")
+        kept = ("name", "beta_1", "beta_2", "epsilon", "n_updates")
         return cls(schedule=schedule, **{name: state[name] for name in kept})
 
     @staticmethod
@@ -160,4 +160,4 @@ class OptimizerView:
         rate, t = state["learning_rate"], state["n_updates"]
         if state["name"] != "adam" or t == 0:
             return rate
-        return rate * math.sqrt(1 - state["decay_2"] ** t) / (1 - state["decay_1"] ** t)
+        return rate * math.sqrt(1 - state["beta_2"] ** t) / (1 - state["beta_1"] ** t)

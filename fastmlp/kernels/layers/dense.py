@@ -385,14 +385,14 @@ def backward_panel(layer, before, workspace, parameters, panel, keep, stored):
 
 
 @jit
-def _turn_deltas(d, d_size, column, fan_out, samples, turned):
+def _transpose_deltas(d, d_size, column, fan_out, samples, transposed_deltas):
     """Transpose the deltas of one panel of units: a row of vectors per sample."""
-    lanes, full_width = vector_lanes(turned), panel_width(turned)
-    width = width_at(column, fan_out, turned)
+    lanes, full_width = vector_lanes(transposed_deltas), panel_width(transposed_deltas)
+    width = width_at(column, fan_out, transposed_deltas)
     for first in range(0, samples, full_width):
-        panel_samples = width_at(first, samples, turned)
+        panel_samples = width_at(first, samples, transposed_deltas)
         source = advance(d, first // full_width * d_size + column * panel_samples)
-        target = advance(turned, first * width)
+        target = advance(transposed_deltas, first * width)
         for unit in range(0, width, lanes):
             transpose_blocks(
                 panel_samples // lanes,
@@ -404,10 +404,10 @@ def _turn_deltas(d, d_size, column, fan_out, samples, turned):
 
 
 @jit
-def gradient_panels(layer, workspace, turned, sums, samples, mode):
+def gradient_panels(layer, workspace, transposed_deltas, sums, samples, mode):
     """dW = A^T D, db = 1^T D over `samples` samples in successive panels.
 
-    turned : room for the deltas of one panel of units.
+    transposed_deltas : room for the deltas of one panel of units.
     sums : laid out like the parameters.
     mode : 0, or ADD to add to what is there.
     """
@@ -420,7 +420,7 @@ def gradient_panels(layer, workspace, turned, sums, samples, mode):
     d, d_size = advance(workspace, layer.deltas), panel_size(fan_out, workspace)
     for column in range(0, fan_out, full_width):
         vectors = width_at(column, fan_out, workspace) // lanes
-        _turn_deltas(d, d_size, column, fan_out, samples, turned)
+        _transpose_deltas(d, d_size, column, fan_out, samples, transposed_deltas)
         product(
             vectors,
             layer.weight_rows // tile_rows(workspace),
@@ -431,9 +431,9 @@ def gradient_panels(layer, workspace, turned, sums, samples, mode):
             advance(a, n_panels * a_size),
             rest_width,
             rest,
-            turned,
-            turned,  # no biases, no mask: never read
+            transposed_deltas,
+            transposed_deltas,  # no biases, no mask: never read
             mode,
         )
         row = advance(sums, layer.per_output + column)
-        sum_of_rows(vectors, row, turned, samples, mode)
+        sum_of_rows(vectors, row, transposed_deltas, samples, mode)
