@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -15,11 +16,7 @@ settings.register_profile(
 )
 settings.load_profile("fastmlp")
 
-#: What most tests need first, in two halves that take about as long as each other.
-_KERNELS = tuple(
-    f"fastmlp.warmup(['{precision}']); fastmlp.warmup(['{precision}'], general=True)"
-    for precision in ("float32", "float64")
-)
+_COMPILE = Path(__file__).with_name("compile_kernels.py")
 
 
 def pytest_sessionstart(session):
@@ -35,10 +32,8 @@ def pytest_sessionstart(session):
         return
     environment = {**os.environ, "FASTMLP_QUIET": "1"}
     running = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"import fastmlp; {each}"], env=environment
-        )
-        for each in _KERNELS
+        subprocess.Popen([sys.executable, _COMPILE, precision], env=environment)
+        for precision in ("float32", "float64")
     ]
     for process in running:
         process.wait()  # what does not compile, tests say better than a message here

@@ -180,7 +180,7 @@ def disturb(seconds):
     done.set()
 
 caught = 0
-thread = threading.Thread(target=disturb, args=(5,))
+thread = threading.Thread(target=disturb, args=(3,))
 thread.start()
 while not done.is_set():
     try:
@@ -288,7 +288,7 @@ model = MLPClassifier((60, 30), max_iter=3, random_state=0, n_jobs=2)
 expected = model.fit(X, y).loss_curve_
 me = psutil.Process()
 before = me.num_threads()
-end = time.monotonic() + 6
+end = time.monotonic() + 3
 over = []
 
 def storm():
