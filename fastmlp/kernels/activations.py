@@ -11,7 +11,6 @@ from fastmlp.kernels.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     expm1_of_negative,
     log1p_exp_minus,
-    logistic,
     logistic_and_rest,
     normal_cdf,
     normal_cdf_and_density,
@@ -137,14 +136,14 @@ def _gelu_and_derivative(z):
 
 
 @jit
-def _silu(z):
-    return z * logistic(z)
-
-
-@jit
 def _silu_and_derivative(z):
     share, rest = logistic_and_rest(z)
     return z * share, share * (cast(1, z) + z * rest)
+
+
+@jit
+def _silu(z):
+    return _silu_and_derivative(z)[0]
 
 
 @jit
