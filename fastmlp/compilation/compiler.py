@@ -107,6 +107,16 @@ class _EntryLibrary(JITCodeLibrary):
     def _optimize_functions(self, ll_module):
         ll_module.data_layout = self._codegen._data_layout
 
+    def finalize(self):
+        called, waiting = {}, self._linking_libraries[::-1]
+        while waiting:
+            library = waiting.pop()
+            if library not in called:
+                called[library] = None
+                waiting += library._linking_libraries
+        self._linking_libraries = list(called)
+        super().finalize()
+
     def _optimize_final_module(self):
         manager, builder = self._codegen._module_pass_manager()
         manager.run(self._final_module, builder)
@@ -119,14 +129,17 @@ class _EntryLibrary(JITCodeLibrary):
 
 
 class _InnerLibrary(_EntryLibrary):
-    """The LLVM IR of a kernel that is only called from kernels."""
+    """The LLVM IR of a kernel that only kernels call, without what it calls itself."""
 
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
+    def finalize(self):
         self._finalize_dynamic_globals()
         self._finalized = True
+
+    def _get_module_for_linking(self):
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage is Linkage.external:
+                function.linkage = Linkage.linkonce_odr
+        return self._final_module
 
     def get_pointer_to_function(self, name):
         # what a call from Python would jump to: sets TypeError, returns NULL
