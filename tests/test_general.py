@@ -47,19 +47,8 @@ def general_job(
         loss=loss, optimizer=optimizer,
         options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
     )  # fmt: skip
-    job._choices = few_choices(job._choices)
     job.refresh()
     return job
-
-
-def few_choices(choices):
-    """Choices at compile time that some test needs anyway: with all of the features
-    where there are several, so that not every choice of them has to be compiled.
-    """
-    *way, stored, masks, parametric, scaled = choices
-    if sum(map(bool, (stored, masks, parametric))) > 1:
-        stored = masks = parametric = True
-    return *way, stored, masks, parametric, scaled
 
 
 def data_for(units, loss, n_samples):

@@ -8,7 +8,7 @@ import pytest
 import reference
 from data import random_network, random_targets
 from scipy.sparse import csr_array
-from test_general import RATES, few_choices, masks_for
+from test_general import RATES, masks_for
 
 from fastmlp.engine import jobs
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
@@ -61,7 +61,6 @@ def scaled_job(
         loss=loss, optimizer=optimizer,
         options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
     )  # fmt: skip
-    job._choices = few_choices(job._choices)
     job.refresh()
     return job
 

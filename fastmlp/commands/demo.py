@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp.commands.demo_csv import Data, DataError, load_csv
 from fastmlp.commands.demo_fit import Candidate, Result, Split, fastest, fit
 from fastmlp.commands.demo_screen import Screen, beside, draw_curve, draw_image
-from fastmlp.compilation import cache_size
+from fastmlp.compilation.compiler import cache_size
 
 __all__ = ["Data", "DataError", "Result", "load_csv", "load_named", "run_demo"]
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 import fastmlp
-from fastmlp.compilation import cache_directory, cache_size
+from fastmlp.compilation.compiler import cache_directory, cache_size
 from fastmlp.engine.threads import available_threads
 from fastmlp.kernels import processor, simd
 

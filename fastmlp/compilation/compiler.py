@@ -43,9 +43,17 @@ from numba.core.runtime import rtsys
 from numba.core.untyped_passes import IRProcessing
 
 from fastmlp.compilation.patience import explained_wait
+from fastmlp.compilation.sources import SOURCES
 from fastmlp.native_threads import undisturbed
 
-__all__ = ["ALLOWED_FLAGS", "cache_directory", "cache_size", "jit"]
+__all__ = [
+    "ALLOWED_FLAGS",
+    "cache_directory",
+    "cache_size",
+    "exported",
+    "jit",
+    "target",
+]
 
 logger = logging.getLogger("fastmlp")
 
@@ -167,8 +175,7 @@ class _ChooseLibrary(FunctionPass):
         super().__init__()
 
     def run_pass(self, state):
-        is_inner = self.library is _InnerLibrary
-        state.flags.no_cpython_wrapper = is_inner
+        state.flags.no_cpython_wrapper = self.library is not _EntryLibrary
         state.flags.no_cfunc_wrapper = True
         code_generator = state.targetctx.codegen()
         state.library = self.library(code_generator, state.func_id.func_qualname)
@@ -218,6 +225,45 @@ class _InnerCompiler(_EntryCompiler):
     choice = _ChooseInnerLibrary
 
 
+class _ExportedLibrary(_EntryLibrary):
+    """An entry point with all that it calls, which this process does not run."""
+
+    _finalize_final_module = _InnerLibrary.finalize
+    codegen = _InnerLibrary.codegen
+
+    def get_pointer_to_function(self, name):
+        self._ensure_finalized()
+        return _InnerLibrary.get_pointer_to_function(self, name)
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _ChooseExportedLibrary(_ChooseLibrary):
+    _name = "fastmlp_exported_library"
+    library = _ExportedLibrary
+
+
+class _ExportingCompiler(_EntryCompiler):
+    choice = _ChooseExportedLibrary
+
+
+def target():
+    """What numba compiles for: (triple, name of the CPU, its features)."""
+    return cpu_target.target_context.codegen().magic_tuple()
+
+
+def exported(entry, signature):
+    """(optimised LLVM module, name of its function) of an entry point.
+
+    entry : what `jit` returned; signature : numba's types of the arguments.
+    """
+    options = {k: v for k, v in entry.targetoptions.items() if k != "nopython"}
+    make = numba.njit(**options, pipeline_class=_ExportingCompiler)
+    function = make(entry.py_func)
+    function.compile(signature)
+    compiled = function.overloads[signature]
+    return compiled.library._final_module, compiled.fndesc.llvm_func_name
+
+
 def _cache_is_off():
     return os.environ.get("FASTMLP_NO_CACHE", "0") not in ("", "0")
 
@@ -235,27 +281,10 @@ def _cache_root():
     return Path(base) / "fastmlp"
 
 
-def _hash_of_sources():
-    digest = hashlib.sha256()
-    here = Path(__file__)
-    folders = (here.parents[1] / name for name in ("kernels", "tables"))
-    others = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    for path in [here, *others]:
-        source = path.read_bytes()
-        digest.update(f"{path.name} {len(source)}\n".encode())
-        digest.update(source)
-    return digest
-
-
-#: Of the sources that this process imports, now. At the first use of a kernel, files
-#: may already be those of another version.
-_SOURCES = _hash_of_sources()
-
-
 @cache
 def _fingerprint():
     """Hash of everything that decides what machine code the sources become."""
-    digest = _SOURCES.copy()
+    digest = SOURCES.copy()
     config = numba.config
     decisive = (
         sys.version,
@@ -385,9 +414,9 @@ class _KernelCache:
 
 
 def _is_private(directory):
-    """Whether nobody but this user can have put files into `directory`."""
+    """Whether nobody but this user, or root, can have put files into `directory`."""
     if not hasattr(os, "getuid"):
         return True
     status = os.stat(directory)
     others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    return status.st_uid == os.getuid() and not others_write
+    return status.st_uid in (os.getuid(), 0) and not others_write

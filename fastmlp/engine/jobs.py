@@ -109,6 +109,17 @@ def _samples(samples, n_samples):
     return samples
 
 
+def features_of(**asked):
+    """Which features a kernel is compiled for, each True or None.
+
+    None, one, or all of them: code for those that are not asked for costs little time,
+    and each choice of some would be one more kernel to compile, or to ship.
+    """
+    several = sum(map(bool, asked.values())) > 1
+    return [True if several or is_asked else None for is_asked in asked.values()]
+
+
+
 class _Job:
     """A record `fastmlp.kernels.job.JOB` and the arrays that it points to."""
 
@@ -353,9 +364,11 @@ class TrainingJob(_Job):
         # the kernels' last arguments, see `passes.train_steps`
         self._choices = (
             *((None, None, True) if self.strips else (True, self.sparse, None)),
-            True if (self.layers["derivatives"] >= 0).any() else None,
-            True if options.dropout else None,
-            True if LOSSES[loss].is_parametric else None,
+            *features_of(
+                stored=(self.layers["derivatives"] >= 0).any(),
+                masks=options.dropout,
+                parametric=LOSSES[loss].is_parametric,
+            ),
             network.scaled,
         )
 

@@ -6,18 +6,24 @@ Intrinsics in LLVM IR, with a harmless fallback where an instruction is not know
 import ctypes
 import sys
 
-import llvmlite.binding
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from fastmlp.compilation import CHOICE
+from fastmlp.compilation.toolkit import (
+    add_symbol,
+    cgutils,
+    cpu_target,
+    intrinsic,
+    ir,
+    types,
+)
 
 __all__ = [
+    "YIELD",
     "atomic_add",
     "atomic_load",
     "atomic_store",
     "features",
     "flush_denormals",
+    "instruction_set",
     "pause",
     "restore_denormals",
     "yield_processor",
@@ -30,6 +36,18 @@ def features():
     """The CPU that numba compiles for: (triple, name, set of features)."""
     triple, name, listed = cpu_target.target_context.codegen().magic_tuple()
     return triple, name, {f[1:] for f in listed.split(",") if f.startswith("+")}
+
+
+def instruction_set():
+    """The instruction set that kernels are made for, a level of CPUs."""
+    if CHOICE.library is not None:
+        return CHOICE.library.level.name
+    triple, _, available = features()
+    if "avx512f" in available:
+        return "avx512"
+    if "avx2" in available and "fma" in available:
+        return "avx2"
+    return "neon" if _is_arm64(triple) else "generic"
 
 
 # --- Atomics and waiting -------------------------------------------------------------
@@ -108,11 +126,11 @@ def _find_yield():
         return None
 
 
-_YIELD = "fastmlp_yield_processor"
+#: By name, not by address: stored code runs in other processes.
+YIELD = "fastmlp_yield_processor"
 _yield_address = _find_yield()
 if _yield_address is not None:
-    # by name, not by address: cached code runs in other processes
-    llvmlite.binding.add_symbol(_YIELD, _yield_address)
+    add_symbol(YIELD, _yield_address)
 
 
 @intrinsic
@@ -121,7 +139,7 @@ def yield_processor(typing_context):
 
     def codegen(context, builder, signature, arguments):
         if _yield_address is not None:
-            _call(builder, ir.IntType(32), _YIELD)
+            _call(builder, ir.IntType(32), YIELD)
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -11,10 +11,7 @@ matrix multiplication" (ACM TOMS 34(3), 2008); the tile shapes follow Low et al.
 
 from math import gcd
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
-
+from fastmlp.compilation.toolkit import intrinsic, ir, types
 from fastmlp.kernels.simd import (
     INT,
     Vectors,

@@ -2,7 +2,7 @@
 
 Everything here is a numba *intrinsic*, a function that emits its own LLVM IR.  It
 uses generic LLVM vectors throughout, so the code is correct on every target; the table
-`_tile_shapes` only affects speed.
+`_TILE_SHAPES` only affects speed.
 
 Column panels
 -------------
@@ -19,12 +19,9 @@ The columns that round up the last panel are called padding and hold zeros.
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic
-from numba.np.numpy_support import from_dtype
 
-from fastmlp.kernels.processor import features
+from fastmlp.compilation.toolkit import cgutils, from_dtype, intrinsic, ir, types
+from fastmlp.kernels.processor import instruction_set
 
 __all__ = [
     "INSTRUCTION_SET",
@@ -78,29 +75,24 @@ class TileShape(NamedTuple):
         return self.vectors * self.lanes
 
 
-def _tile_shapes():
-    """(instruction set, float32 tile, float64 tile) for the CPU.
+#: Tiles of float32 and of float64.  Accumulators, one row of B and a broadcast element
+#: of A fill the registers: 32 of them on AVX-512 and ARM64, 16 elsewhere.  The number
+#: of rows divides that of lanes, so that a tile of a weight gradient never crosses a
+#: panel of activations.
+_TILE_SHAPES = {
+    "avx512": (TileShape(8, 3, 16), TileShape(8, 3, 8)),
+    "avx2": (TileShape(4, 3, 8), TileShape(4, 3, 4)),
+    "neon": (TileShape(4, 4, 4), TileShape(2, 6, 2)),
+    "generic": (TileShape(4, 3, 4), TileShape(2, 4, 2)),
+}
 
-    Accumulators, one row of B and a broadcast element of A fill the registers:
-    32 of them on AVX-512 and ARM64, 16 elsewhere.  The number of rows divides that of
-    lanes, so that a tile of a weight gradient never crosses a panel of activations.
-    """
-    triple, _, available = features()
-    if "avx512f" in available:
-        return "avx512", TileShape(8, 3, 16), TileShape(8, 3, 8)
-    if "avx2" in available and "fma" in available:
-        return "avx2", TileShape(4, 3, 8), TileShape(4, 3, 4)
-    if triple.startswith(("aarch64", "arm64")):
-        return "neon", TileShape(4, 4, 4), TileShape(2, 6, 2)
-    return "generic", TileShape(4, 3, 4), TileShape(2, 4, 2)
-
-
-INSTRUCTION_SET, _FLOAT32_TILE, _FLOAT64_TILE = _tile_shapes()
+INSTRUCTION_SET = instruction_set()
+_FLOAT32_TILE, _FLOAT64_TILE = _TILE_SHAPES[INSTRUCTION_SET]
 
 
 def tile_shape(dtype):
     """The register tile for a NumPy dtype or numba type, float32 or float64."""
-    name = dtype.name if isinstance(dtype, types.Type) else np.dtype(dtype).name
+    name = dtype.name if hasattr(dtype, "name") else np.dtype(dtype).name
     return {"float32": _FLOAT32_TILE, "float64": _FLOAT64_TILE}[name]
 
 

@@ -1,9 +1,6 @@
 """Transpose blocks of numbers in registers."""
 
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
-
+from fastmlp.compilation.toolkit import intrinsic, ir, types
 from fastmlp.kernels.simd import (
     INT,
     Vectors,

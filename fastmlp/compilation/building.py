@@ -1,0 +1,207 @@
+"""Build the libraries of kernels that come with the package.
+
+    python fastmlp/compilation/building.py DIRECTORY [LEVEL ...]
+
+Each entry point is compiled as it is at run time, for all types and choices at compile
+time that fits can ask for, and for a level of CPUs instead of this one. The object code
+is the same but for its position, which does not matter in a library. numba settles on a
+CPU when it is imported, so each level, and each precision, has a process of its own.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import types as python_types
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1]
+
+if __name__ == "__main__" and "fastmlp" not in sys.modules:
+    # the package without its __init__, which imports more than is there during a build
+    sys.path[0] = str(PACKAGE.parent)
+    package = sys.modules["fastmlp"] = python_types.ModuleType("fastmlp")
+    package.__path__ = [str(PACKAGE)]
+
+os.environ["FASTMLP_JIT"] = "1"  # of this process, and of those that it starts
+
+from fastmlp.compilation import levels, shipped  # noqa: E402
+from fastmlp.compilation.sources import SOURCES  # noqa: E402
+
+__all__ = ["NoLinker", "build", "entry_points"]
+
+_PRECISIONS = ("float32", "float64")
+
+#: tiles, sparse, strips; then stored, masks, parametric, scaled: see
+#: `fastmlp.kernels.passes.train_steps` and `fastmlp.engine.jobs.features_of`.
+_WAYS = ((True, None, None), (True, True, None), (None, None, True))
+_FEATURES = (
+    (None, None, None),
+    (True, None, None),
+    (None, True, None),
+    (None, None, True),
+    (True, True, True),
+)
+
+
+class NoLinker(Exception):
+    """There is nothing that makes a shared library of object files."""
+
+
+def entry_points(precision):
+    """(entry point, types of its arguments) for all that the public classes use."""
+    import numpy as np
+
+    from fastmlp.kernels import packing, passes, shuffling
+
+    kind = np.dtype(precision).type
+    none = type(None)
+    for way in _WAYS:
+        for features in _FEATURES:
+            choices = [bool if chosen else none for chosen in (*way, *features, None)]
+            yield passes.train_steps, (int, kind, int, int, int, *choices)
+    for output in (np.float32, np.float64):
+        for sparse in (none, bool):
+            yield passes.predict, (int, kind, output, int, sparse, none)
+    yield passes.refresh_transposed, (int, kind)
+    yield packing.pack_layer, (int, int, kind, int, int, int, int, int, bool)
+    if precision == _PRECISIONS[0]:  # there is one for both
+        yield shuffling.shuffle, (int,) * 4
+
+
+def _target_machine():
+    """Like numba's, for code that may stand anywhere in memory."""
+    import llvmlite.binding as llvm
+
+    from fastmlp.compilation.compiler import target
+
+    triple, cpu, features = target()
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+    )
+
+
+def _compile(precision, folder):
+    """Write an object file for each entry point; print the symbols."""
+    from numba import typeof
+
+    from fastmlp.compilation.compiler import exported
+    from fastmlp.kernels.processor import YIELD
+
+    machine = _target_machine()
+    yields = {"win32": "SwitchToThread"}.get(sys.platform, "sched_yield")
+    for entry, kinds in entry_points(precision):
+        signature = tuple(typeof(None if k is type(None) else k(1)) for k in kinds)
+        symbol = shipped.symbol_of(entry.py_func.__name__, kinds)
+        module, name = exported(entry, signature)
+        module.get_function(name).name = symbol
+        if any(function.name == YIELD for function in module.functions):
+            module.get_function(YIELD).name = yields
+        for variable in module.global_variables:
+            if not variable.is_declaration:  # of numba: the same in many objects
+                variable.linkage = "internal"
+        (Path(folder) / f"{symbol}.o").write_bytes(machine.emit_object(module))
+        print(symbol)
+
+
+def _link(objects, symbols, path):
+    """Make a shared library, with the linker that Python was built with."""
+    try:
+        from setuptools._distutils.ccompiler import new_compiler
+        from setuptools._distutils.sysconfig import customize_compiler
+    except ImportError as error:
+        raise NoLinker(f"setuptools is not installed ({error})") from error
+    try:
+        linker = new_compiler()
+        customize_compiler(linker)
+        windows = sys.platform == "win32"
+        linker.link_shared_object(
+            [str(each) for each in objects], str(path),
+            libraries=[] if windows else ["m"],
+            export_symbols=symbols if windows else None,
+            extra_postargs=["-Wl,-z,defs", "-Wl,-s"] if sys.platform == "linux" else [],
+        )  # fmt: skip
+    except (Exception, SystemExit) as error:  # of any of its compilers
+        raise NoLinker(f"the linker failed: {error}") from error
+
+
+def build(directory, names=None):
+    """Build libraries, and a manifest beside each.
+
+    Parameters
+    ----------
+    directory : path
+        Where to; it is made if it does not exist.
+    names : collection of str, default=None
+        Of levels; None for the highest that this CPU can run.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The libraries.
+
+    Raises
+    ------
+    NoLinker
+        If a shared library cannot be linked.
+    ValueError
+        If a level is unknown, or for another kind of machine.
+    """
+    here = [level for level in levels.LEVELS if level.machine == levels.machine()]
+    if names is None:
+        chosen = levels.levels_of_this_cpu()[:1]
+    else:
+        chosen = [level for level in here if level.name in names]
+        if unknown := set(names) - {level.name for level in chosen}:
+            raise ValueError(f"no levels of {levels.machine()}: {sorted(unknown)}")
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    return [_build_level(level, directory) for level in chosen]
+
+
+def _build_level(level, directory):
+    environment = {
+        **os.environ, "NUMBA_CPU_NAME": level.cpu, "NUMBA_CPU_FEATURES": level.listed
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        running = [
+            subprocess.Popen(
+                [sys.executable, __file__, "--compile", precision, folder],
+                stdout=subprocess.PIPE, text=True, env=environment,
+            )
+            for precision in _PRECISIONS
+        ]  # fmt: skip
+        printed = [process.communicate()[0] for process in running]
+        if any(process.returncode for process in running):
+            raise RuntimeError(f"kernels for {level.name} did not compile")
+        symbols = " ".join(printed).split()
+        path = directory / f"{level.machine}-{level.name}{shipped.SUFFIX}"
+        _link([Path(folder) / f"{s}.o" for s in symbols], symbols, path)
+    manifest = {
+        "level": level.name,
+        "sources": SOURCES.hexdigest(),
+        "library": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    path.with_suffix(".json").write_text(json.dumps(manifest, indent=1) + "\n")
+    return path
+
+
+def main(arguments=None):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--compile", choices=_PRECISIONS, help=argparse.SUPPRESS)
+    parser.add_argument("directory")
+    parser.add_argument("level", nargs="*", help="default: the highest of this CPU")
+    chosen = parser.parse_args(arguments)
+    if chosen.compile:
+        _compile(chosen.compile, chosen.directory)
+    else:
+        for path in build(chosen.directory, chosen.level or None):
+            print(path, f"{path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""Kernels that come with the package: one shared library for each level of CPUs.
+
+A wheel holds machine code of every entry point, made by `fastmlp.compilation.building`
+from the same sources, in the same way as at run time. Where it fits, neither numba nor
+LLVM is imported. Where it does not, kernels are compiled when they are needed.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from fastmlp.compilation.levels import levels_of_this_cpu
+from fastmlp.compilation.sources import SOURCES
+
+__all__ = ["SUFFIX", "Choice", "Library", "choose", "directory", "symbol_of"]
+
+#: Of the libraries' names; a manifest of the same name ends in ".json".
+SUFFIX = ".fastmlp"
+
+
+def directory():
+    """Where libraries are: in the package, or where a variable says."""
+    chosen = os.environ.get("FASTMLP_LIBRARIES")
+    return Path(chosen) if chosen else Path(__file__).with_name("libraries")
+
+
+class _Number:
+    """A parameter that only says by its type in which precision to compute."""
+
+    def __init__(self, kind):
+        self._zero = kind(0)
+
+    def from_param(self, number):
+        return self._zero
+
+
+class _Integer:
+    """int64, also as NumPy's."""
+
+    @staticmethod
+    def from_param(number):
+        return ctypes.c_int64(number)
+
+
+#: Type of an argument -> its letter in a symbol, and what ctypes makes of it.
+_KINDS = {
+    int: ("i", _Integer),
+    np.int64: ("i", _Integer),
+    np.float32: ("f", _Number(ctypes.c_float)),
+    np.float64: ("d", _Number(ctypes.c_double)),
+    bool: ("b", ctypes.c_uint8),
+    np.bool_: ("b", ctypes.c_uint8),
+    type(None): ("n", ctypes.c_void_p),
+}
+
+
+def symbol_of(name, kinds):
+    """Name of an entry point in a library, for arguments of these types."""
+    letters = "".join(_KINDS[kind][0] for kind in kinds)
+    return f"fastmlp_{name}_{letters}"
+
+
+class Library:
+    """A shared library of kernels, checked and loaded.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, of other sources, or of another level.
+    OSError
+        If it cannot be read or loaded.
+    """
+
+    def __init__(self, path, level):
+        manifest = json.loads(path.with_suffix(".json").read_text())
+        if manifest["sources"] != SOURCES.hexdigest():
+            raise ValueError("it was made of other sources")
+        if manifest["level"] != level.name:
+            raise ValueError(f"it is for CPUs of another level, {manifest['level']}")
+        if manifest["library"] != hashlib.sha256(path.read_bytes()).hexdigest():
+            raise ValueError("its content was changed")
+        self.path = path
+        self.level = level
+        self._functions = ctypes.CDLL(str(path))
+
+    def function(self, name, kinds):
+        """The entry point of that name for arguments of these types."""
+        function = self._functions[symbol_of(name, kinds)]
+        # numba's convention: results and errors, of which there are none, come first
+        function.argtypes = [
+            ctypes.c_void_p, ctypes.c_void_p, *(_KINDS[kind][1] for kind in kinds)
+        ]  # fmt: skip
+        function.restype = ctypes.c_int32
+        return function
+
+
+class Choice:
+    """Where this process has its kernels from: `library`, or None; and why."""
+
+    def __init__(self, library, reason):
+        self.library = library
+        self.reason = reason
+
+    def jit(self, function=None, *, flags=(), entry=False):
+        """Instead of `fastmlp.compilation.compiler.jit`, where there is a library."""
+
+        def decorate(function):
+            if entry:
+                return _Entry(self.library, function)
+            function.py_func = function  # what numba calls it
+            return function
+
+        return decorate if function is None else decorate(function)
+
+
+class _Entry:
+    """An entry point in a library, called like numba's."""
+
+    def __init__(self, library, function):
+        self.py_func = function
+        self._library = library
+        self._results = np.zeros(2, np.intp)  # None, and no error
+        self._places = [self._results.ctypes.data + 8 * i for i in range(2)]
+        self._by_kinds = {}
+
+    def __call__(self, *arguments):
+        kinds = tuple(map(type, arguments))
+        call = self._by_kinds.get(kinds)
+        if call is None:
+            call = self._by_kinds[kinds] = self._find(kinds)
+        call(*self._places, *arguments)
+
+    def _find(self, kinds):
+        name = self.py_func.__name__
+        try:
+            return self._library.function(name, kinds)
+        except AttributeError:
+            raise RuntimeError(
+                f"{self._library.path} has no kernel {symbol_of(name, kinds)!r}. Set "
+                "FASTMLP_JIT=1 to have kernels compiled when they are needed"
+            ) from None
+
+
+def choose():
+    """The library of the highest level that this CPU can run, or none.
+
+    One that does not fit is never called: a warning says so, and kernels are compiled.
+    """
+    if os.environ.get("FASTMLP_JIT", "0") not in ("", "0"):
+        return Choice(None, "FASTMLP_JIT is set")
+    for level in levels_of_this_cpu():
+        path = directory() / f"{level.machine}-{level.name}{SUFFIX}"
+        if not path.is_file():
+            continue
+        try:
+            return Choice(
+                Library(path, level), f"{level.name}, the highest for this CPU"
+            )
+        except Exception as error:  # of any kind: we can compile
+            reason = f"{path} is not used: {error}"
+            warnings.warn(
+                f"fastmlp compiles kernels although they came with it: {reason}. "
+                "Install fastmlp again, or set FASTMLP_JIT=1 to hide this warning.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return Choice(None, reason)
+    return Choice(None, "no kernels for this CPU came with this installation")
