@@ -13,7 +13,8 @@ import processes
 import pytest
 
 import fastmlp
-from fastmlp.compilation import ALLOWED_FLAGS, jit
+from fastmlp.compilation import jit
+from fastmlp.compilation.compiler import ALLOWED_FLAGS
 
 pytestmark = pytest.mark.slow
 
@@ -34,7 +35,8 @@ import numpy as np
 
 #: Calls a small kernel with a number of each type, and says what the cache did.
 SCRIPT = """
-from fastmlp.compilation import cache_directory, jit
+from fastmlp.compilation import jit
+from fastmlp.compilation.compiler import cache_directory
 
 @jit
 def twice(x):
@@ -149,7 +151,8 @@ def test_functions_of_one_name_from_several_processes_stay_apart(environment):
     """What numba calls alike, since it counts from the start in each process."""
     kernels = ["ones", "thousands"]
     script = """
-from fastmlp.compilation import cache_directory, jit
+from fastmlp.compilation import jit
+from fastmlp.compilation.compiler import cache_directory
 
 def summing(unit):
     @jit
@@ -182,7 +185,7 @@ print("directory", cache_directory())
 
 def test_an_edited_callee_of_a_kernel_is_compiled_anew(environment, package):
     script = """
-from fastmlp.compilation import cache_directory
+from fastmlp.compilation.compiler import cache_directory
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
 state, numbers, room = np.ones(STATE_WORDS, "u4"), np.arange(9), np.empty(999, "u4")
 shuffle(*(a.ctypes.data for a in (state, numbers)), len(numbers), room.ctypes.data)
@@ -203,10 +206,10 @@ print("directory", cache_directory())
 
 def test_an_edit_of_any_source_of_kernels_changes_the_directory(environment, package):
     script = """
-from fastmlp.compilation import compiler as compilation
+from fastmlp.compilation import compiler as compilation, sources
 
 def directory():
-    compilation._SOURCES = compilation._hash_of_sources()  # as a new process would
+    compilation.SOURCES = sources.hash_of_sources()  # as a new process would
     compilation._fingerprint.cache_clear()
     return compilation.cache_directory()
 
@@ -242,7 +245,7 @@ print("hits", sum(shuffle.stats.cache_hits.values()))
 print("directory", cache_directory())
 """
     imports = """
-from fastmlp.compilation import cache_directory
+from fastmlp.compilation.compiler import cache_directory
 from fastmlp.kernels.shuffling import STATE_WORDS, shuffle
 """
     source = package / "kernels" / "simd.py"

@@ -32,7 +32,7 @@ from pathlib import Path
 
 import llvmlite
 import numba
-from llvmlite.binding import Linkage
+from llvmlite.binding import Linkage, Target
 from numba.core import serialize
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.codegen import JITCodeLibrary
@@ -50,9 +50,8 @@ __all__ = [
     "ALLOWED_FLAGS",
     "cache_directory",
     "cache_size",
-    "exported",
     "jit",
-    "target",
+    "object_code",
 ]
 
 logger = logging.getLogger("fastmlp")
@@ -109,6 +108,19 @@ def jit(function=None, *, flags=(), entry=False):
 # for the sake of reference counts, of which kernels have none).
 
 
+def _link_all_called(library, module):
+    """Link all that a library calls, directly or not, into a module, each once."""
+    seen, waiting = {library}, library._linking_libraries[::-1]
+    while waiting:
+        called = waiting.pop()
+        if called not in seen:
+            seen.add(called)
+            is_inner = isinstance(called, _InnerLibrary)
+            linked = called.alone if is_inner else called._get_module_for_linking()
+            module.link_in(linked, preserve=True)
+            waiting += called._linking_libraries[::-1]
+
+
 class _EntryLibrary(JITCodeLibrary):
     """An entry point with all that it calls."""
 
@@ -116,13 +128,8 @@ class _EntryLibrary(JITCodeLibrary):
         ll_module.data_layout = self._codegen._data_layout
 
     def finalize(self):
-        called, waiting = {}, self._linking_libraries[::-1]
-        while waiting:
-            library = waiting.pop()
-            if library not in called:
-                called[library] = None
-                waiting += library._linking_libraries
-        self._linking_libraries = list(called)
+        _link_all_called(self, self._final_module)
+        self._linking_libraries = []
         super().finalize()
 
     def _optimize_final_module(self):
@@ -143,11 +150,19 @@ class _InnerLibrary(_EntryLibrary):
         self._finalize_dynamic_globals()
         self._finalized = True
 
-    def _get_module_for_linking(self):
+    @property
+    def alone(self):
+        """The module, fit to be linked into several others."""
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage is Linkage.external:
                 function.linkage = Linkage.linkonce_odr
         return self._final_module
+
+    def _get_module_for_linking(self):
+        # for callers that are no kernels: functions that only numba compiles
+        module = self.alone.clone()
+        _link_all_called(self, module)
+        return module
 
     def get_pointer_to_function(self, name):
         # what a call from Python would jump to: sets TypeError, returns NULL
@@ -246,22 +261,41 @@ class _ExportingCompiler(_EntryCompiler):
     choice = _ChooseExportedLibrary
 
 
-def target():
-    """What numba compiles for: (triple, name of the CPU, its features)."""
-    return cpu_target.target_context.codegen().magic_tuple()
+def object_code(entry, arguments, symbol, renamed):
+    """Object code of an entry point that may stand anywhere in memory.
 
+    Parameters
+    ----------
+    entry : callable
+        What `jit` returned.
+    arguments : sequence
+        One of each type that it is to be compiled for.
+    symbol : str
+        Its name in the object file.
+    renamed : dict of str to str
+        New names of functions of the system.
 
-def exported(entry, signature):
-    """(optimised LLVM module, name of its function) of an entry point.
-
-    entry : what `jit` returned; signature : numba's types of the arguments.
+    Returns
+    -------
+    bytes
     """
     options = {k: v for k, v in entry.targetoptions.items() if k != "nopython"}
-    make = numba.njit(**options, pipeline_class=_ExportingCompiler)
-    function = make(entry.py_func)
+    function = numba.njit(**options, pipeline_class=_ExportingCompiler)(entry.py_func)
+    signature = tuple(map(numba.typeof, arguments))
     function.compile(signature)
     compiled = function.overloads[signature]
-    return compiled.library._final_module, compiled.fndesc.llvm_func_name
+    module = compiled.library._final_module
+    module.get_function(compiled.fndesc.llvm_func_name).name = symbol
+    for each in module.functions:
+        each.name = renamed.get(each.name, each.name)
+    for variable in module.global_variables:
+        if not variable.is_declaration:  # numba's, alike in all objects
+            variable.linkage = Linkage.internal
+    triple, cpu, features = cpu_target.target_context.codegen().magic_tuple()
+    machine = Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
+    )
+    return machine.emit_object(module)
 
 
 def _cache_is_off():

@@ -1,6 +1,6 @@
 """Kernels that come with the package: one shared library for each level of CPUs.
 
-A wheel holds machine code of every entry point, made by `fastmlp.compilation.building`
+A wheel holds machine code of entry points, made by `fastmlp.commands.build_kernels`
 from the same sources, in the same way as at run time. Where it fits, neither numba nor
 LLVM is imported. Where it does not, kernels are compiled when they are needed.
 """
@@ -19,8 +19,8 @@ from fastmlp.compilation.sources import SOURCES
 
 __all__ = ["SUFFIX", "Choice", "Library", "choose", "directory", "symbol_of"]
 
-#: Of the libraries' names; a manifest of the same name ends in ".json".
-SUFFIX = ".fastmlp"
+#: Of the libraries' names, on all systems; a manifest of the same name ends in ".json".
+SUFFIX = ".so"
 
 
 def directory():

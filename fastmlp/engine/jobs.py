@@ -119,7 +119,6 @@ def features_of(**asked):
     return [True if several or is_asked else None for is_asked in asked.values()]
 
 
-
 class _Job:
     """A record `fastmlp.kernels.job.JOB` and the arrays that it points to."""
 

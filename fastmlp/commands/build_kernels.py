@@ -1,6 +1,6 @@
 """Build the libraries of kernels that come with the package.
 
-    python fastmlp/compilation/building.py DIRECTORY [LEVEL ...]
+    python fastmlp/commands/build_kernels.py DIRECTORY [LEVEL ... | --all]
 
 Each entry point is compiled as it is at run time, for all types and choices at compile
 time that fits can ask for, and for a level of CPUs instead of this one. The object code
@@ -20,13 +20,12 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
 
-if __name__ == "__main__" and "fastmlp" not in sys.modules:
+if __name__ == "__main__":
+    os.environ["FASTMLP_JIT"] = "1"
     # the package without its __init__, which imports more than is there during a build
     sys.path[0] = str(PACKAGE.parent)
     package = sys.modules["fastmlp"] = python_types.ModuleType("fastmlp")
     package.__path__ = [str(PACKAGE)]
-
-os.environ["FASTMLP_JIT"] = "1"  # of this process, and of those that it starts
 
 from fastmlp.compilation import levels, shipped  # noqa: E402
 from fastmlp.compilation.sources import SOURCES  # noqa: E402
@@ -51,8 +50,11 @@ class NoLinker(Exception):
     """There is nothing that makes a shared library of object files."""
 
 
-def entry_points(precision):
-    """(entry point, types of its arguments) for all that the public classes use."""
+def entry_points(precision, *, few=False):
+    """(entry point, types of its arguments) for all that the public classes use.
+
+    few : whether to leave out all that scikit-learn's networks do not need.
+    """
     import numpy as np
 
     from fastmlp.kernels import packing, passes, shuffling
@@ -60,7 +62,7 @@ def entry_points(precision):
     kind = np.dtype(precision).type
     none = type(None)
     for way in _WAYS:
-        for features in _FEATURES:
+        for features in _FEATURES[:1] if few else _FEATURES:
             choices = [bool if chosen else none for chosen in (*way, *features, None)]
             yield passes.train_steps, (int, kind, int, int, int, *choices)
     for output in (np.float32, np.float64):
@@ -72,38 +74,17 @@ def entry_points(precision):
         yield shuffling.shuffle, (int,) * 4
 
 
-def _target_machine():
-    """Like numba's, for code that may stand anywhere in memory."""
-    import llvmlite.binding as llvm
-
-    from fastmlp.compilation.compiler import target
-
-    triple, cpu, features = target()
-    return llvm.Target.from_triple(triple).create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="default"
-    )
-
-
-def _compile(precision, folder):
+def _compile(precision, folder, few):
     """Write an object file for each entry point; print the symbols."""
-    from numba import typeof
-
-    from fastmlp.compilation.compiler import exported
+    from fastmlp.compilation.compiler import object_code
     from fastmlp.kernels.processor import YIELD
 
-    machine = _target_machine()
-    yields = {"win32": "SwitchToThread"}.get(sys.platform, "sched_yield")
-    for entry, kinds in entry_points(precision):
-        signature = tuple(typeof(None if k is type(None) else k(1)) for k in kinds)
+    yields = "SwitchToThread" if sys.platform == "win32" else "sched_yield"
+    for entry, kinds in entry_points(precision, few=few):
         symbol = shipped.symbol_of(entry.py_func.__name__, kinds)
-        module, name = exported(entry, signature)
-        module.get_function(name).name = symbol
-        if any(function.name == YIELD for function in module.functions):
-            module.get_function(YIELD).name = yields
-        for variable in module.global_variables:
-            if not variable.is_declaration:  # of numba: the same in many objects
-                variable.linkage = "internal"
-        (Path(folder) / f"{symbol}.o").write_bytes(machine.emit_object(module))
+        arguments = [None if kind is type(None) else kind(1) for kind in kinds]
+        code = object_code(entry, arguments, symbol, {YIELD: yields})
+        (Path(folder) / f"{symbol}.o").write_bytes(code)
         print(symbol)
 
 
@@ -128,7 +109,7 @@ def _link(objects, symbols, path):
         raise NoLinker(f"the linker failed: {error}") from error
 
 
-def build(directory, names=None):
+def build(directory, names=None, *, few=False):
     """Build libraries, and a manifest beside each.
 
     Parameters
@@ -137,6 +118,8 @@ def build(directory, names=None):
         Where to; it is made if it does not exist.
     names : collection of str, default=None
         Of levels; None for the highest that this CPU can run.
+    few : bool, default=False
+        Whether to leave out all that scikit-learn's networks do not need: for tests.
 
     Returns
     -------
@@ -159,17 +142,18 @@ def build(directory, names=None):
             raise ValueError(f"no levels of {levels.machine()}: {sorted(unknown)}")
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    return [_build_level(level, directory) for level in chosen]
+    return [_build_level(level, directory, few) for level in chosen]
 
 
-def _build_level(level, directory):
+def _build_level(level, directory, few):
     environment = {
         **os.environ, "NUMBA_CPU_NAME": level.cpu, "NUMBA_CPU_FEATURES": level.listed
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         running = [
             subprocess.Popen(
-                [sys.executable, __file__, "--compile", precision, folder],
+                [sys.executable, __file__, "--compile", precision, folder,
+                 *(["--few"] if few else [])],
                 stdout=subprocess.PIPE, text=True, env=environment,
             )
             for precision in _PRECISIONS
@@ -195,12 +179,15 @@ def main(arguments=None):
     parser.add_argument("--compile", choices=_PRECISIONS, help=argparse.SUPPRESS)
     parser.add_argument("directory")
     parser.add_argument("level", nargs="*", help="default: the highest of this CPU")
+    parser.add_argument("--all", action="store_true", help="all of this machine's kind")
+    parser.add_argument("--few", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.compile:
-        _compile(chosen.compile, chosen.directory)
-    else:
-        for path in build(chosen.directory, chosen.level or None):
-            print(path, f"{path.stat().st_size / 1e6:.1f} MB")
+        _compile(chosen.compile, chosen.directory, chosen.few)
+        return
+    here = [each.name for each in levels.LEVELS if each.machine == levels.machine()]
+    for path in build(chosen.directory, here if chosen.all else chosen.level or None):
+        print(f"{path.name} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,83 @@
+"""Digests of models, over every entry point: to compare where kernels come from.
+
+    python tests/shipped_bits.py [FILTER]
+
+With ``FASTMLP_TEST_WITHOUT_NUMBA=1``, numba and llvmlite cannot be imported.
+"""
+
+import hashlib
+import os
+import sys
+import warnings
+from itertools import product
+
+
+class Hidden:
+    """Makes numba look as if it was not installed."""
+
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("numba", "llvmlite"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+if os.environ.get("FASTMLP_TEST_WITHOUT_NUMBA"):
+    sys.meta_path.insert(0, Hidden())
+
+import numpy as np  # noqa: E402
+from scipy.sparse import csr_array  # noqa: E402
+
+from fastmlp import MLPClassifier, MLPRegressor  # noqa: E402
+
+warnings.simplefilter("ignore")
+
+#: Each of the features that kernels are compiled for, and several.
+OPTIONS = {
+    "plain": {},
+    "stored derivatives": {"activation": "gelu"},
+    "masks": {"dropout": 0.1},
+    "parameters of the loss": {"loss": "focal"},
+    "all": {"activation": ("mish", "tanh"), "dropout": 0.1, "label_smoothing": 0.1},
+    "clipped": {"solver": "adamw", "clip_norm": 0.5, "ema_decay": 0.9},
+    "early stopping": {"solver": "sgd", "early_stopping": True, "max_iter": 20},
+}
+
+
+def digest(model, X):
+    """Of all weights and predictions."""
+    found = hashlib.sha256()
+    predict = getattr(model, "predict_proba", model.predict)
+    for array in [*model.coefs_, *model.intercepts_, predict(X), predict(X[:1])]:
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()[:16]
+
+
+def main(wanted=""):
+    """Print a line for each model whose name contains `wanted`."""
+    rng = np.random.default_rng(0)
+    X = np.where(rng.random((5100, 23)) < 0.5, 0, rng.standard_normal((5100, 23)))
+    y = (X[:, 0] > 0) + (X[:, 1] > 0.5)
+    kinds = {
+        f"{layout} {dtype}": make(X.astype(dtype))
+        for layout, make in (("dense", np.asarray), ("sparse", csr_array))
+        for dtype in ("float32", "float64")
+    }
+    sizes = {"strips": (20, 10), "tiles": (150, 130)}
+    cases = product(("float32", "float64"), sizes, kinds, OPTIONS)
+    for precision, way, kind, options in cases:
+        name = f"{precision}, {way}, {kind}, {options}"
+        if wanted not in name:
+            continue
+        settings = {"max_iter": 2, "precision": precision, **OPTIONS[options]}
+        model = MLPClassifier(sizes[way], random_state=0, n_jobs=2, **settings)
+        print(name, digest(model.fit(kinds[kind], y), kinds[kind]))
+    for kind in kinds:
+        name = f"lbfgs, {kind}"
+        if wanted in name:
+            model = MLPRegressor(
+                hidden_layer_sizes=(20,), solver="lbfgs", max_iter=5, random_state=0
+            )
+            print(name, digest(model.fit(kinds[kind], y), kinds[kind]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

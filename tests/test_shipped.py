@@ -1,0 +1,188 @@
+"""Libraries of kernels that come with the package: found, checked, and as right."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import run
+
+from fastmlp.commands import build_kernels
+from fastmlp.compilation import levels, shipped
+from fastmlp.compilation.sources import SOURCES
+
+pytestmark = pytest.mark.slow
+
+HERE = Path(__file__).parent
+
+FIT = """
+import sys, warnings
+import numpy as np
+from fastmlp import MLPClassifier
+X = np.random.default_rng(0).standard_normal((200, 5)); y = (X[:, 0] > 0) * 1
+with warnings.catch_warnings(record=True) as seen:
+    warnings.simplefilter("always")
+    model = MLPClassifier((5,), max_iter=2, random_state=0).fit(X, y)
+from fastmlp.compilation import CHOICE
+print(CHOICE.library is not None, "numba" in sys.modules, model.loss_)
+print([str(w.message) for w in seen if w.category is RuntimeWarning])
+"""
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory):
+    """The library of this CPU's level, with kernels of scikit-learn's networks."""
+    folder = tmp_path_factory.mktemp("libraries")
+    try:
+        build_kernels.build(folder, few=True)
+    except build_kernels.NoLinker as error:
+        pytest.skip(f"cannot be built here: {error}")
+    return folder
+
+
+def digests(environment):
+    """Of plain models, by name; in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, HERE / "shipped_bits.py", "plain"], capture_output=True,
+        text=True, check=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    return done.stdout.splitlines()
+
+
+def fit(folder, tmp_path, **environment):
+    """(is a library used, is numba imported, loss, warnings) of a process."""
+    settings = {"FASTMLP_LIBRARIES": str(folder), "FASTMLP_JIT": None, **environment}
+    first, warned = run(FIT, tmp_path, environment=settings).splitlines()
+    used, imported, loss = first.split()
+    return used == "True", imported == "True", float(loss), eval(warned)
+
+
+def test_a_library_gives_the_bits_of_the_compiler_and_needs_no_numba(libraries):
+    """On the same level; .ci/run compares all kernels."""
+    level = levels.levels_of_this_cpu()[0]
+    cpu = {"NUMBA_CPU_NAME": level.cpu, "NUMBA_CPU_FEATURES": level.listed}
+    ours = digests(
+        {"FASTMLP_LIBRARIES": str(libraries), "FASTMLP_JIT": "0",
+         "FASTMLP_TEST_WITHOUT_NUMBA": "1"}
+    )  # fmt: skip
+    assert ours == digests({"FASTMLP_JIT": "1", **cpu})
+    assert len({line.split()[-1] for line in ours}) > len(ours) / 2
+
+
+def test_a_library_is_used_unless_told_otherwise(libraries, tmp_path):
+    used, imported, loss, warned = fit(libraries, tmp_path)
+    assert (used, imported, warned) == (True, False, [])
+    used, imported, other, warned = fit(libraries, tmp_path, FASTMLP_JIT="1")
+    assert (used, imported, warned) == (False, True, [])
+    np.testing.assert_allclose(loss, other, rtol=1e-5)
+
+
+def test_a_kernel_that_a_library_lacks_is_an_error_that_says_what_to_do(
+    libraries, tmp_path
+):
+    script = FIT.replace("max_iter=2", "max_iter=2, dropout=0.5")
+    with pytest.raises(pytest.fail.Exception, match="Set FASTMLP_JIT=1"):
+        run(script, tmp_path, environment={"FASTMLP_LIBRARIES": str(libraries)})
+
+
+def forged(folder, of_level, content=b"no library", **changes):
+    """A library file that nobody may call, and its manifest."""
+    manifest = {
+        "level": of_level.name, "sources": SOURCES.hexdigest(),
+        "library": hashlib.sha256(content).hexdigest(), **changes,
+    }  # fmt: skip
+    path = folder / f"{of_level.machine}-{of_level.name}{shipped.SUFFIX}"
+    path.write_bytes(content)
+    path.with_suffix(".json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sources": "of another version"}, "of other sources"),
+        ({"level": "another"}, "of another level, another"),
+        ({"library": "damaged"}, "its content was changed"),
+        ({}, "x86_64-|arm64-"),  # the system's own words, with the path
+    ],
+)
+def test_a_library_that_does_not_fit_is_not_called_and_the_compiler_takes_over(
+    changes, reason, tmp_path
+):
+    forged(tmp_path, levels.levels_of_this_cpu()[0], **changes)
+    used, imported, _, (warned,) = fit(tmp_path, tmp_path)
+    assert (used, imported) == (False, True)
+    assert "fastmlp compiles kernels although they came with it" in warned
+    assert re.search(reason, warned)
+
+
+def test_a_manifest_that_is_damaged_or_missing_is_noticed(tmp_path):
+    level = levels.levels_of_this_cpu()[0]
+    forged(tmp_path, level)
+    (manifest,) = tmp_path.glob("*.json")
+    for damage in (lambda: manifest.write_text("{"), manifest.unlink):
+        damage()
+        used, _, _, warned = fit(tmp_path, tmp_path)
+        assert (used, len(warned)) == (False, 1)
+
+
+def test_a_library_of_a_higher_level_is_not_even_looked_at(tmp_path, monkeypatch):
+    here = [level for level in levels.LEVELS if level.machine == levels.machine()]
+    monkeypatch.setattr(shipped, "levels_of_this_cpu", lambda: here[1:])
+    monkeypatch.setenv("FASTMLP_LIBRARIES", str(tmp_path))
+    monkeypatch.delenv("FASTMLP_JIT", raising=False)
+    forged(tmp_path, here[0])
+    choice = shipped.choose()
+    assert choice.library is None
+    assert "no kernels for this CPU" in choice.reason
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="levels of x86-64"
+)
+def test_levels_are_ordered_and_what_llvm_knows_of_this_cpu():
+    import llvmlite.binding
+
+    names = [level.name for level in levels.levels_of_this_cpu()]
+    everyone = [level.name for level in levels.LEVELS if level.machine == "x86_64"]
+    assert names
+    assert names == everyone[-len(names) :]
+    found = llvmlite.binding.get_host_cpu_features()
+    for level in levels.levels_of_this_cpu():
+        asked = [f for f in level.features if not f.startswith("-")]
+        missing = [feature for feature in asked if not found[feature]]
+        assert not missing, level.name
+
+
+def test_symbols_tell_types_apart():
+    kinds = [int, np.float32, np.float64, bool, type(None)]
+    assert shipped.symbol_of("predict", kinds) == "fastmlp_predict_ifdbn"
+
+
+def test_all_that_fits_can_ask_for_is_built():
+    """Every choice of features, in each way, in each precision, for all predictions."""
+    for precision in ("float32", "float64"):
+        symbols = [
+            shipped.symbol_of(entry.py_func.__name__, kinds)
+            for entry, kinds in build_kernels.entry_points(precision)
+        ]
+        assert len(symbols) == len(set(symbols))
+        assert sum("train_steps" in symbol for symbol in symbols) == 3 * 5
+        assert sum("predict" in symbol for symbol in symbols) == 2 * 2
+
+
+def test_unknown_levels_are_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"no levels of .*: \['sse5'\]"):
+        build_kernels.build(tmp_path, ["sse5"])
+
+
+def test_without_a_linker_the_error_says_so(tmp_path):
+    path = tmp_path / "x.o"
+    path.write_bytes(b"no object file")
+    with pytest.raises(build_kernels.NoLinker, match="linker failed"):
+        build_kernels._link([path], ["x"], tmp_path / "x.so")
