@@ -62,7 +62,7 @@ def _parser():
         "--seed", metavar="N", type=_seed, default=0, help="random seed (default: 0)"
     )
 
-    what = "show versions, CPU, threads and the cache of compiled kernels"
+    what = "show versions, CPU, threads, and where kernels are from"
     commands.add_parser("info", help=what, description=what.capitalize() + ".")
     return parser
 

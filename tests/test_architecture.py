@@ -45,8 +45,8 @@ LLVM_FILES = {
 
 #: Who may import what of the outside.
 OWNERS = {
-    "numba": {"compilation", "kernels", "commands.info"},
-    "llvmlite": {"compilation", "commands.info", *LLVM_FILES},
+    "numba": {"compilation"},
+    "llvmlite": {"compilation"},
     "sklearn": {"commands", "data", "display", "estimators", "persistence",
                 "sklearn_warnings", "training"},
     "rich": {"commands", "__main__"},

@@ -5,15 +5,17 @@ import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import processes
 import pytest
 
 import fastmlp
-from fastmlp.compilation import jit
+from fastmlp.compilation import compiler, jit
 from fastmlp.compilation.compiler import ALLOWED_FLAGS
 
 pytestmark = pytest.mark.slow
@@ -339,6 +341,20 @@ def test_a_directory_that_others_can_write_to_is_not_trusted(directory, environm
 
 
 # --- Nowhere to store -----------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners of files")
+@pytest.mark.parametrize(
+    ("owner", "mode", "trusted"),
+    [(0, 0o755, True), (1000, 0o700, True), (1001, 0o755, False), (0, 0o775, False)],
+)
+def test_files_of_this_user_and_of_root_are_trusted(owner, mode, trusted, monkeypatch):
+    """Root may have filled the cache of a container's image."""
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setattr(
+        os, "stat", lambda _: SimpleNamespace(st_uid=owner, st_mode=stat.S_IFDIR | mode)
+    )
+    assert compiler._is_private("cache") == trusted
 
 
 def test_no_cache(environment, tmp_path):

@@ -91,6 +91,60 @@ def test_a_kernel_that_a_library_lacks_is_an_error_that_says_what_to_do(
         run(script, tmp_path, environment={"FASTMLP_LIBRARIES": str(libraries)})
 
 
+WORKERS = """
+import os, sys
+import numpy as np
+from fastmlp import MLPClassifier
+
+X = np.random.default_rng(0).standard_normal((200, 5)); y = (X[:, 0] > 0) * 1
+
+def fit(seed):
+    import warnings
+    warnings.simplefilter("ignore")
+    loss = MLPClassifier((5,), max_iter=2, random_state=seed).fit(X, y).loss_
+    return os.getpid(), loss, "numba" in sys.modules
+"""
+
+LOKY = """
+from joblib import Parallel, delayed
+if __name__ == "__main__":
+    results = Parallel(n_jobs=8)(delayed(fit)(seed) for seed in range(32))
+"""
+
+DASK = """
+from distributed import Client
+if __name__ == "__main__":
+    with Client(n_workers=2, threads_per_worker=2, dashboard_address=":0") as client:
+        results = client.gather(client.map(fit, range(8)))
+"""
+
+TOLD = """
+    assert [loss for _, loss, _ in results] == [fit(i)[1] for i in range(len(results))]
+    print(len({pid for pid, _, _ in results}), sum(numba for *_, numba in results))
+"""
+
+
+@pytest.mark.parametrize(("how", "least"), [(LOKY, 2), (DASK, 1)])
+def test_workers_start_cold_without_compiling(how, least, libraries, tmp_path):
+    settings = {"FASTMLP_LIBRARIES": str(libraries), "FASTMLP_CACHE_DIR": str(tmp_path)}
+    printed = run(WORKERS + how + TOLD, tmp_path, environment=settings)
+    processes, with_numba = map(int, printed.split()[-2:])
+    assert processes >= least
+    assert with_numba == 0
+    assert not list(tmp_path.glob("**/*.kernel"))
+
+
+def test_nothing_is_written_and_nothing_is_said(libraries, tmp_path):
+    """Without a home, and where the cache would be, nothing can be."""
+    file = tmp_path / "file"
+    file.touch()
+    used, imported, _, warned = fit(
+        libraries, tmp_path, HOME="/nowhere", XDG_CACHE_HOME=str(file),
+        FASTMLP_CACHE_DIR=None,
+    )  # fmt: skip
+    assert (used, imported, warned) == (True, False, [])
+
+
 def forged(folder, of_level, content=b"no library", **changes):
     """A library file that nobody may call, and its manifest."""
     manifest = {

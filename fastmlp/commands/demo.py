@@ -17,7 +17,7 @@ import fastmlp
 from fastmlp.commands.demo_csv import Data, DataError, load_csv
 from fastmlp.commands.demo_fit import Candidate, Result, Split, fastest, fit
 from fastmlp.commands.demo_screen import Screen, beside, draw_curve, draw_image
-from fastmlp.compilation.compiler import cache_size
+from fastmlp.compilation import CHOICE, cache_size
 
 __all__ = ["Data", "DataError", "Result", "load_csv", "load_named", "run_demo"]
 
@@ -169,6 +169,8 @@ def _introduce(screen, data, split, hidden):
 
 
 def _compile_kernels(screen):
+    if CHOICE.library is not None:
+        return
     before, started = cache_size(), time.perf_counter()
     says_so = screen.is_live or not before
     if says_so and not screen.is_live:

@@ -1,25 +1,51 @@
-"""``python -m fastmlp info``: versions, CPU, threads and the kernel cache."""
+"""``python -m fastmlp info``: versions, CPU, threads, and where kernels are from."""
 
 import platform
+from importlib.metadata import PackageNotFoundError, version
 
 import joblib
-import llvmlite
-import numba
 import numpy
-import scipy
-import sklearn
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import fastmlp
-from fastmlp.compilation.compiler import cache_directory, cache_size
+from fastmlp.compilation import CHOICE, cache_directory, cache_size
 from fastmlp.engine.threads import available_threads
 from fastmlp.kernels import processor, simd
 
 __all__ = ["describe", "show_info"]
 
 _INTERESTING = ("avx512f", "avx2", "avx", "fma", "sse4.2", "neon", "fp-armv8")
+
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "numba", "llvmlite", "joblib")
+
+
+def _version_of(package):
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _kernels():
+    """Where kernels are from, and for which CPUs they are."""
+    library, directory = CHOICE.library, cache_directory()
+    if library is not None:
+        return {
+            "from": "a library that came with the package; nothing is compiled",
+            "library": f"{library.path} ({library.path.stat().st_size / 1e6:.1f} MB)",
+            "made for": f"{library.level.cpu} ({CHOICE.reason})",
+        }
+    triple, name, features = processor.features()
+    return {
+        "from": "Numba, when they are first needed, and then its cache",
+        "why": CHOICE.reason,
+        "made for": f"{name}, {triple}",
+        "features": ", ".join(f for f in _INTERESTING if f in features) or "none",
+        "cache": "off" if directory is None else str(directory),
+        "size of the cache": f"{cache_size() / 1e6:.1f} MB",
+    }
 
 
 def describe():
@@ -30,19 +56,15 @@ def describe():
     dict of str to dict of str to str
         Sections, and in each the names and values of its lines.
     """
-    triple, name, features = processor.features()
-    directory = cache_directory()
-    modules = (numpy, scipy, sklearn, numba, llvmlite, joblib)
     tiles = {dtype: simd.tile_shape(dtype) for dtype in (numpy.float32, numpy.float64)}
     return {
         "versions": {
             "fastmlp": fastmlp.__version__,
             "Python": f"{platform.python_version()} ({platform.system()})",
-            **{module.__name__: module.__version__ for module in modules},
+            **{package: _version_of(package) for package in _PACKAGES},
         },
-        "CPU": {
-            "kernels compiled for": f"{name}, {triple}",
-            "features": ", ".join(f for f in _INTERESTING if f in features) or "none",
+        "kernels": {
+            **_kernels(),
             "tile shapes for": simd.INSTRUCTION_SET,
             **{
                 f"tile, {dtype.__name__}": f"{shape.rows} x {shape.width} "
@@ -54,10 +76,6 @@ def describe():
             "physical cores": str(joblib.cpu_count(only_physical_cores=True)),
             "logical cores": str(joblib.cpu_count()),
             "maximum by default": str(available_threads()),
-        },
-        "cache of compiled kernels": {
-            "directory": "off" if directory is None else str(directory),
-            "size": f"{cache_size() / 1e6:.1f} MB",
         },
     }
 

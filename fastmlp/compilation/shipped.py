@@ -10,6 +10,8 @@ import hashlib
 import json
 import os
 import warnings
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +35,8 @@ class _Number:
     """A parameter that only says by its type in which precision to compute."""
 
     def __init__(self, kind):
-        self._zero = kind(0)
-
-    def from_param(self, number):
-        return self._zero
+        # whatever the number, zero; without a call of Python: it would take longer
+        self.from_param = partial(next, repeat(kind(0)))
 
 
 class _Integer:
@@ -49,7 +49,7 @@ class _Integer:
 
 #: Type of an argument -> its letter in a symbol, and what ctypes makes of it.
 _KINDS = {
-    int: ("i", _Integer),
+    int: ("i", ctypes.c_int64),
     np.int64: ("i", _Integer),
     np.float32: ("f", _Number(ctypes.c_float)),
     np.float64: ("d", _Number(ctypes.c_double)),
@@ -125,20 +125,21 @@ class _Entry:
         self.py_func = function
         self._library = library
         self._results = np.zeros(2, np.intp)  # None, and no error
-        self._places = [self._results.ctypes.data + 8 * i for i in range(2)]
         self._by_kinds = {}
 
     def __call__(self, *arguments):
         kinds = tuple(map(type, arguments))
-        call = self._by_kinds.get(kinds)
-        if call is None:
+        try:
+            call = self._by_kinds[kinds]
+        except KeyError:
             call = self._by_kinds[kinds] = self._find(kinds)
-        call(*self._places, *arguments)
+        call(*arguments)
 
     def _find(self, kinds):
-        name = self.py_func.__name__
+        name, first = self.py_func.__name__, self._results.ctypes.data
         try:
-            return self._library.function(name, kinds)
+            function = self._library.function(name, kinds)
+            return partial(function, first, first + self._results.itemsize)
         except AttributeError:
             raise RuntimeError(
                 f"{self._library.path} has no kernel {symbol_of(name, kinds)!r}. Set "
