@@ -30,8 +30,8 @@ class KernelsHook(BuildHookInterface):
         if self.target_name != "wheel" or version == "editable" or asked == "none":
             return
         self._folder = tempfile.TemporaryDirectory()
-        what = "all levels" if asked == "all" else "this CPU"
-        self.app.display_waiting(
+        what = "all levels of CPUs" if asked == "all" else "this CPU"
+        self.app.display_waiting(f"fastmlp: compiling kernels for {what}")
             f"fastmlp: compiling kernels for {what}, a minute each"
         )
         started = time.perf_counter()
@@ -41,11 +41,11 @@ class KernelsHook(BuildHookInterface):
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         if done.returncode != 0:
-            lines = done.stdout.strip().splitlines() or [""]
+            reason = done.stdout.strip().rpartition("\n")[2].partition(": ")[2]
             if asked == "all":
                 raise RuntimeError(done.stdout)
             self.app.display_warning(
-                f"fastmlp: no kernels are built in, since {lines[-1]}. They are "
+                f"fastmlp: no kernels are built in, since {reason}. They are "
                 "compiled when they are first needed, which takes some ten seconds"
             )
             return

@@ -235,8 +235,16 @@ def test_unknown_levels_are_an_error(tmp_path):
         build_kernels.build(tmp_path, ["sse5"])
 
 
-def test_without_a_linker_the_error_says_so(tmp_path):
+def test_a_linker_that_fails_is_an_error_that_says_so(tmp_path):
     path = tmp_path / "x.o"
     path.write_bytes(b"no object file")
     with pytest.raises(build_kernels.NoLinker, match="linker failed"):
         build_kernels._link([path], ["x"], tmp_path / "x.so")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="linkers are found by the PATH")
+def test_without_a_linker_nothing_is_compiled(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(build_kernels.NoLinker, match="there is no linker"):
+        build_kernels.build(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -88,24 +89,35 @@ def _compile(precision, folder, few):
         print(symbol)
 
 
-def _link(objects, symbols, path):
-    """Make a shared library, with the linker that Python was built with."""
+def _linker():
+    """What makes shared libraries: the linker that Python was built with, or cc."""
     try:
         from setuptools._distutils.ccompiler import new_compiler
         from setuptools._distutils.sysconfig import customize_compiler
     except ImportError as error:
         raise NoLinker(f"setuptools is not installed ({error})") from error
+    linker = new_compiler()
+    customize_compiler(linker)
+    if sys.platform != "win32" and not shutil.which(linker.linker_so[0]):
+        if not shutil.which("cc"):
+            raise NoLinker(f"there is no linker: neither {linker.linker_so[0]} nor cc")
+        linker.set_executables(linker_so=["cc", "-shared"])
+    return linker
+
+
+def _link(objects, symbols, path):
+    """Make a shared library."""
+    windows = sys.platform == "win32"
     try:
-        linker = new_compiler()
-        customize_compiler(linker)
-        windows = sys.platform == "win32"
-        linker.link_shared_object(
+        _linker().link_shared_object(
             [str(each) for each in objects], str(path),
             libraries=[] if windows else ["m"],
             export_symbols=symbols if windows else None,
             extra_postargs=["-Wl,-z,defs", "-Wl,-s"] if sys.platform == "linux" else [],
         )  # fmt: skip
-    except (Exception, SystemExit) as error:  # of any of its compilers
+    except NoLinker:
+        raise
+    except Exception as error:  # of any of its compilers
         raise NoLinker(f"the linker failed: {error}") from error
 
 
@@ -140,6 +152,7 @@ def build(directory, names=None, *, few=False):
         chosen = [level for level in here if level.name in names]
         if unknown := set(names) - {level.name for level in chosen}:
             raise ValueError(f"no levels of {levels.machine()}: {sorted(unknown)}")
+    _linker()  # before anything is compiled for it
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     return [_build_level(level, directory, few) for level in chosen]
