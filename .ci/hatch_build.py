@@ -32,8 +32,6 @@ class KernelsHook(BuildHookInterface):
         self._folder = tempfile.TemporaryDirectory()
         what = "all levels of CPUs" if asked == "all" else "this CPU"
         self.app.display_waiting(f"fastmlp: compiling kernels for {what}")
-            f"fastmlp: compiling kernels for {what}, a minute each"
-        )
         started = time.perf_counter()
         done = subprocess.run(
             [sys.executable, os.path.join(self.root, _BUILDER), self._folder.name,
