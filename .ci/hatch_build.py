@@ -1,4 +1,4 @@
-"""Build kernels into wheels: for the level of this CPU, unless a variable says else.
+"""Build kernels into wheels: for this CPU, unless a variable says otherwise.
 
 ``FASTMLP_BUILD_KERNELS`` is ``host`` (the default), ``all`` levels of this kind of
 machine, or ``none``. Editable installs have none: sources that change fit no library.
@@ -12,9 +12,17 @@ import tempfile
 import time
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from packaging.tags import platform_tags
 
 _BUILDER = os.path.join("fastmlp", "commands", "build_kernels.py")
 _FOLDER = "fastmlp/compilation/libraries"
+
+
+def _platform():
+    """The tag of this platform; on macOS for this machine only, whatever Python is for."""
+    if sys.platform == "darwin":
+        return next(iter(platform_tags()))
+    return sysconfig.get_platform().replace("-", "_").replace(".", "_")
 
 
 class KernelsHook(BuildHookInterface):
@@ -53,8 +61,7 @@ class KernelsHook(BuildHookInterface):
             path = os.path.join(self._folder.name, name)
             build_data["force_include"][path] = f"{_FOLDER}/{name}"
         build_data["pure_python"] = False
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"py3-none-{platform}"
+        build_data["tag"] = f"py3-none-{_platform()}"
 
     def finalize(self, version, build_data, artifact_path):
         """Delete what was built: it is in the wheel."""

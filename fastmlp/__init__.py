@@ -18,9 +18,10 @@ from fastmlp.persistence.conversion import convert_from_sklearn
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
     """Compile kernels now, or load them from the disk cache.
 
-    Without this call, the first fit and the first predict compile what they need, which
-    takes some ten seconds, once per machine and version.  Useful when you build a
-    container image, or before you measure time.
+    Only needed where no library of kernels came with the package: there the first fit
+    and the first predict compile what they need, which takes some ten seconds, once per
+    machine and version.  Useful when you build a container image, or before you measure
+    time.
 
     Parameters
     ----------

@@ -294,11 +294,11 @@ def network_for(units, scaled):
 
 
 def extras_for(case):
-    """Everything that steps can do; dropout if that is compiled."""
-    rates = (0.3 if case.left_out else 0.0,) * len(case.layers)
+    """Everything that steps can do; dropout in some of the cases that compile it."""
+    rates = (0.3,) * len(case.layers)
     return StepOptions(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
-        dropout=rates if "all" in case.way else (),
+        dropout=rates if "all" in case.way and case.left_out else (),
         l1=case.l2, weight_decay=0.1, clip_norm=case.left_out, average_decay=0.9,
     )  # fmt: skip
 

@@ -36,6 +36,7 @@ OPTIONS = {
     "stored derivatives": {"activation": "gelu"},
     "masks": {"dropout": 0.1},
     "parameters of the loss": {"loss": "focal"},
+    "two, no masks": {"activation": "gelu", "loss": "focal"},
     "all": {"activation": ("mish", "tanh"), "dropout": 0.1, "label_smoothing": 0.1},
     "clipped": {"solver": "adamw", "clip_norm": 0.5, "ema_decay": 0.9},
     "early stopping": {"solver": "sgd", "early_stopping": True, "max_iter": 20},

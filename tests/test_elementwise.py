@@ -8,6 +8,8 @@ import pytest
 
 from fastmlp.kernels import elementwise, simd
 
+pytestmark = pytest.mark.compiler
+
 DTYPES = (np.float32, np.float64)
 
 REFERENCES = {

@@ -22,6 +22,8 @@ from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.training.lbfgs import minimize_loss
 
+pytestmark = pytest.mark.compiler
+
 ODD_NETWORKS = [(1, 1), (3, 2), (17, 33, 5), (49, 7, 100, 5, 2), (100, 1)]
 
 

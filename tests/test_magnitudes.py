@@ -322,6 +322,7 @@ def control_state():
     return state & ~0x3F
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("end", [None, ValueError, KeyboardInterrupt])
 def test_the_callers_floating_point_state_stays(end, solver, monkeypatch):
@@ -351,6 +352,7 @@ def test_the_callers_floating_point_state_stays(end, solver, monkeypatch):
     assert (tiny * one > 0).all()
 
 
+@pytest.mark.compiler
 def test_a_caller_that_flushes_denormals_goes_on_to_do_so():
     state = call_flush()
     try:

@@ -329,6 +329,7 @@ def test_small_networks_go_in_strips_and_others_do_not():
     assert strips((16, *[64] * 6, 4), 128) == 0  # for sixteen, but two strips
 
 
+@pytest.mark.compiler
 def test_all_kernels_are_compiled_ahead(monkeypatch):
     """Both forms of a step, of the precision that is asked for."""
     seen = set()

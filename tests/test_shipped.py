@@ -148,7 +148,8 @@ def test_nothing_is_written_and_nothing_is_said(libraries, tmp_path):
 def forged(folder, of_level, content=b"no library", **changes):
     """A library file that nobody may call, and its manifest."""
     manifest = {
-        "level": of_level.name, "sources": SOURCES.hexdigest(),
+        "level": [of_level.name, of_level.cpu, of_level.listed],
+        "sources": SOURCES.hexdigest(),
         "library": hashlib.sha256(content).hexdigest(), **changes,
     }  # fmt: skip
     path = folder / f"{of_level.machine}-{of_level.name}{shipped.SUFFIX}"
@@ -160,7 +161,7 @@ def forged(folder, of_level, content=b"no library", **changes):
     ("changes", "reason"),
     [
         ({"sources": "of another version"}, "of other sources"),
-        ({"level": "another"}, "of another level, another"),
+        ({"level": "another"}, "of another level: another"),
         ({"library": "damaged"}, "its content was changed"),
         ({}, "x86_64-|arm64-"),  # the system's own words, with the path
     ],

@@ -9,6 +9,8 @@ from fastmlp.kernels import processor, products, simd, transposing
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.simd import tile_shape
 
+pytestmark = pytest.mark.compiler
+
 DTYPES = (np.float32, np.float64)
 
 #: Types to compute in, and of the operands: these may be narrower.

@@ -20,6 +20,8 @@ from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.training.schedules import SCHEDULES
 from fastmlp.training.validation import loss_of
 
+pytestmark = pytest.mark.compiler
+
 DTYPES = (np.float32, np.float64)
 COUNTS = (1, 7, 8, 33)
 

@@ -111,7 +111,8 @@ def _link(objects, symbols, path):
     try:
         _linker().link_shared_object(
             [str(each) for each in objects], str(path),
-            libraries=[] if windows else ["m"],
+            # what object files of LLVM do not ask for by themselves
+            libraries=["kernel32", "msvcrt", "vcruntime", "ucrt"] if windows else ["m"],
             export_symbols=symbols if windows else None,
             extra_postargs=["-Wl,-z,defs", "-Wl,-s"] if sys.platform == "linux" else [],
         )  # fmt: skip
@@ -178,7 +179,7 @@ def _build_level(level, directory, few):
         path = directory / f"{level.machine}-{level.name}{shipped.SUFFIX}"
         _link([Path(folder) / f"{s}.o" for s in symbols], symbols, path)
     manifest = {
-        "level": level.name,
+        "level": [level.name, level.cpu, level.listed],
         "sources": SOURCES.hexdigest(),
         "library": hashlib.sha256(path.read_bytes()).hexdigest(),
     }

@@ -57,7 +57,7 @@ def machine():
 
 
 def _flags_of_linux():
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
+    for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "flags":
             return set(value.split())
@@ -84,10 +84,10 @@ def _flags_of_macos():
 def _flags_of_windows():
     has = ctypes.windll.kernel32.IsProcessorFeaturePresent
     flags = {"sse2"}
-    if has(40):  # PF_AVX2_INSTRUCTIONS_AVAILABLE; all such CPUs have FMA
-        flags |= LEVELS[1].needed
-    if has(40) and has(41):  # PF_AVX512F_INSTRUCTIONS_AVAILABLE
-        flags |= LEVELS[0].needed
+    if has(40):  # PF_AVX2_INSTRUCTIONS_AVAILABLE; Windows tells nothing of FMA, which
+        flags |= LEVELS[1].needed  # all such CPUs of AMD and Intel have
+    if has(40) and has(41):  # PF_AVX512F_INSTRUCTIONS_AVAILABLE; the only ones without
+        flags |= LEVELS[0].needed  # BW, DQ and VL were coprocessors that ran no Windows
     return flags
 
 

@@ -28,33 +28,24 @@ SUFFIX = ".so"
 def directory():
     """Where libraries are: in the package, or where a variable says."""
     chosen = os.environ.get("FASTMLP_LIBRARIES")
-    return Path(chosen) if chosen else Path(__file__).with_name("libraries")
+    return Path(chosen).absolute() if chosen else Path(__file__).with_name("libraries")
 
 
 class _Number:
     """A parameter that only says by its type in which precision to compute."""
 
     def __init__(self, kind):
-        # whatever the number, zero; without a call of Python: it would take longer
+        # always zero, and made in C: a Python function would take longer
         self.from_param = partial(next, repeat(kind(0)))
-
-
-class _Integer:
-    """int64, also as NumPy's."""
-
-    @staticmethod
-    def from_param(number):
-        return ctypes.c_int64(number)
 
 
 #: Type of an argument -> its letter in a symbol, and what ctypes makes of it.
 _KINDS = {
     int: ("i", ctypes.c_int64),
-    np.int64: ("i", _Integer),
+    np.int64: ("i", ctypes.c_int64),
     np.float32: ("f", _Number(ctypes.c_float)),
     np.float64: ("d", _Number(ctypes.c_double)),
     bool: ("b", ctypes.c_uint8),
-    np.bool_: ("b", ctypes.c_uint8),
     type(None): ("n", ctypes.c_void_p),
 }
 
@@ -80,8 +71,8 @@ class Library:
         manifest = json.loads(path.with_suffix(".json").read_text())
         if manifest["sources"] != SOURCES.hexdigest():
             raise ValueError("it was made of other sources")
-        if manifest["level"] != level.name:
-            raise ValueError(f"it is for CPUs of another level, {manifest['level']}")
+        if manifest["level"] != [level.name, level.cpu, level.listed]:
+            raise ValueError(f"it is for CPUs of another level: {manifest['level']}")
         if manifest["library"] != hashlib.sha256(path.read_bytes()).hexdigest():
             raise ValueError("its content was changed")
         self.path = path
@@ -140,9 +131,10 @@ class _Entry:
         try:
             function = self._library.function(name, kinds)
             return partial(function, first, first + self._results.itemsize)
-        except AttributeError:
+        except (AttributeError, KeyError):
+            asked = ", ".join(kind.__name__ for kind in kinds)
             raise RuntimeError(
-                f"{self._library.path} has no kernel {symbol_of(name, kinds)!r}. Set "
+                f"{self._library.path} has no kernel {name!r} for ({asked}). Set "
                 "FASTMLP_JIT=1 to have kernels compiled when they are needed"
             ) from None
 
@@ -160,7 +152,8 @@ def choose():
             continue
         try:
             return Choice(
-                Library(path, level), f"{level.name}, the highest for this CPU"
+                Library(path, level),
+                f"{level.name}, the highest that this CPU can run and that is there",
             )
         except Exception as error:  # of any kind: we can compile
             reason = f"{path} is not used: {error}"

@@ -14,11 +14,16 @@ __all__ = ["compile_kernels"]
 _PLAIN = {"activation": "relu", "loss": "squared_error"}
 
 #: Choices at compile time for what scikit-learn lacks: stored derivatives, dropout
-#: masks, and losses with parameters.
+#: masks, losses with parameters, and several of them.
 _GENERAL = (
     {**_PLAIN, "activation": "gelu"},
     {**_PLAIN, "options": StepOptions(dropout=(0.0, 0.5))},
     {**_PLAIN, "loss": "huber", "options": StepOptions(loss_parameters=(1.0,))},
+    {
+        "activation": "gelu",
+        "loss": "huber",
+        "options": StepOptions(dropout=(0.0, 0.5), loss_parameters=(1.0,)),
+    },
 )
 
 

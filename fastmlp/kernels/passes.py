@@ -15,7 +15,7 @@ phase.  Small networks train in strips instead, see `fastmlp.kernels.strips`.
 
 Options that do not change the data flow (rules, penalties, rates, averages) are
 branches at run time, taken once per piece.  Options that do are choices at compile
-time: arguments that are None or True.  So a fit compiles only what it needs.
+time: arguments that are None or True.  So a plain fit compiles no line of them.
 
 Kernels never raise and allocate nothing.  One record, `fastmlp.kernels.job.JOB`, filled
 by `fastmlp.engine.jobs`, tells them where everything is.
@@ -176,10 +176,13 @@ def _first_layer_forward(
             sparse_forward(job, weights, biases, c, first, rows, start, False)
         else:
             key, keep = inputs_mask(job, step, 0)
-            entries = advance(scratch, job.entries)
-            masked_sparse_forward(
-                job, weights, biases, c, first, rows, start, key, keep, entries
-            )
+            if keep < 1.0:
+                entries = advance(scratch, job.entries)
+                masked_sparse_forward(
+                    job, weights, biases, c, first, rows, start, key, keep, entries
+                )
+            else:  # there is no room for masked entries
+                sparse_forward(job, weights, biases, c, first, rows, start, False)
         if layer.activation != 0:
             dense.activate_outputs(job, workspace, layer, c, first, tiles, stored)
 
@@ -437,8 +440,8 @@ def train_steps(
     sparse : if so, whether X is sparse;
     strips : whether to use the phases of `fastmlp.kernels.strips`;
     stored : whether some layer stores the derivatives of its outputs;
-    masks : whether dropout is used;
-    parametric : whether the loss has parameters;
+    masks : whether there may be dropout;
+    parametric : whether the loss may have parameters;
     scaled : whether the first layer is a Scale, and not Dense.
     """
     control = flush_denormals()

@@ -34,8 +34,8 @@ _FUNCTIONS = ("learning_rate", "scoring", "callbacks")
 #: Packages (joblib brings its own cloudpickle) that store functions by value.
 _BY_VALUE = frozenset({"cloudpickle", "dill", "_dill"})
 
-#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer; until 1,
-#: beta_1 and beta_2 of the optimizer had the names of `_OLD_NAMES`.
+#: Format of `state_of`; 0 had no version, and scikit-learn's LabelBinarizer; in 0 and
+#: 1, the optimizer's beta_1 and beta_2 had the names of `_OLD_NAMES`.
 FORMAT_VERSION = 2
 
 _OLD_NAMES = {"decay_1": "beta_1", "decay_2": "beta_2"}
@@ -174,10 +174,11 @@ def attributes_of(state, defaults):
     try:
         if attributes.get("_label_binarizer") is not None:
             attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
-        if version < 2 and attributes.get("_optimizer_state") is not None:
-            state = attributes["_optimizer_state"]
-            renamed = {_OLD_NAMES.get(key, key): value for key, value in state.items()}
-            attributes["_optimizer_state"] = renamed
+        optimizer = attributes.get("_optimizer_state")
+        if version < 2 and optimizer is not None:
+            attributes["_optimizer_state"] = {
+                _OLD_NAMES.get(name, name): value for name, value in optimizer.items()
+            }
         if "coefs_" in attributes:
             _check_fitted(attributes)
     except Exception as error:  # of any kind
