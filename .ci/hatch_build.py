@@ -19,7 +19,7 @@ _FOLDER = "fastmlp/compilation/libraries"
 
 
 def _platform():
-    """The tag of this platform; on macOS for this machine only, whatever Python is for."""
+    """The tag of this platform; on macOS for this machine, whatever Python is for."""
     if sys.platform == "darwin":
         return next(iter(platform_tags()))
     return sysconfig.get_platform().replace("-", "_").replace(".", "_")
