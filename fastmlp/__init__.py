@@ -15,6 +15,14 @@ from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 
+def __getattr__(name):
+    if name == "playground":  # a module that can be called: not everyone needs it
+        import importlib
+
+        return importlib.import_module("fastmlp.playground")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
     """Compile kernels now, or load them from the disk cache.
 

@@ -1,7 +1,8 @@
-"""The command line: ``python -m fastmlp demo`` and ``python -m fastmlp info``."""
+"""The command line: ``python -m fastmlp demo``, ``info`` and ``playground``."""
 
 import argparse
 import sys
+from pathlib import Path
 
 from fastmlp import __version__
 
@@ -62,6 +63,36 @@ def _parser():
         "--seed", metavar="N", type=_seed, default=0, help="random seed (default: 0)"
     )
 
+    playground = commands.add_parser(
+        "playground",
+        help="watch a network learn, in the browser",
+        description="Serve a page on which networks of fastmlp train before your eyes: "
+        "choose data, features, layers and solver, and watch what each unit computes.",
+    )
+    playground.add_argument(
+        "--data", metavar="FILE", help="a CSV file in UTF-8 with a header to begin with"
+    )
+    playground.add_argument(
+        "--target",
+        metavar="COLUMN",
+        help="the column of the file to predict (default: the last)",
+    )
+    playground.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen on (default: 127.0.0.1, this machine only)",
+    )
+    playground.add_argument(
+        "--port",
+        metavar="N",
+        type=_port,
+        default=8080,
+        help="the port, or the next that is free (default: 8080)",
+    )
+    playground.add_argument(
+        "--no-browser", action="store_true", help="do not open the page"
+    )
+
     what = "show versions, CPU, threads, and where kernels are from"
     commands.add_parser("info", help=what, description=what.capitalize() + ".")
     return parser
@@ -99,6 +130,37 @@ def _seed(text):
     return _whole_number(text, 0)
 
 
+def _port(text):
+    port = _whole_number(text, 0)
+    if port > 65535:
+        raise argparse.ArgumentTypeError(f"the highest port is 65535, got {port}")
+    return port
+
+
+def _serve_playground(options):
+    try:
+        from fastmlp.playground.server import PlaygroundError, serve
+    except ModuleNotFoundError as error:
+        print(
+            f"fastmlp: the playground needs {error.name}: "
+            "pip install starlette uvicorn websockets pandas",
+            file=sys.stderr,
+        )
+        return 1
+    try:
+        own = None
+        if options.data is not None:
+            from fastmlp.playground.own_data import read_csv
+
+            content = Path(options.data).read_bytes()
+            own = read_csv(content, options.target, name=options.data)
+        serve(options.host, options.port, own=own, opens_browser=not options.no_browser)
+    except (PlaygroundError, OSError, ValueError) as error:
+        print(f"fastmlp: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _check(parser, options):
     """End with a usage message if options do not go together."""
     if options.csv is not None and options.target is None:
@@ -118,6 +180,8 @@ def main(arguments=None):
     """Run the command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    if options.command == "playground":
+        return _serve_playground(options)
     if options.command == "demo":
         _check(parser, options)
     try:

@@ -31,6 +31,7 @@ ROOMS = [
     "estimators",
     "display",
     "",  # the package itself
+    "playground",
     "commands",
     "__main__",
 ]
@@ -50,6 +51,8 @@ OWNERS = {
     "sklearn": {"commands", "data", "display", "estimators", "persistence",
                 "sklearn_warnings", "training"},
     "rich": {"commands", "__main__"},
+    "starlette": {"playground"},
+    "uvicorn": {"playground"},
 }  # fmt: skip
 
 BANNED = {"parallel", "fastmath"}

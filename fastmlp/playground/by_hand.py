@@ -1,0 +1,74 @@
+"""Back-propagation by hand: all numbers of one step on one mini-batch.
+
+With A the activations (X for the first layer), W the weights, b the biases, n samples,
+as in the tutorial:
+
+    Z = A W + b,                       A_next = g(Z)
+    D of the output = dL/dZ,           D = (D_next W_next^T) * g'(Z)
+    dW = (A^T D + alpha W + l1 sign(W)) / n,     db = 1^T D / n
+
+in float64, from the functions of the tables. Tests compare them with the kernels.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES
+
+__all__ = ["Step", "step_by_hand"]
+
+
+class Step(NamedTuple):
+    """The numbers of a step; of the lists, one item for each layer."""
+
+    pre_activations: list  # (n, units)
+    activations: list  # of hidden layers (n, units), then the raw outputs
+    deltas: list  # dL/dZ of each sample, (n, units)
+    losses: np.ndarray  # of each sample
+    gradients: list  # like the weights
+    bias_gradients: list  # like the biases
+
+
+def step_by_hand(experiment, snapshot, X, y):
+    """The step of an experiment on the samples X, y, without dropout.
+
+    Parameters
+    ----------
+    experiment : fastmlp.playground.experiment.Experiment
+    snapshot : fastmlp.playground.trainer.Snapshot
+        The network before the step.
+    X : array of shape (n, n_features)
+    y : array of shape (n,)
+
+    Returns
+    -------
+    Step
+    """
+    row, loss = ACTIVATIONS[experiment.activation], LOSSES[experiment.loss_row]
+    parameters = [experiment.loss_parameters[name] for name in loss.parameters]
+    weights = [np.asarray(coef, np.float64) for coef in snapshot.coefs]
+    a, targets = np.asarray(X, np.float64), np.asarray(y, np.float64)[:, None]
+    inputs, pre_activations = [a], []
+    for coef, intercept in zip(weights, snapshot.intercepts, strict=True):
+        z = inputs[-1] @ coef + intercept
+        pre_activations.append(z)
+        inputs.append(row.value(z))
+    inputs[-1] = pre_activations[-1]  # raw: the loss knows the output activation
+    deltas = [loss.delta(pre_activations[-1], targets, *parameters)]
+    for coef, z in zip(weights[:0:-1], pre_activations[-2::-1], strict=True):
+        deltas.insert(0, (deltas[0] @ coef.T) * row.derivative(z))
+    n = len(targets)
+    penalties = [experiment.alpha * w + experiment.l1 * np.sign(w) for w in weights]
+    return Step(
+        pre_activations,
+        inputs[1:],
+        deltas,
+        loss.value(pre_activations[-1], targets, *parameters),
+        [
+            (a.T @ d + penalty) / n
+            for a, d, penalty in zip(inputs, deltas, penalties, strict=False)
+        ],
+        [d.mean(axis=0) for d in deltas],
+    )

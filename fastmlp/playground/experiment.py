@@ -1,0 +1,313 @@
+"""What the page asks for: checked, and as an estimator, its data, and Python code."""
+
+from dataclasses import asdict, dataclass, field, fields
+from functools import cache
+from numbers import Real
+
+from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.playground.datasets import (
+    COMPONENTS,
+    DATASETS,
+    FEATURES,
+    features_of,
+    make_data,
+)
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.optimizers import SOLVERS
+from fastmlp.training.schedules import SCHEDULES
+
+__all__ = ["DIGITS", "OWN", "Experiment", "choices"]
+
+#: Names of the data sets that are tables: the user's, and one that is always there.
+OWN, DIGITS = "own", "digits"
+
+#: What the page can choose; the estimators take more.
+CLASS_WEIGHTS = ("none", "balanced")
+
+_CLASSES = {"classification": MLPClassifier, "regression": MLPRegressor}
+
+#: Losses without parameters that each task can have.
+_LOSSES = {
+    "classification": ("log_loss", "focal"),
+    "regression": ("squared_error", "absolute_error", "huber"),
+}
+
+#: name -> (smallest, largest) of numbers
+_RANGES = {
+    "noise": (0, 0.5), "share": (0.1, 0.9), "seed": (0, 2**31 - 1),
+    "learning_rate_init": (1e-6, 10), "alpha": (0, 10), "l1": (0, 10),
+    "dropout": (0, 0.9), "ema_decay": (0, 0.9999), "batch_size": (1, 500),
+    "max_iter": (1, 20_000),
+}  # fmt: skip
+
+_MOST_LAYERS, _MOST_UNITS = 6, 16
+
+#: These would need all samples at once, or end the fit by themselves.
+_SCHEDULES = [name for name in SCHEDULES if name != "adaptive"]
+_SOLVERS = [name for name in SOLVERS if name != "lbfgs"]
+
+
+@cache
+def _digits():
+    from fastmlp.playground.own_data import OwnData  # which needs pandas
+
+    return OwnData.digits()
+
+
+def choices():
+    """What the page offers, from the tables of the package."""
+    return {
+        "data": {
+            **{name: row.task for name, row in DATASETS.items()},
+            DIGITS: "classification",
+        },
+        "n_classes": {
+            name: row.n_classes
+            for name, row in DATASETS.items()
+            if row.task == "classification"
+        },
+        "class_weight": CLASS_WEIGHTS,
+        "components": COMPONENTS,
+        "features": list(FEATURES),
+        "activation": list(ACTIVATIONS),
+        "solver": _SOLVERS,
+        "learning_rate": _SCHEDULES,
+        "loss": _LOSSES,
+        "ranges": _RANGES,
+        "most_layers": _MOST_LAYERS,
+        "most_units": _MOST_UNITS,
+        "defaults": {k: v for k, v in asdict(Experiment()).items() if k != "own"},
+    }
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Data and network, as the page shows them.
+
+    Raises
+    ------
+    ValueError
+        If one of them is invalid.
+    """
+
+    data: str = "circle"
+    noise: float = 0.0
+    share: float = 0.5
+    seed: int = 0
+    features: tuple = ("x1", "x2")
+    hidden_layer_sizes: tuple = (4, 2)
+    activation: str = "tanh"
+    loss: str = ""
+    solver: str = "sgd"
+    learning_rate_init: float = 0.03
+    learning_rate: str = "constant"
+    alpha: float = 0.0
+    l1: float = 0.0
+    dropout: float = 0.0
+    batch_size: int = 10
+    ema_decay: float = 0.0
+    class_weight: str = "none"
+    early_stopping: bool = False
+    max_iter: int = 2000
+    #: columns of the map, for data of one's own
+    axes: tuple = ()
+    #: the table that `data` is the name OWN of
+    own: object = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self):
+        if self.data == OWN and self.own is None:
+            raise ValueError("drop the file once more: it is not here any more")
+        if self.data != OWN:
+            own = _digits() if self.data == DIGITS else None
+            object.__setattr__(self, "own", own)
+        self._check_one_of("data", [*DATASETS, DIGITS, OWN])
+        self._check_one_of("activation", ACTIVATIONS)
+        self._check_one_of("solver", _SOLVERS)
+        self._check_one_of("learning_rate", _SCHEDULES)
+        self._check_one_of("class_weight", CLASS_WEIGHTS)
+        if not isinstance(self.early_stopping, bool):
+            raise ValueError("early_stopping must be true or false")
+        losses = _LOSSES[self.task]
+        if self.loss not in losses:  # of another task, or the default
+            object.__setattr__(self, "loss", losses[0])
+        for name, (least, most) in _RANGES.items():
+            value, kind = getattr(self, name), type(getattr(type(self), name))
+            is_number = isinstance(value, Real) and not isinstance(value, bool)
+            if not is_number or not least <= value <= most or kind(value) != value:
+                what = "whole number" if kind is int else "number"
+                raise ValueError(
+                    f"{name} must be a {what} from {least} to {most}, got {value!r}"
+                )
+            object.__setattr__(self, name, kind(value))
+        for name in ("features", "hidden_layer_sizes", "axes"):
+            value = getattr(self, name)
+            if not isinstance(value, list | tuple):
+                raise ValueError(f"{name} must be a list, got {value!r}")
+            object.__setattr__(self, name, tuple(value))
+        everything = FEATURES if self.own is None else self.own.names
+        known = [name for name in everything if name in self.features]
+        if self.own is not None and not known:  # of another data set
+            known = everything
+        if not known or (self.own is None and len(known) != len(self.features)):
+            raise ValueError(f"choose one or more of {list(everything)}")
+        object.__setattr__(self, "features", tuple(known))
+        object.__setattr__(self, "axes", self._possible_axes())
+        sizes = self.hidden_layer_sizes
+        if len(sizes) > _MOST_LAYERS or not all(
+            type(n) is int and 1 <= n <= _MOST_UNITS for n in sizes
+        ):
+            raise ValueError(
+                f"at most {_MOST_LAYERS} hidden layers of 1 to {_MOST_UNITS} units"
+            )
+
+    def _possible_axes(self):
+        """Two columns of the table, or its components: as asked, if they are there."""
+        if self.own is None:
+            return ()
+        if self.axes == COMPONENTS or self.own.image:
+            return COMPONENTS
+        axes = [name for name in self.axes if name in self.own.names]
+        return tuple(axes if len(set(axes)) == 2 else self.own.names[:2])
+
+    def _check_one_of(self, name, known):
+        value = getattr(self, name)
+        if not isinstance(value, str) or value not in known:
+            raise ValueError(f"{name} must be one of {list(known)}, got {value!r}")
+
+    @classmethod
+    def of(cls, values, own=None):
+        """From the page's JSON; unknown names are an error. own: the table, if any."""
+        if not isinstance(values, dict):
+            raise ValueError("an experiment is an object of names and values")
+        known = {each.name for each in fields(cls)} - {"own"}
+        if unknown := set(values) - known:
+            raise ValueError(f"unknown settings: {sorted(unknown)}")
+        return cls(**values, own=own)
+
+    @property
+    def task(self):
+        """Classification or regression."""
+        return self.own.task if self.own is not None else DATASETS[self.data].task
+
+    @property
+    def _n_classes(self):
+        if self.own is not None:
+            return len(self.own.labels)
+        return DATASETS[self.data].n_classes
+
+    @property
+    def _n_training(self):
+        own = self.own
+        n = DATASETS[self.data].n_samples if own is None else len(own.y)
+        return min(max(round(self.share * n), 1), n - 1)
+
+    @property
+    def loss_row(self):
+        """Name of the row of `fastmlp.tables.losses`."""
+        is_binary = self.task == "classification" and self._n_classes == 2
+        return f"binary_{self.loss}" if is_binary else self.loss
+
+    @property
+    def loss_parameters(self):
+        """name -> value, the estimators' defaults."""
+        model = _CLASSES[self.task]()
+        if self.task == "classification":
+            return {"gamma": model.focal_gamma, "smoothing": model.label_smoothing}
+        return {"delta": model.huber_delta}
+
+    def make_data(self):
+        """The samples, as `fastmlp.playground.datasets.Data`."""
+        if self.own is not None:
+            return self.own.split(
+                share=self.share, seed=self.seed, features=self.features, axes=self.axes
+            )
+        return make_data(
+            self.data, noise=self.noise, share=self.share, seed=self.seed,
+            features=self.features,
+        )  # fmt: skip
+
+    def on_map(self, points):
+        """X for points of the map, (n, 2)."""
+        if self.own is not None:
+            return self.own.on_map(points, self.features, self.axes)
+        return features_of(points, self.features)
+
+    def _data_code(self):
+        """(lines of imports, line that makes the data)."""
+        split = f"share={self.share!r}, seed={self.seed!r}, features={self.features!r})"
+        if self.own is not None:
+            imports = ["from fastmlp.playground import OwnData"]
+            if "pd." in self.own.source:
+                imports.insert(0, "import pandas as pd")
+            return imports, f"data = {self.own.source}.split({split}"
+        imports = ["from fastmlp.playground import make_data"]
+        return imports, f"data = make_data({self.data!r}, noise={self.noise!r}, {split}"
+
+    def _settings(self):
+        """Keyword arguments of the estimator, those of the page."""
+        names = ("hidden_layer_sizes", "activation", "loss", "solver",
+                 "learning_rate_init", "learning_rate", "alpha", "batch_size",
+                 "max_iter")  # fmt: skip
+        settings = {name: getattr(self, name) for name in names}
+        settings["batch_size"] = min(self.batch_size, self._n_training)
+        for name in ("l1", "dropout", "ema_decay"):
+            if getattr(self, name) > 0:
+                settings[name] = getattr(self, name)
+        if self.class_weight != "none" and self.task == "classification":
+            settings["class_weight"] = self.class_weight
+        if self.early_stopping:
+            settings["early_stopping"] = True
+        else:  # all epochs run: whoever watches decides when to stop
+            settings |= {"tol": 0, "n_iter_no_change": self.max_iter}
+        return {**settings, "random_state": self.seed}
+
+    def make_estimator(self, **others):
+        """The estimator, not fitted."""
+        return _CLASSES[self.task](**self._settings(), **others)
+
+    def code(self, epochs, edits=()):
+        """Python code that trains to the same weights, bit for bit.
+
+        edits : sequence of fastmlp.playground.trainer.Edit
+            Weights that were set by hand; those of later epochs are left out.
+        """
+        name = _CLASSES[self.task].__name__
+        edits = [edit for edit in edits if edit.epoch <= epochs]
+        imports, data = self._data_code()
+        lines = [
+            "",
+            data,
+            f"model = {name}(",
+            *(f"    {key}={value!r}," for key, value in self._settings().items()),
+            ")",
+        ]
+        done = edits[0].epoch if edits else epochs
+        if done > 0:
+            lines += _fit_for(done)
+        else:
+            imports.append("from fastmlp.playground import untrained")
+            lines.append("untrained(model, data.X, data.y)")
+        for number, edit in enumerate(edits):
+            lines.append(edit.code())
+            following = edits[number + 1].epoch if edit is not edits[-1] else epochs
+            if following > done:
+                lines += _fit_for(following - done, "warm_start=True, ")
+                done = following
+        return "\n".join(
+            [
+                f"from fastmlp import {name}",
+                *imports,
+                *lines,
+                "print(model.score(data.X_test, data.y_test))",
+                "",
+            ]
+        )
+
+
+def _fit_for(epochs, settings=""):
+    """Lines of code that train for so many epochs."""
+    return [
+        f"stop = lambda state: state.epoch == {epochs}",
+        f"model.set_params({settings}callbacks=[stop])",
+        "model.fit(data.X, data.y)",
+    ]

@@ -1,0 +1,35 @@
+// The experiment in the address: what differs from the defaults, as #name=value&...
+
+// What is read is only drawn if it fits: the server checks the rest.
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // the server says what is wrong with it
+  }
+}
+
+export function read({ defaults, most_layers, most_units }) {
+  const found = {};
+  const fits = (n) => Number.isInteger(n) && n >= 1 && n <= most_units;
+  for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
+    if (!(name in defaults)) continue;
+    const usual = defaults[name];
+    if (Array.isArray(usual)) {
+      const parts = text === "" ? [] : text.split(",");
+      found[name] = name === "hidden_layer_sizes"
+        ? parts.map(Number).filter(fits).slice(0, most_layers)
+        : parts.map(decoded);
+    } else if (typeof usual === "boolean") found[name] = text === "true";
+    else found[name] = typeof usual === "number" ? Number(text) : text;
+  }
+  return { ...defaults, ...found };
+}
+
+export function write(experiment, defaults) {
+  const parts = new URLSearchParams();
+  for (const [name, value] of Object.entries(experiment))
+    if (String(value) !== String(defaults[name]))
+      parts.set(name, Array.isArray(value) ? value.map(encodeURIComponent).join(",") : value);
+  history.replaceState(null, "", "#" + parts.toString().replaceAll("%2C", ","));
+}

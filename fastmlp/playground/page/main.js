@@ -1,0 +1,386 @@
+// Controls, and what they change: the experiment, which is sent to the server whole.
+
+import { read, write } from "./address.js";
+import { explain, numbersOf, stagesOf } from "./byhand.js";
+import { drawCurve } from "./chart.js";
+import { connect } from "./connection.js";
+import { NetworkView } from "./network.js";
+import { css, isDark, mix, ofClass, paint, paintPoints, signed } from "./pictures.js";
+
+const COMPILING = "Compiling kernels: some ten seconds, the first time only.";
+const byId = (id) => document.getElementById(id);
+let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing;
+
+// name, label, and the values to choose from or what an input of numbers needs
+const SETTINGS = [
+  ["activation", "Activation"], ["loss", "Loss"], ["solver", "Solver"],
+  ["learning_rate_init", "Learning rate", [0.00001, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]],
+  ["learning_rate", "Schedule"],
+  ["alpha", "L2 (alpha)", [0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]],
+  ["l1", "L1", [0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]],
+  ["dropout", "Dropout", [0, 0.1, 0.2, 0.3, 0.5, 0.8]],
+  ["ema_decay", "EMA of weights", [0, 0.9, 0.99, 0.999]],
+  ["class_weight", "Class weights", null, () => choices.data[experiment.data] === "classification"],
+  ["early_stopping", "Early stopping", { type: "checkbox" }],
+  ["batch_size", "Batch size", { min: 1, max: 500, step: 1 }],
+  ["max_iter", "Epochs at most", { min: 1, max: 20000, step: 1 }],
+];
+// the table that the data set is, if it is one
+const table = () => ({ own: choices.own, digits: choices.digits })[experiment.data] ?? null;
+const hasTable = () => table() !== null;
+const hasColumns = () => hasTable() && !table().image.length;
+const DATA_SETTINGS = [
+  ["data", "Data set"],
+  ["noise", "Noise", { type: "range", min: 0, max: 0.5, step: 0.05 }, () => !hasTable()],
+  ["axis-0", "Map, to the right", null, hasColumns],
+  ["axis-1", "Map, upwards", null, hasColumns],
+  ["share", "Share for training", { type: "range", min: 0.1, max: 0.9, step: 0.1 }],
+  ["seed", "Seed", { min: 0, max: 2147483647, step: 1 }],
+];
+
+const view = new NetworkView(byId("network"), {
+  onFeature(name) {
+    const chosen = new Set(experiment.features);
+    if (!chosen.delete(name)) chosen.add(name);
+    if (chosen.size) change({ features: features().filter((each) => chosen.has(each)) });
+    else say("A network needs one feature at least.", true);
+  },
+  onUnits(layer, by) {
+    const sizes = [...experiment.hidden_layer_sizes];
+    sizes[layer] += by;
+    change({ hidden_layer_sizes: sizes });
+  },
+  onEdit: (which, value) => send("edit", { ...which, value }),
+  onPoint(bytes) {
+    pointed = bytes;
+    drawMap();
+  },
+});
+
+const send = connect({
+  onMessage(message) {
+    if (message.type === "choices") begin(message);
+    else if (message.type === "by_hand") drawStage(message);
+    else if (message.type === "error") {
+      clearTimeout(preparing);
+      say(message.error, true);
+    } else if (message.type === "preparing")
+      preparing = setTimeout(() => say(COMPILING), 700);
+    else if (message.type === "data") {
+      clearTimeout(preparing);
+      if (message.number !== number) return; // another experiment has been asked for
+      if (byId("message").textContent === COMPILING) say("");
+      data = message;
+      losses = [];
+      frame = null;
+      byId("estimator").textContent = data.task === "regression" ? "MLPRegressor" : "MLPClassifier";
+    }
+  },
+  onFrame(frames) {
+    for (const each of frames.filter((one) => one.number === number && data)) {
+      losses.length = each.from;
+      losses.push(...each.losses);
+      frame = each;
+    }
+    draw();
+  },
+  onClose: () => say("The playground's server has ended. Start it again and reload.", true),
+});
+
+function begin(message) {
+  const all = Uint8Array.from(atob(message.feature_pictures), (letter) => letter.charCodeAt(0));
+  const n = message.unit_grid, size = n ** 2;
+  // of a table: the columns of the map change along it, all others do not
+  const ofColumn = (name) => Uint8Array.from({ length: size }, (_, i) => {
+    const along = [i % n, n - 1 - Math.floor(i / n)][axes().indexOf(name)];
+    return along === undefined ? 128 : 1 + (254 * along) / (n - 1);
+  });
+  choices = {
+    ...message,
+    featurePictures: (i) => (hasTable() ? ofColumn(features()[i]) : all.subarray(i * size, (i + 1) * size)),
+  };
+  takeTable(message.own);
+  experiment = read(choices);
+  if (experiment.data === "own" && !choices.own) experiment.data = choices.defaults.data;
+  configure();
+}
+
+// the table of the data set "own", or null
+function takeTable(own) {
+  choices.own = own;
+  if (own) choices.data.own = own.task;
+  byId("target-label").hidden = !own;
+}
+
+const features = () => (hasTable() ? table().names : choices.features);
+const axes = () => (experiment.axes.length === 2 ? experiment.axes : features().slice(0, 2));
+// names of the outputs: one for each of several classes
+const outputs = () => {
+  const labels = table()?.labels ?? [...Array(choices.n_classes[experiment.data] ?? 0).keys()].map((c) => `class ${c}`);
+  return labels.length > 2 ? labels : ["output"];
+};
+// what the drawing shows as inputs: pixels are too many
+const inputs = () => (hasTable() && table().image.length ? ["pixels"] : features());
+
+async function upload() {
+  const file = byId("file").files[0];
+  if (!file) return;
+  say(`Reading ${file.name} …`);
+  const asked = new URLSearchParams({ name: file.name, target: byId("target").value });
+  try {
+    const response = await fetch(`table?${asked}`, { method: "POST", body: file });
+    const answer = await response.json();
+    if (answer.error) return say(answer.error, true);
+    takeTable(answer);
+    experiment.data = "own";
+    change({ features: answer.names, axes: [] });
+    say(`${answer.n_samples} rows, ${answer.names.length} columns for the network.` +
+      (answer.dropped.length ? ` Left out: ${answer.dropped.join(", ")}.` : ""));
+  } catch (error) {
+    say(`The file could not be sent: ${error.message}`, true);
+  }
+}
+
+function valuesOf(name) {
+  if (name === "loss") return choices.loss[choices.data[experiment.data]] ?? [];
+  if (name === "data") return Object.keys(choices.data);
+  if (name.startsWith("axis-")) return [...choices.own.names, choices.components[Number(name.at(-1))]];
+  return choices[name];
+}
+
+function control(place, [name, label, given]) {
+  const box = place.appendChild(document.createElement("label"));
+  box.append(label);
+  const values = Array.isArray(given) ? given : given ? null : valuesOf(name);
+  const input = box.appendChild(document.createElement(values ? "select" : "input"));
+  input.dataset.testid = name;
+  input.name = name;
+  if (values) {
+    const given = experiment[name];
+    const all = values.includes(given) || !given ? values : [given, ...values];
+    for (const value of all) input.add(new Option(value, value));
+  } else Object.assign(input, { type: "number", ...given });
+  const axis = name.startsWith("axis-") ? Number(name.at(-1)) : null;
+  const current = axis === null ? experiment[name] : axes()[axis];
+  if (!values || current) input.value = current;
+  if (input.type === "checkbox") input.checked = current;
+  if (input.type === "range") {
+    const shown = box.appendChild(document.createElement("output"));
+    shown.value = experiment[name];
+    input.oninput = () => (shown.value = input.value);
+  }
+  input.onchange = () => {
+    if (axis !== null) {
+      if (choices.components.includes(input.value)) return change({ axes: choices.components });
+      const chosen = axes().map((each, i) => (choices.components.includes(each) ? features()[i] : each));
+      chosen[axis] = input.value;
+      if (chosen[0] === chosen[1]) chosen[1 - axis] = features().find((each) => each !== input.value);
+      return change({ axes: chosen });
+    }
+    if (input.type === "checkbox") return change({ [name]: input.checked });
+    if (name === "data") {
+      const other = { own: choices.own, digits: choices.digits }[input.value];
+      experiment = { ...experiment, axes: [], features: other ? other.names : choices.defaults.features };
+    }
+    const isNumber = typeof choices.defaults[name] === "number";
+    change({ [name]: isNumber ? Number(input.value) : input.value });
+  };
+}
+
+function change(changes) {
+  experiment = { ...experiment, ...changes };
+  configure();
+}
+
+function configure() {
+  const focused = document.activeElement?.dataset?.testid;
+  const allowed = choices.loss[choices.data[experiment.data]] ?? [];
+  if (!allowed.includes(experiment.loss)) experiment.loss = allowed[0] ?? "";
+  write(experiment, { ...choices.defaults, loss: allowed[0] ?? "" });
+  byId("to-race").href = "race.html" + location.hash;
+  for (const [id, rows] of [["settings", SETTINGS], ["data-settings", DATA_SETTINGS]]) {
+    byId(id).replaceChildren();
+    rows.filter((row) => !row[3] || row[3]()).forEach((row) => control(byId(id), row));
+  }
+  const n = experiment.hidden_layer_sizes.length;
+  byId("n-layers").value = n;
+  byId("remove-layer").disabled = n === 0;
+  byId("add-layer").disabled = n >= choices.most_layers;
+  view.build({ ...experiment, features: inputs().length === 1 ? inputs() : experiment.features }, { ...choices, features: inputs(), outputs: outputs() });
+  say("");
+  data = frame = shownEpoch = null;
+  number += 1;
+  send("configure", { experiment, number });
+  // what was rebuilt keeps the focus, so that the keyboard alone is enough
+  if (focused) document.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function say(text, isError = false) {
+  byId("message").textContent = text;
+  byId("message").classList.toggle("error", isError);
+}
+
+const format = (value) => (value === null ? "not finite" : value.toPrecision(3));
+
+function draw() {
+  if (!frame) return;
+  byId("epoch").value = frame.epoch;
+  byId("train-loss").value = format(frame.now[0]);
+  byId("test-loss").value = format(frame.now[1]);
+  const { state } = frame, runs = state === "running";
+  byId("run").textContent = runs ? "Pause" : "Run";
+  byId("run").setAttribute("aria-pressed", runs);
+  byId("run").disabled = byId("step").disabled = state === "finished" || state === "failed";
+  if (state === "failed") say(`${frame.error} Or the learning rate is too high.`, true);
+  else if (state === "finished") say("All epochs are done. Reset, or raise “Epochs at most”.");
+  byId("time").max = frame.latest;
+  byId("time").value = frame.epoch;
+  byId("copy-python").dataset.code = frame.code;
+  const colours = ["train-loss", "test-loss"].map((id) => getComputedStyle(byId(id)).color);
+  drawCurve(byId("curve"), losses, frame.epoch, colours);
+  view.draw(frame, choices.unit_grid);
+  drawQuality(frame.quality);
+  askByHand();
+  drawMap();
+}
+
+// of a classifier: which classes it confuses, and whether its probabilities are right
+function drawQuality(quality) {
+  byId("quality").hidden = !quality;
+  if (!quality || !byId("quality").open) return;
+  const nameOf = (c) => table()?.labels[c] ?? c;
+  const most = Math.max(1, ...quality.confusion.flat());
+  const right = quality.confusion.reduce((sum, row, i) => sum + row[i], 0);
+  const all = quality.confusion.flat().reduce((a, b) => a + b, 0);
+  byId("accuracy").value = `${((100 * right) / all).toFixed(1)}%`;
+  byId("confusion").replaceChildren(...[["", ...quality.confusion.keys()].map((c) => (c === "" ? "true \\ predicted" : nameOf(c))),
+    ...quality.confusion.map((row, i) => [nameOf(i), ...row])].map((cells, i) => {
+    const line = document.createElement("tr");
+    cells.forEach((text, j) => {
+      const cell = line.appendChild(document.createElement(i && j ? "td" : "th"));
+      cell.textContent = text;
+      if (i && j) cell.style.background = css(signed((i === j ? 0.6 : -0.8) * (text / most)));
+    });
+    return line;
+  }));
+  byId("calibration").textContent = quality.calibration
+    .map(([p, share, n]) => `${n} samples: says ${(100 * p).toFixed(0)}%, right ${(100 * share).toFixed(0)}%`).join("\n");
+}
+
+// --- back-propagation by hand: asked for again whenever another epoch is shown -----------
+
+let stage = 0, shownEpoch = null;
+
+function askByHand(force = false) {
+  if (!byId("by-hand").open || !frame || frame.state === "running") return;
+  if (!force && shownEpoch === frame.epoch) return;
+  shownEpoch = frame.epoch;
+  send("by_hand", { sample: Number(byId("sample").value) - 1 });
+}
+
+function drawStage(step) {
+  if (step.number !== number || !frame) return;
+  const stages = stagesOf(step.z.length);
+  stage = Math.min(stage, stages.length - 1);
+  const { title, formula, lines, note } = explain(stages[stage], step, frame, {
+    activation: experiment.activation, loss: experiment.loss, inputs: experiment.features,
+    solver: experiment.solver, rate: experiment.learning_rate_init,
+  });
+  byId("stage").textContent = `${stage + 1} of ${stages.length} · ${title}`;
+  byId("formula").textContent = formula;
+  byId("lines").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  byId("note").textContent = note + (experiment.dropout ? " Dropout is left out here." : "");
+  byId("sample").max = step.n_samples;
+  byId("stage-back").disabled = stage === 0;
+  byId("stage-on").disabled = stage === stages.length - 1;
+  view.number(numbersOf(stages[stage], step), stages[stage], step.gradients);
+}
+
+function moveStage(by) {
+  stage += by;
+  askByHand(true);
+}
+
+byId("stage-back").onclick = () => moveStage(-1);
+byId("stage-on").onclick = () => moveStage(1);
+byId("sample").onchange = () => askByHand(true);
+byId("by-hand").ontoggle = () => {
+  if (byId("by-hand").open) {
+    send("pause");
+    askByHand(true);
+  } else view.number(new Map());
+};
+
+function drawMap() {
+  if (!frame || !data) return;
+  const grid = choices.grid, canvas = byId("map"), small = document.createElement("canvas");
+  const bytes = pointed?.();
+  const nUnits = experiment.hidden_layer_sizes.reduce((sum, n) => sum + n, 0);
+  const start = nUnits * choices.unit_grid ** 2;
+  const output = frame.pictures.subarray(start, start + grid * grid);
+  const rest = frame.pictures.subarray(start + grid * grid);
+  if (bytes) paint(small, bytes, choices.unit_grid);
+  else paint(small, output, grid, { discrete: byId("discretize").checked, classes: rest.length ? rest : null });
+  const size = (canvas.width = canvas.height = Math.max(200, canvas.clientWidth * (devicePixelRatio || 1)));
+  const context = canvas.getContext("2d");
+  context.drawImage(small, 0, 0, size, size);
+  const edge = isDark() ? "#14181e" : "#fff";
+  const isClass = data.task === "classification";
+  const several = isClass && rest.length > 0;
+  const dark = isDark() ? [255, 255, 255] : [0, 0, 0]; // so that dots show on their own colour
+  const colour = (target) => css(mix(several ? ofClass(target) : signed(isClass ? 2 * target - 1 : target), dark, 0.25));
+  paintPoints(context, size, choices.radius, data.train, colour, edge);
+  if (byId("show-test").checked)
+    paintPoints(context, size, choices.radius, data.test, colour, isDark() ? "#fff" : "#1f2933");
+  const nameOf = (c) => table()?.labels[c] ?? `class ${c}`;
+  const classes = several ? [...new Set(data.train[2])].sort((a, b) => a - b) : null;
+  const entries = classes ? classes.map((c) => [css(ofClass(c)), nameOf(c)])
+    : isClass ? [[css(signed(-1)), nameOf(0)], [css(signed(1)), nameOf(1)]]
+    : [[css(signed(-1)), "−1"], [css(signed(0)), "0"], [css(signed(1)), "1"]];
+  byId("legend").replaceChildren(...entries.map(([background, text]) => {
+    const entry = document.createElement("span"), dot = entry.appendChild(document.createElement("i"));
+    dot.style.background = background;
+    entry.append(text);
+    return entry;
+  }));
+}
+
+byId("run").onclick = () => send(frame?.state === "running" ? "pause" : "run");
+byId("step").onclick = () => send("step");
+byId("reset").onclick = () => { say(""); send("reset"); };
+byId("regenerate").onclick = () => change({ seed: (experiment.seed + 1) % 2147483648 });
+byId("add-layer").onclick = () => change({ hidden_layer_sizes: [...experiment.hidden_layer_sizes, 4] });
+byId("remove-layer").onclick = () => change({ hidden_layer_sizes: experiment.hidden_layer_sizes.slice(0, -1) });
+byId("show-test").onchange = byId("discretize").onchange = drawMap;
+byId("quality").ontoggle = draw;
+byId("time").oninput = () => {
+  const epoch = Number(byId("time").value);
+  send("pause");
+  send("seek", { epoch: epoch >= frame.latest ? null : epoch });
+};
+byId("copy-python").onclick = async () => {
+  try {
+    await navigator.clipboard.writeText(byId("copy-python").dataset.code);
+    say("Copied. It trains to these very weights.");
+  } catch {
+    say("The browser does not allow copying here.", true);
+  }
+};
+byId("file").onchange = byId("target").onchange = upload;
+addEventListener("dragover", (event) => event.preventDefault());
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  if (!event.dataTransfer.files.length) return;
+  byId("file").files = event.dataTransfer.files;
+  upload();
+});
+for (const form of ["settings", "data-settings"]) byId(form).onsubmit = (event) => event.preventDefault();
+addEventListener("hashchange", () => {
+  experiment = read(choices);
+  configure();
+});
+addEventListener("resize", () => {
+  if (!choices) return;
+  view.build({ ...experiment, features: inputs().length === 1 ? inputs() : experiment.features }, { ...choices, features: inputs(), outputs: outputs() });
+  draw();
+});

@@ -1,0 +1,169 @@
+// The network: features, units and links. Built once for an architecture; then each frame
+// changes colours and widths only.
+
+import { css, paint, signed } from "./pictures.js";
+
+// a click edits a weight or bias: onEdit({ layer, start, end }, value, place)
+const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SVG = "http://www.w3.org/2000/svg";
+
+export class NetworkView {
+  constructor(place, callbacks) {
+    Object.assign(this, { place, ...callbacks });
+  }
+
+  build(experiment, choices) {
+    const chosen = new Set(experiment.features);
+    const sizes = experiment.hidden_layer_sizes;
+    const columns = sizes.length + 2;
+    const width = Math.max(this.place.clientWidth, LEFT + columns * 84);
+    const rows = Math.max(choices.features.length, choices.outputs.length, ...sizes);
+    const height = TOP + rows * ROW;
+    const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
+    const y = (row) => TOP + ROW / 2 + row * ROW;
+    this.place.replaceChildren();
+    const svg = this.place.appendChild(document.createElementNS(SVG, "svg"));
+    svg.setAttribute("width", width);
+    svg.setAttribute("height", height);
+    const inputs = choices.features.map((name, i) => ({ name, row: i })).filter(({ name }) => chosen.has(name));
+    const layers = [inputs.map(({ row }) => [x(0), y(row)])];
+    sizes.forEach((n, k) => layers.push(Array.from({ length: n }, (_, i) => [x(k + 1), y(i)])));
+    layers.push(choices.outputs.map((_, i) => [x(columns - 1), y(i)]));
+    this.places = layers;
+    this.links = layers.slice(1).map((ends, k) =>
+      layers[k].map((start, i) => ends.map((end, j) => this.#link(svg, start, end, { layer: k, start: i, end: j, standsForMany: k === 0 && inputs[0].name === "pixels" }))));
+    choices.features.forEach((name, i) => {
+      const button = this.#unit(x(0), y(i), `feature ${name}`);
+      button.dataset.testid = `feature-${name}`;
+      button.title = name;
+      button.setAttribute("aria-pressed", chosen.has(name));
+      button.classList.toggle("off", !chosen.has(name));
+      button.append(Object.assign(document.createElement("span"), { textContent: name }));
+      paint(button.querySelector("canvas"), choices.featurePictures(i), choices.unit_grid);
+      button.onclick = () => this.onFeature(name);
+      this.#pointed(button, () => choices.featurePictures(i));
+    });
+    this.units = sizes.flatMap((n, k) => Array.from({ length: n }, (_, i) => {
+      const button = this.#unit(x(k + 1), y(i), `unit ${i + 1} of hidden layer ${k + 1}`);
+      const bias = button.appendChild(document.createElement("i"));
+      bias.className = "bias";
+      bias.dataset.testid = `bias-${k}-${i}`;
+      bias.onclick = (event) => this.#edit(event, { layer: k, start: null, end: i }, this.frame.intercepts[k][i]);
+      const unit = { canvas: button.querySelector("canvas"), bias, layer: k, number: i };
+      this.#pointed(button, () => unit.bytes);
+      return unit;
+    }));
+    choices.outputs.forEach((name, i) => {
+      const result = this.place.appendChild(document.createElement("p"));
+      Object.assign(result, { className: "result", textContent: name });
+      Object.assign(result.style, { left: `${x(columns - 1) - SIZE / 2}px`, top: `${y(i)}px` });
+    });
+    sizes.forEach((n, k) => this.#counter(x(k + 1), n, k, choices.most_units));
+  }
+
+  #link(svg, [x1, y1], [x2, y2], which) {
+    const path = svg.appendChild(document.createElementNS(SVG, "path"));
+    const middle = (x1 + x2) / 2;
+    path.setAttribute("d", `M${x1 + SIZE / 2} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - SIZE / 2} ${y2}`);
+    path.setAttribute("fill", "none");
+    path.dataset.testid = `weight-${which.layer}-${which.start}-${which.end}`;
+    if (!which.standsForMany) path.onclick = (event) => this.#edit(event, which, this.frame.coefs[which.layer][which.start][which.end]);
+    path.appendChild(document.createElementNS(SVG, "title"));
+    return path;
+  }
+
+  #edit(event, which, value) {
+    event.stopPropagation();
+    this.place.querySelector(".editor")?.remove();
+    const input = this.place.appendChild(document.createElement("input"));
+    Object.assign(input, { type: "number", step: "any", className: "editor", value });
+    input.dataset.testid = "editor";
+    input.setAttribute("aria-label", which.start === null ? "bias" : "weight");
+    const box = this.place.getBoundingClientRect();
+    input.style.left = `${event.clientX - box.left + this.place.scrollLeft}px`;
+    input.style.top = `${event.clientY - box.top}px`;
+    input.onkeydown = ({ key }) => {
+      if (key === "Enter" && input.value !== "") this.onEdit(which, Number(input.value));
+      if (key === "Enter" || key === "Escape") input.blur();
+    };
+    input.onblur = () => input.remove();
+    input.select();
+    input.focus();
+  }
+
+  #unit(x, y, label) {
+    const button = this.place.appendChild(document.createElement("button"));
+    button.className = "unit";
+    button.style.left = `${x}px`;
+    button.style.top = `${y}px`;
+    button.setAttribute("aria-label", label);
+    const canvas = button.appendChild(document.createElement("canvas"));
+    canvas.style.width = canvas.style.height = `${SIZE}px`;
+    return button;
+  }
+
+  #pointed(button, bytes) {
+    const show = () => this.onPoint(bytes), hide = () => this.onPoint(null);
+    button.addEventListener("mouseenter", show);
+    button.addEventListener("mouseleave", hide);
+    button.addEventListener("focus", show);
+    button.addEventListener("blur", hide);
+  }
+
+  #counter(x, n, layer, most) {
+    const group = this.place.appendChild(document.createElement("div"));
+    group.className = "units";
+    group.style.left = `${x}px`;
+    group.style.top = "4px";
+    for (const [text, change] of [["−", -1], [null, 0], ["+", 1]]) {
+      if (text === null) {
+        group.append(Object.assign(document.createElement("span"), { textContent: n }));
+        continue;
+      }
+      const button = group.appendChild(document.createElement("button"));
+      button.textContent = text;
+      button.dataset.testid = `${change < 0 ? "remove" : "add"}-unit-${layer}`;
+      button.setAttribute("aria-label", `${change < 0 ? "Remove" : "Add"} a unit in layer ${layer + 1}`);
+      button.disabled = n + change < 1 || n + change > most;
+      button.onclick = () => this.onUnits(layer, change);
+    }
+  }
+
+  // numbers on the units; in a backward stage, the gradients in the links' titles
+  number(texts, stage = null, gradients = null) {
+    this.place.querySelectorAll(".number").forEach((each) => each.remove());
+    for (const [key, text] of texts) {
+      const [layer, i] = key.split("-").map(Number), [x, y] = this.places[layer + 1][i];
+      const label = this.place.appendChild(document.createElement("b"));
+      Object.assign(label, { className: "number", textContent: text });
+      Object.assign(label.style, { left: `${x}px`, top: `${y + SIZE / 2 + 2}px` });
+    }
+    if (stage?.kind === "backward" && this.links[stage.layer].length === gradients[stage.layer].length)
+      this.links[stage.layer].forEach((row, i) => row.forEach((path, j) => {
+        path.firstChild.textContent = `weight ${this.frame.coefs[stage.layer][i][j]}, ∂L/∂w ${gradients[stage.layer][i][j]}`;
+      }));
+  }
+
+  draw(frame, grid) {
+    if (!this.units || frame.coefs.length !== this.links.length) return;
+    this.frame = frame;
+    const size = grid * grid;
+    this.units.forEach((unit, i) => {
+      unit.bytes = frame.pictures.subarray(i * size, (i + 1) * size);
+      paint(unit.canvas, unit.bytes, grid);
+      const bias = frame.intercepts[unit.layer][unit.number];
+      unit.bias.style.background = css(signed(bias));
+      unit.bias.title = `bias ${bias}`;
+    });
+    frame.coefs.forEach((weights, k) => {
+      // of many pixels, one link stands for all: the root of the mean square
+      const rows = this.links[k].length === weights.length ? weights
+        : [weights[0].map((_, j) => Math.hypot(...weights.map((row) => row[j])) / Math.sqrt(weights.length))];
+      rows.forEach((row, i) => row.forEach((weight, j) => {
+        const path = this.links[k][i][j];
+        path.setAttribute("stroke-width", Math.min(9, 0.6 + 2.4 * Math.abs(weight)).toFixed(2));
+        path.setAttribute("stroke", css(signed(Math.sign(weight) * Math.min(1, 0.25 + Math.abs(weight)))));
+        path.firstChild.textContent = `weight ${weight}`;
+      }));
+    });
+  }
+}

@@ -1,0 +1,136 @@
+"""What a network computes, as pictures: of each unit, and of the output.
+
+Forward passes here are those of the tables' NumPy functions, on a grid of points: tests
+compare them with the kernels' predictions.
+"""
+
+import numpy as np
+
+from fastmlp.playground.datasets import FEATURES, RADIUS, features_of
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
+
+__all__ = [
+    "GRID",
+    "UNIT_GRID",
+    "feature_pictures",
+    "forward",
+    "loss_of",
+    "pictures_of",
+    "quality_of",
+]
+
+#: Points in a row of the picture of the output, and of that of a unit.
+GRID, UNIT_GRID = 100, 25
+
+
+def _grid(n):
+    """Points of the plane, rows from the top down: (n * n, 2)."""
+    places = (np.arange(n) + 0.5) / n * 2 * RADIUS - RADIUS
+    x1, x2 = np.meshgrid(places, places[::-1])
+    return np.column_stack([x1.ravel(), x2.ravel()])
+
+
+_POINTS = {n: _grid(n) for n in (GRID, UNIT_GRID)}
+
+
+def forward(experiment, snapshot, X):
+    """(activations of each hidden layer, raw outputs) for rows of X."""
+    activate = ACTIVATIONS[experiment.activation].value
+    activations, a = [], np.asarray(X)
+    *hidden, (weights, biases) = zip(snapshot.coefs, snapshot.intercepts, strict=True)
+    for hidden_weights, hidden_biases in hidden:
+        a = activate(a @ hidden_weights + hidden_biases)
+        activations.append(a)
+    return activations, a @ weights + biases
+
+
+def loss_of(experiment, snapshot, X, y):
+    """Mean loss over samples, without penalties."""
+    z = forward(experiment, snapshot, X)[1].astype(np.float64)
+    row = LOSSES[experiment.loss_row]
+    parameters = [experiment.loss_parameters[name] for name in row.parameters]
+    return float(row.value(z, np.asarray(y, float)[:, None], *parameters).mean())
+
+
+def _as_bytes(values):
+    """Columns of numbers as bytes, each scaled by its largest: 0 becomes 128."""
+    largest = np.abs(values).max(axis=0)
+    scaled = values / np.where(largest > 0, largest, 1)
+    return np.uint8(np.clip(np.nan_to_num(scaled) * 127 + 128, 1, 255)).T.tobytes()
+
+
+def _weights_as_images(experiment, weights):
+    """The weights of units that see pixels, each unit's as an image."""
+    height, width = experiment.own.image
+    pixels = np.zeros((height * width, weights.shape[1]))
+    pixels[experiment.own.places(experiment.features)] = weights
+    rows = np.arange(UNIT_GRID) * height // UNIT_GRID
+    columns = np.arange(UNIT_GRID) * width // UNIT_GRID
+    places = rows[:, None] * width + columns
+    return _as_bytes(pixels[places.ravel()])
+
+
+def quality_of(experiment, snapshot, X, y):
+    """How good a classifier is on samples.
+
+    Returns
+    -------
+    dict
+        "confusion": counts, a row for each true class, a column for each predicted one;
+        "calibration": of ten ranges of the highest probability, the mean probability,
+        the share that is right, and the number of samples.
+    """
+    z = forward(experiment, snapshot, X)[1].astype(np.float64)
+    output = OUTPUT_ACTIVATIONS[LOSSES[experiment.loss_row].output_activation]
+    p = output.value(z)
+    if p.shape[1] == 1:
+        p = np.column_stack([1 - p, p])
+    predicted, n = p.argmax(axis=1), p.shape[1]
+    confusion = np.zeros((n, n), int)
+    np.add.at(confusion, (np.asarray(y, int), predicted), 1)
+    highest, right = p.max(axis=1), predicted == y
+    ranges = np.minimum((highest * 10).astype(int), 9)
+    calibration = [
+        [float(highest[here].mean()), float(right[here].mean()), int(here.sum())]
+        for here in (ranges == i for i in range(10))
+        if here.any()
+    ]
+    return {"confusion": confusion.tolist(), "calibration": calibration}
+
+
+def feature_pictures():
+    """UNIT_GRID**2 bytes for each row of `FEATURES`."""
+    return _as_bytes(features_of(_POINTS[UNIT_GRID], FEATURES))
+
+
+def pictures_of(experiment, snapshot):
+    """Pictures as bytes: 1 (very negative) to 255 (very positive).
+
+    Returns
+    -------
+    bytes
+        UNIT_GRID**2 of each hidden unit, layer by layer (of units that see pixels,
+        their weights as an image); then GRID**2 of the output:
+        for two classes the probability of the second, for regression the prediction
+        (255 for the largest target). With more classes, GRID**2 numbers of the class
+        follow, and the picture is its probability.
+    """
+    X = experiment.on_map(_POINTS[UNIT_GRID])
+    with np.errstate(all="ignore"):
+        units = [_as_bytes(a) for a in forward(experiment, snapshot, X)[0]]
+        if units and experiment.own is not None and experiment.own.image:
+            units[0] = _weights_as_images(experiment, snapshot.coefs[0])
+        X = experiment.on_map(_POINTS[GRID])
+        z = forward(experiment, snapshot, X)[1]
+        output = OUTPUT_ACTIVATIONS[LOSSES[experiment.loss_row].output_activation]
+        outputs = output.value(z)
+    if outputs.shape[1] > 1:
+        classes = outputs.argmax(axis=1)
+        signed, numbers = outputs.max(axis=1), np.uint8(classes).tobytes()
+    else:
+        signed, numbers = outputs[:, 0], b""
+        if experiment.task == "classification":
+            signed = signed * 2 - 1
+    signed = np.clip(np.nan_to_num(signed), -1, 1)
+    return b"".join([*units, np.uint8(signed * 127 + 128).tobytes(), numbers])
