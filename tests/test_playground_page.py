@@ -472,6 +472,15 @@ def test_code_can_be_copied(page, browser):
     assert copied == page.code
 
 
+def test_controls_can_be_hidden(page):
+    page.open("data=xor&hide=settings,data,nothing")
+    assert not page.browser.find_element(By.ID, "settings").is_displayed()
+    assert not page.browser.find_element(By.ID, "data").is_displayed()
+    page.click("add-layer")
+    page.wait_until(lambda: "hidden_layer_sizes=4,2,4" in page.hash, "the layer")
+    assert "hide=settings,data" in page.hash
+
+
 # --- beyond the original --------------------------------------------------------------
 
 

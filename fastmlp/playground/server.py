@@ -188,17 +188,19 @@ class _Session:
             Trainer, experiment, self._changed, is_racing=self._is_racing
         )
         data = trainer.data
-        await self._websocket.send_json(
-            {
-                "type": "data",
-                "number": self._number,
-                "task": experiment.task,
-                "train": _shown(data.points, data.y),
-                "test": _shown(data.points_test, data.y_test),
-            }
-        )
-        # only now: no frame may come before the data
-        self._sought, self._told, self._trainer = None, 0, trainer
+        try:
+            await self._websocket.send_json(
+                {
+                    "type": "data",
+                    "number": self._number,
+                    "task": experiment.task,
+                    "train": _shown(data.points, data.y),
+                    "test": _shown(data.points_test, data.y_test),
+                }
+            )
+        finally:
+            # only now: no frame may come before the data
+            self._sought, self._told, self._trainer = None, 0, trainer
         self._news.set()
 
     async def _send_frames(self):

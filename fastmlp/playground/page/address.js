@@ -26,8 +26,12 @@ export function read({ defaults, most_layers, most_units }) {
   return { ...defaults, ...found };
 }
 
+// ids of what is hidden, for a lecture: #hide=settings,data
+export const hidden = () => (new URLSearchParams(location.hash.slice(1)).get("hide") ?? "").split(",").filter(Boolean);
+
 export function write(experiment, defaults) {
   const parts = new URLSearchParams();
+  if (hidden().length) parts.set("hide", hidden().join(","));
   for (const [name, value] of Object.entries(experiment))
     if (String(value) !== String(defaults[name]))
       parts.set(name, Array.isArray(value) ? value.map(encodeURIComponent).join(",") : value);

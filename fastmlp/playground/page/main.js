@@ -1,12 +1,13 @@
 // Controls, and what they change: the experiment, which is sent to the server whole.
 
-import { read, write } from "./address.js";
+import { hidden, read, write } from "./address.js";
 import { explain, numbersOf, stagesOf } from "./byhand.js";
 import { drawCurve } from "./chart.js";
 import { connect } from "./connection.js";
 import { NetworkView } from "./network.js";
 import { css, isDark, mix, ofClass, paint, paintPoints, signed } from "./pictures.js";
 
+const HIDEABLE = ["settings", "data", "layers", "by-hand", "curve", "quality", "copy-python", "to-race"];
 const COMPILING = "Compiling kernels: some ten seconds, the first time only.";
 const byId = (id) => document.getElementById(id);
 let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing;
@@ -197,6 +198,7 @@ function configure() {
   const allowed = choices.loss[choices.data[experiment.data]] ?? [];
   if (!allowed.includes(experiment.loss)) experiment.loss = allowed[0] ?? "";
   write(experiment, { ...choices.defaults, loss: allowed[0] ?? "" });
+  for (const id of HIDEABLE) byId(id).classList.toggle("hidden", hidden().includes(id));
   byId("to-race").href = "race.html" + location.hash;
   for (const [id, rows] of [["settings", SETTINGS], ["data-settings", DATA_SETTINGS]]) {
     byId(id).replaceChildren();
@@ -228,6 +230,7 @@ function draw() {
   byId("train-loss").value = format(frame.now[0]);
   byId("test-loss").value = format(frame.now[1]);
   const { state } = frame, runs = state === "running";
+  document.body.classList.toggle("running", runs);
   byId("run").textContent = runs ? "Pause" : "Run";
   byId("run").setAttribute("aria-pressed", runs);
   byId("run").disabled = byId("step").disabled = state === "finished" || state === "failed";
