@@ -139,6 +139,8 @@ def _port(text):
 
 def _serve_playground(options):
     try:
+        import pandas  # noqa: F401
+
         from fastmlp.playground.server import PlaygroundError, serve
     except ModuleNotFoundError as error:
         print(
@@ -181,6 +183,8 @@ def main(arguments=None):
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.command == "playground":
+        if options.target is not None and options.data is None:
+            parser.error("--target needs --data")
         return _serve_playground(options)
     if options.command == "demo":
         _check(parser, options)

@@ -49,7 +49,7 @@ OWNERS = {
     "numba": {"compilation"},
     "llvmlite": {"compilation"},
     "sklearn": {"commands", "data", "display", "estimators", "persistence",
-                "sklearn_warnings", "training"},
+                "playground", "sklearn_warnings", "training"},
     "rich": {"commands", "__main__"},
     "starlette": {"playground"},
     "uvicorn": {"playground"},

@@ -349,9 +349,10 @@ def test_all_kernels_are_compiled_ahead(monkeypatch):
     seen.clear()
     compile_kernels(["float32"], general=True)
     compile_kernels(["float64"], sparse=True, general=True)
+    one_each = [tuple(True if i == j else None for j in range(3)) for i in range(3)]
     assert seen == {
-        (*way, *(True if i == j else None for j in range(3)), None)
-        for i in range(3)
+        (*way, *features, None)
+        for features in [*one_each, (True, True, True)]
         for way in (
             ("float32", True, None, None),
             ("float32", None, None, True),

@@ -188,7 +188,6 @@ def test_run_pause_step_and_reset(page):
     page.wait_until(lambda: page.epoch == 1, "a step")
     page.click("run")
     page.wait_until(lambda: page.text("run") == "Pause", "a run")
-    assert page.find("run").get_attribute("aria-pressed") == "true"
     page.wait_until(lambda: page.epoch > 10, "epochs")
     page.click("run")
     page.wait_until(lambda: page.text("run") == "Run", "a pause")
@@ -506,6 +505,28 @@ def test_a_csv_file_of_ones_own(page, tmp_path):
     bad.write_bytes(b"\x89PNG\r\n" + bytes(range(256)))
     page.find("file").send_keys(str(bad))
     page.wait_until(lambda: "no CSV file" in page.text("message"), "a sentence")
+
+
+def test_a_table_from_the_command_line(browser, tmp_path):
+    path = tmp_path / "own.csv"
+    rows = "\n".join(f"{i % 7},{i % 5},{i % 3},{i % 2}" for i in range(60))
+    path.write_text("one,two,three,y\n" + rows)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastmlp", "playground", "--port", "0", "--no-browser",
+         "--data", str(path)], stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        line = process.stdout.readline()
+        made = Page(browser, re.search(r"http://127\.0\.0\.1:\d+/", line)[0])
+        assert "#data=own" in line
+        made.open("data=own")
+        made.click("run")
+        made.wait_until(lambda: made.epoch > 20, "twenty epochs")
+        assert made.find("feature-three").get_attribute("aria-pressed") == "true"
+        assert browser.get_log("browser") == []
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
 
 
 def test_a_weight_and_a_bias_are_set_by_hand(page):

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from processes import run
 from sklearn.datasets import load_wine
 
-import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.playground.by_hand import step_by_hand
 from fastmlp.playground.datasets import COMPONENTS, RADIUS
@@ -156,13 +156,47 @@ def test_digits_show_their_weights_as_images():
     trainer.close()
 
 
-def test_a_call_of_the_module_shows_the_page(wine):
-    from urllib.request import urlopen
+def test_a_class_without_a_training_sample_is_an_error_that_says_so():
+    frame = pd.DataFrame({"a": np.arange(60.0), "y": ["x", "z"] * 29 + ["rare"] * 2})
+    experiment = Experiment.of({"data": "own", "share": 0.1}, OwnData.from_frame(frame))
+    with pytest.raises(ValueError, match="1 of the classes have no training sample"):
+        Trainer(experiment)
+    trainer = Trainer(
+        Experiment.of(
+            {"data": "own", "axes": ["a", "a"]}, OwnData.from_frame(frame[:58])
+        )
+    )
+    assert len(pictures_of(trainer.experiment, trainer.snapshots[0])) > 10_000
+    trainer.close()
 
-    address = fastmlp.playground(wine.drop(columns="target"), wine["target"])
-    assert address.endswith("#data=own")
-    with urlopen(address) as page:
-        assert b"fastmlp playground" in page.read()
+
+def test_early_stopping_ends_with_the_weights_of_the_code():
+    experiment = Experiment(data="gauss", noise=0.5, early_stopping=True)
+    trainer = Trainer(experiment)
+    trainer.run()
+    while trainer.state != "finished":
+        time.sleep(0.01)
+        assert trainer.state != "failed", trainer.error
+    with pytest.raises(ValueError, match="training has ended"):
+        trainer.edit(0, 0, 0, 1.0)
+    found = {}
+    exec(experiment.code(trainer.epoch), found)
+    for a, b in zip(trainer.snapshots[-1].coefs, found["model"].coefs_, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_call_of_the_module_shows_the_page(tmp_path):
+    """In a process of its own: the server lives as long as that."""
+    script = """
+import urllib.request
+import fastmlp
+from processes import run
+from sklearn.datasets import load_wine
+address = fastmlp.playground(*load_wine(return_X_y=True, as_frame=True))
+assert address.endswith("#data=own"), address
+print(b"fastmlp playground" in urllib.request.urlopen(address).read())
+"""
+    assert run(script, tmp_path) == "True\n"
 
 
 # --- weights that are set by hand -----------------------------------------------------

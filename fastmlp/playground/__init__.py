@@ -52,8 +52,12 @@ def show(X=None, y=None, *, height=1000):
         from fastmlp.playground.own_data import OwnData
 
         frame = pd.DataFrame(X).rename(columns=str)
-        target = "y" if "y" not in frame else "target"
-        table = f"pd.DataFrame(X).assign({target}=y)"
+        if y is None:
+            raise ValueError("X needs a y: what to predict")
+        names = ("y", "target", "y_", "target_")
+        target = next(name for name in names if name not in frame)
+        values = f"{target}=pd.Series(y).to_numpy()"
+        table = f"pd.DataFrame(X).rename(columns=str).assign({values})"
         own = OwnData.from_frame(
             frame.assign(**{target: pd.Series(y).to_numpy()}), target,
             source=f"OwnData.from_frame({table}, {target!r})",

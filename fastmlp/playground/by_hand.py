@@ -32,7 +32,9 @@ class Step(NamedTuple):
 
 
 def step_by_hand(experiment, snapshot, X, y):
-    """The step of an experiment on the samples X, y, without dropout.
+    """The step of an experiment on the samples X, y.
+
+    Without dropout, class weights and the average of weights.
 
     Parameters
     ----------

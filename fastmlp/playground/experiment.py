@@ -116,7 +116,7 @@ class Experiment:
 
     def __post_init__(self):
         if self.data == OWN and self.own is None:
-            raise ValueError("drop the file once more: it is not here any more")
+            raise ValueError("the table is no longer here: drop the file once more")
         if self.data != OWN:
             own = _digits() if self.data == DIGITS else None
             object.__setattr__(self, "own", own)
@@ -164,10 +164,10 @@ class Experiment:
         """Two columns of the table, or its components: as asked, if they are there."""
         if self.own is None:
             return ()
-        if self.axes == COMPONENTS or self.own.image:
+        if len(self.own.names) > 1 and (self.axes == COMPONENTS or self.own.image):
             return COMPONENTS
-        axes = [name for name in self.axes if name in self.own.names]
-        return tuple(axes if len(set(axes)) == 2 else self.own.names[:2])
+        axes = list(dict.fromkeys(name for name in self.axes if name in self.own.names))
+        return tuple(axes if len(axes) == 2 else self.own.names[:2])
 
     def _check_one_of(self, name, known):
         value = getattr(self, name)
@@ -190,7 +190,8 @@ class Experiment:
         return self.own.task if self.own is not None else DATASETS[self.data].task
 
     @property
-    def _n_classes(self):
+    def n_classes(self):
+        """How many classes there are, if it is a classification."""
         if self.own is not None:
             return len(self.own.labels)
         return DATASETS[self.data].n_classes
@@ -204,7 +205,7 @@ class Experiment:
     @property
     def loss_row(self):
         """Name of the row of `fastmlp.tables.losses`."""
-        is_binary = self.task == "classification" and self._n_classes == 2
+        is_binary = self.task == "classification" and self.n_classes == 2
         return f"binary_{self.loss}" if is_binary else self.loss
 
     @property
@@ -256,14 +257,15 @@ class Experiment:
         if self.class_weight != "none" and self.task == "classification":
             settings["class_weight"] = self.class_weight
         if self.early_stopping:
-            settings["early_stopping"] = True
+            # what is shown are the weights of the last epoch, not of the best
+            settings |= {"early_stopping": True, "restore_best_weights": False}
         else:  # all epochs run: whoever watches decides when to stop
             settings |= {"tol": 0, "n_iter_no_change": self.max_iter}
         return {**settings, "random_state": self.seed}
 
-    def make_estimator(self, **others):
+    def make_estimator(self):
         """The estimator, not fitted."""
-        return _CLASSES[self.task](**self._settings(), **others)
+        return _CLASSES[self.task](**self._settings())
 
     def code(self, epochs, edits=()):
         """Python code that trains to the same weights, bit for bit.

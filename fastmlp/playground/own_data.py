@@ -111,10 +111,14 @@ class OwnData:
         if target not in frame:
             raise OwnDataError(f"there is no column {target!r}")
         frame = frame[frame[target].notna()]
+        if len(frame) < 10:
+            raise OwnDataError(f"fewer than ten rows have a value in {target!r}")
         y, labels = _target_of(frame[target])
         columns, dropped = {}, []
         for name in frame.columns.drop(target):
             encoded, reason = _columns_of(frame[name])
+            if twice := columns.keys() & encoded.keys():
+                raise OwnDataError(f"two columns are called {twice.pop()!r} in the end")
             columns |= encoded
             if reason:
                 dropped.append(f"{name} ({reason})")
@@ -178,8 +182,13 @@ def _target_of(column):
         column.nunique() > _MOST_CLASSES or (column % 1 != 0).any()
     ):
         values = column.to_numpy(np.float64)
+        if not np.isfinite(values).all():
+            raise OwnDataError(f"{column.name!r} has infinite values")
         return _standardised(values), ()
-    codes, classes = pd.factorize(column, sort=True)
+    try:
+        codes, classes = pd.factorize(column, sort=True)
+    except TypeError:
+        raise OwnDataError(f"{column.name!r} mixes numbers and texts") from None
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise OwnDataError(
             f"{column.name!r} has {len(classes)} different values: a target has 2 to "
@@ -210,6 +219,7 @@ def _columns_of(column):
 
 
 def _standardised(values):
+    values = values / (np.abs(values).max() or 1)  # sums of squares must not overflow
     spread = values.std()
     return (values - values.mean()) / (spread if spread > 0 else 1)
 
@@ -237,7 +247,8 @@ def read_csv(content, target=None, *, name="data.csv"):
     if len(content) > MOST_BYTES:
         raise OwnDataError(f"the file is larger than {MOST_BYTES >> 20} MB")
     try:
-        start = content[:65536].decode("utf-8-sig", errors="ignore")
+        # not much of it: the search takes the square of the length
+        start = content[:2048].decode("utf-8-sig", errors="ignore")
         separator = csv.Sniffer().sniff(start, _DELIMITERS).delimiter
     except csv.Error:
         separator = ","

@@ -5,7 +5,8 @@ Messages of the page are JSON objects with a ``type``:
     configure {experiment, number, racing}
                              start over with this experiment; the number comes back;
                              whether epochs follow each other as fast as they can
-    run, pause, step, reset  of the fit
+    run, pause, step         of the fit
+    reset {number}           start over
     edit {layer, start, end, value}
                              set a weight, or a bias if start is null
     by_hand {sample}         all numbers of a step on the first mini-batch of the
@@ -46,10 +47,16 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect
 
-from fastmlp.playground import pictures
 from fastmlp.playground.by_hand import step_by_hand
 from fastmlp.playground.datasets import RADIUS
-from fastmlp.playground.experiment import DIGITS, Experiment, choices
+from fastmlp.playground.experiment import DIGITS, OWN, Experiment, choices
+from fastmlp.playground.pictures import (
+    GRID,
+    UNIT_GRID,
+    feature_pictures,
+    pictures_of,
+    quality_of,
+)
 from fastmlp.playground.trainer import Trainer
 
 __all__ = ["PlaygroundError", "make_app", "serve", "serve_in_background"]
@@ -91,17 +98,17 @@ class _Session:
 
     async def run(self):
         """Until the page is closed."""
-        shown = base64.b64encode(pictures.feature_pictures()).decode()
+        shown = base64.b64encode(feature_pictures()).decode()
         own = self._websocket.app.state.own
         await self._websocket.send_json(
             {"type": "choices", **choices(), "feature_pictures": shown,
-             "grid": pictures.GRID, "unit_grid": pictures.UNIT_GRID,
+             "grid": GRID, "unit_grid": UNIT_GRID,
              "radius": RADIUS, "own": own and _about(own),
              "digits": _about(Experiment(data=DIGITS).own)}
         )  # fmt: skip
         sending = asyncio.create_task(self._send_frames())
         try:
-            while True:
+            while not sending.done():  # else it has failed
                 message = await self._websocket.receive_json()
                 if not isinstance(message, dict):
                     break  # this is none of our pages
@@ -111,6 +118,9 @@ class _Session:
         finally:
             sending.cancel()
             await self._stop()
+        if sending.done() and not sending.cancelled():
+            with contextlib.suppress(WebSocketDisconnect):
+                sending.result()  # raises what it failed with
 
     async def _stop(self):
         trainer, self._trainer = self._trainer, None
@@ -128,6 +138,7 @@ class _Session:
         elif self._trainer is None:
             return
         elif kind == "reset":
+            self._number = message.get("number", self._number)
             await self._begin(self._trainer.experiment)
         elif kind == "seek":
             epoch = message.get("epoch")
@@ -177,7 +188,9 @@ class _Session:
         try:
             experiment = Experiment.of(values, self._websocket.app.state.own)
             await self._begin(experiment)
-        except (ValueError, TypeError) as error:
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:  # of any kind: the page is to say it
             await self._stop()  # what is shown is not what it trained
             await self._websocket.send_json({"type": "error", "error": str(error)})
 
@@ -194,6 +207,9 @@ class _Session:
                     "type": "data",
                     "number": self._number,
                     "task": experiment.task,
+                    "features": experiment.features,
+                    "axes": experiment.axes,
+                    "own": _about(experiment.own) if experiment.data == OWN else None,
                     "train": _shown(data.points, data.y),
                     "test": _shown(data.points_test, data.y_test),
                 }
@@ -235,11 +251,11 @@ class _Session:
         }
         if trainer.experiment.task == "classification":
             data = trainer.data
-            header["quality"] = pictures.quality_of(
+            header["quality"] = quality_of(
                 trainer.experiment, snapshot, data.X_test[:2000], data.y_test[:2000]
             )
         text = json.dumps(header).encode()
-        drawn = pictures.pictures_of(trainer.experiment, snapshot)
+        drawn = pictures_of(trainer.experiment, snapshot)
         return len(text).to_bytes(4, "little") + text + drawn
 
 
@@ -293,7 +309,9 @@ async def _take_table(request):
 
 async def _open(websocket):
     if not _is_ours(websocket):
-        await websocket.close(1008)  # which refuses it: it was not accepted
+        # which refuses it: it was not accepted; who asked may be gone already
+        with contextlib.suppress(RuntimeError, OSError, WebSocketDisconnect):
+            await websocket.close(1008)
         return
     await websocket.accept()
     await _Session(websocket).run()

@@ -105,6 +105,13 @@ class Trainer:
     def __init__(self, experiment, changed=lambda: None, *, is_racing=False):
         self.experiment = experiment
         self.data = experiment.make_data()
+        if experiment.task == "classification":
+            missing = experiment.n_classes - len(np.unique(self.data.y))
+            if missing:
+                raise ValueError(
+                    f"{missing} of the classes have no training sample: raise the "
+                    "share for training, or take another seed"
+                )
         self.state = "paused"
         self.error = ""
         self.edits = []
@@ -160,7 +167,7 @@ class Trainer:
         Raises
         ------
         ValueError
-            If there is no such weight, or the value is not a number.
+            If there is no such weight, the value is no number, or training is over.
         """
         sizes = [coef.shape for coef in self.snapshots[0].coefs]
         fits = (
@@ -176,6 +183,8 @@ class Trainer:
         # as the weights hold it, so that code with this number gives these bits
         value = float(np.float32(value))
         with self._may:
+            if self.state in ("finished", "failed"):
+                raise ValueError("training has ended: reset it to set a weight")
             self._left = 0
             self._pending.append((layer, start, end, value))
             self._may.notify_all()
@@ -216,11 +225,20 @@ class Trainer:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the page shows what happens
                     model.fit(data.X, data.y)
-                if not self._pending:
-                    break  # all epochs are done
+                if self._has_ended():
+                    return
             self._end("finished")
         except Exception as error:
             self._end("failed", str(error))
+
+    def _has_ended(self):
+        """Whether a fit came to its own end, and not to that of an edit."""
+        with self._may:
+            if self._pending:
+                return False
+            self.state = "finished"
+        self._changed()
+        return True
 
     def _end(self, state, error=""):
         with self._may:
@@ -253,7 +271,7 @@ class Trainer:
         self._changed()
         time.sleep(self._least_seconds)  # 0 lets other threads have a turn
         self._wait()
-        is_last = state.epoch == self.experiment.max_iter  # without the usual warning
+        is_last = snapshot.epoch >= self.experiment.max_iter  # without a warning
         return self._is_closed or bool(self._pending) or is_last
 
     def _wait(self):

@@ -13,7 +13,7 @@ export function read({ defaults, most_layers, most_units }) {
   const found = {};
   const fits = (n) => Number.isInteger(n) && n >= 1 && n <= most_units;
   for (const [name, text] of new URLSearchParams(location.hash.slice(1))) {
-    if (!(name in defaults)) continue;
+    if (!Object.hasOwn(defaults, name)) continue;
     const usual = defaults[name];
     if (Array.isArray(usual)) {
       const parts = text === "" ? [] : text.split(",");

@@ -9,8 +9,11 @@ export function connect({ onMessage, onFrame, onClose }) {
   const waiting = [];
   const draw = () => {
     const frames = waiting.splice(0);
-    onFrame(frames.map(parse));
-    frames.forEach(() => send("drawn"));
+    try {
+      onFrame(frames.map(parse));
+    } finally {
+      frames.forEach(() => send("drawn"));
+    }
   };
   socket.onmessage = ({ data }) => {
     if (typeof data === "string") return onMessage(JSON.parse(data));

@@ -29,7 +29,7 @@ const SETTINGS = [
 // the table that the data set is, if it is one
 const table = () => ({ own: choices.own, digits: choices.digits })[experiment.data] ?? null;
 const hasTable = () => table() !== null;
-const hasColumns = () => hasTable() && !table().image.length;
+const hasColumns = () => hasTable() && !table().image.length && table().names.length > 1;
 const DATA_SETTINGS = [
   ["data", "Data set"],
   ["noise", "Noise", { type: "range", min: 0, max: 0.5, step: 0.05 }, () => !hasTable()],
@@ -51,7 +51,10 @@ const view = new NetworkView(byId("network"), {
     sizes[layer] += by;
     change({ hidden_layer_sizes: sizes });
   },
-  onEdit: (which, value) => send("edit", { ...which, value }),
+  onEdit(which, value) {
+    shownEpoch = null;
+    send("edit", { ...which, value });
+  },
   onPoint(bytes) {
     pointed = bytes;
     drawMap();
@@ -71,6 +74,12 @@ const send = connect({
       clearTimeout(preparing);
       if (message.number !== number) return; // another experiment has been asked for
       if (byId("message").textContent === COMPILING) say("");
+      // the server decides which columns there are, and which of them are used
+      if (message.own) takeTable(message.own);
+      const isAsAsked = String(message.features) === String(experiment.features);
+      Object.assign(experiment, { features: message.features, axes: message.axes });
+      shownEpoch = null;
+      if (!isAsAsked) buildView();
       data = message;
       losses = [];
       frame = null;
@@ -102,8 +111,14 @@ function begin(message) {
   };
   takeTable(message.own);
   experiment = read(choices);
-  if (experiment.data === "own" && !choices.own) experiment.data = choices.defaults.data;
+  forgetTable();
   configure();
+}
+
+// an address may ask for a table that is no longer there
+function forgetTable() {
+  const { data, features, axes } = choices.defaults;
+  if (experiment.data === "own" && !choices.own) Object.assign(experiment, { data, features, axes });
 }
 
 // the table of the data set "own", or null
@@ -208,13 +223,17 @@ function configure() {
   byId("n-layers").value = n;
   byId("remove-layer").disabled = n === 0;
   byId("add-layer").disabled = n >= choices.most_layers;
-  view.build({ ...experiment, features: inputs().length === 1 ? inputs() : experiment.features }, { ...choices, features: inputs(), outputs: outputs() });
+  buildView();
   say("");
   data = frame = shownEpoch = null;
   number += 1;
   send("configure", { experiment, number });
   // what was rebuilt keeps the focus, so that the keyboard alone is enough
   if (focused) document.querySelector(`[data-testid="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function buildView() {
+  view.build({ ...experiment, features: inputs().length === 1 ? inputs() : experiment.features }, { ...choices, features: inputs(), outputs: outputs() });
 }
 
 function say(text, isError = false) {
@@ -232,9 +251,8 @@ function draw() {
   const { state } = frame, runs = state === "running";
   document.body.classList.toggle("running", runs);
   byId("run").textContent = runs ? "Pause" : "Run";
-  byId("run").setAttribute("aria-pressed", runs);
   byId("run").disabled = byId("step").disabled = state === "finished" || state === "failed";
-  if (state === "failed") say(`${frame.error} Or the learning rate is too high.`, true);
+  if (state === "failed") say(`Training failed: ${frame.error} The learning rate may be too high.`, true);
   else if (state === "finished") say("All epochs are done. Reset, or raise “Epochs at most”.");
   byId("time").max = frame.latest;
   byId("time").value = frame.epoch;
@@ -262,7 +280,7 @@ function drawQuality(quality) {
     cells.forEach((text, j) => {
       const cell = line.appendChild(document.createElement(i && j ? "td" : "th"));
       cell.textContent = text;
-      if (i && j) cell.style.background = css(signed((i === j ? 0.6 : -0.8) * (text / most)));
+      if (i && j) cell.style.background = css(signed((i === j ? 0.6 : -0.5) * (text / most)));
     });
     return line;
   }));
@@ -292,7 +310,10 @@ function drawStage(step) {
   byId("stage").textContent = `${stage + 1} of ${stages.length} · ${title}`;
   byId("formula").textContent = formula;
   byId("lines").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  byId("note").textContent = note + (experiment.dropout ? " Dropout is left out here." : "");
+  const out = [experiment.dropout && "dropout", experiment.class_weight !== "none" && "class weights",
+    experiment.ema_decay && "the average of weights"].filter(Boolean);
+  byId("note").textContent = note + (out.length ? ` Left out here: ${out.join(", ")}.` : "");
+  byId("sample").value = step.sample + 1;
   byId("sample").max = step.n_samples;
   byId("stage-back").disabled = stage === 0;
   byId("stage-on").disabled = stage === stages.length - 1;
@@ -350,13 +371,19 @@ function drawMap() {
 
 byId("run").onclick = () => send(frame?.state === "running" ? "pause" : "run");
 byId("step").onclick = () => send("step");
-byId("reset").onclick = () => { say(""); send("reset"); };
+byId("reset").onclick = () => {
+  say("");
+  data = frame = shownEpoch = null; // frames that are under way are not of what begins
+  number += 1;
+  send("reset", { number });
+};
 byId("regenerate").onclick = () => change({ seed: (experiment.seed + 1) % 2147483648 });
 byId("add-layer").onclick = () => change({ hidden_layer_sizes: [...experiment.hidden_layer_sizes, 4] });
 byId("remove-layer").onclick = () => change({ hidden_layer_sizes: experiment.hidden_layer_sizes.slice(0, -1) });
 byId("show-test").onchange = byId("discretize").onchange = drawMap;
 byId("quality").ontoggle = draw;
 byId("time").oninput = () => {
+  if (!frame) return;
   const epoch = Number(byId("time").value);
   send("pause");
   send("seek", { epoch: epoch >= frame.latest ? null : epoch });
@@ -380,10 +407,14 @@ addEventListener("drop", (event) => {
 for (const form of ["settings", "data-settings"]) byId(form).onsubmit = (event) => event.preventDefault();
 addEventListener("hashchange", () => {
   experiment = read(choices);
+  forgetTable();
   configure();
 });
+let width = innerWidth;
 addEventListener("resize", () => {
-  if (!choices) return;
-  view.build({ ...experiment, features: inputs().length === 1 ? inputs() : experiment.features }, { ...choices, features: inputs(), outputs: outputs() });
+  if (!choices || width === innerWidth) return; // a phone's keyboard
+  width = innerWidth;
+  shownEpoch = null;
+  buildView();
   draw();
 });

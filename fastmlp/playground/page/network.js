@@ -3,7 +3,7 @@
 
 import { css, paint, signed } from "./pictures.js";
 
-// a click edits a weight or bias: onEdit({ layer, start, end }, value, place)
+// a click edits a weight or bias: onEdit({ layer, start, end }, value)
 const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SVG = "http://www.w3.org/2000/svg";
 
 export class NetworkView {
@@ -21,6 +21,7 @@ export class NetworkView {
     const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
     const y = (row) => TOP + ROW / 2 + row * ROW;
     this.place.replaceChildren();
+    this.frame = null;
     const svg = this.place.appendChild(document.createElementNS(SVG, "svg"));
     svg.setAttribute("width", width);
     svg.setAttribute("height", height);
@@ -47,7 +48,7 @@ export class NetworkView {
       const bias = button.appendChild(document.createElement("i"));
       bias.className = "bias";
       bias.dataset.testid = `bias-${k}-${i}`;
-      bias.onclick = (event) => this.#edit(event, { layer: k, start: null, end: i }, this.frame.intercepts[k][i]);
+      bias.onclick = (event) => this.#edit(event, { layer: k, start: null, end: i }, this.frame?.intercepts[k][i]);
       const unit = { canvas: button.querySelector("canvas"), bias, layer: k, number: i };
       this.#pointed(button, () => unit.bytes);
       return unit;
@@ -66,13 +67,14 @@ export class NetworkView {
     path.setAttribute("d", `M${x1 + SIZE / 2} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - SIZE / 2} ${y2}`);
     path.setAttribute("fill", "none");
     path.dataset.testid = `weight-${which.layer}-${which.start}-${which.end}`;
-    if (!which.standsForMany) path.onclick = (event) => this.#edit(event, which, this.frame.coefs[which.layer][which.start][which.end]);
+    if (!which.standsForMany) path.onclick = (event) => this.#edit(event, which, this.frame?.coefs[which.layer][which.start][which.end]);
     path.appendChild(document.createElementNS(SVG, "title"));
     return path;
   }
 
   #edit(event, which, value) {
     event.stopPropagation();
+    if (value === undefined) return; // nothing is drawn yet
     this.place.querySelector(".editor")?.remove();
     const input = this.place.appendChild(document.createElement("input"));
     Object.assign(input, { type: "number", step: "any", className: "editor", value });

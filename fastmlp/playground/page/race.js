@@ -87,6 +87,8 @@ class Lane {
     const rest = frame.pictures.subarray(start + grid * grid);
     paint(this.map, frame.pictures.subarray(start, start + grid * grid), grid, { classes: rest.length ? rest : null });
     drawCurves();
+    isRunning = lanes.some((lane) => lane.frame?.state === "running");
+    showRun();
   }
 }
 
@@ -115,7 +117,6 @@ function restart() {
 
 function showRun() {
   byId("run").textContent = isRunning ? "Pause" : "Run";
-  byId("run").setAttribute("aria-pressed", isRunning);
   byId("add").disabled = lanes.length >= MOST;
   byId("remove").disabled = lanes.length <= 1;
 }
@@ -148,9 +149,8 @@ function drawCurves() {
 }
 
 byId("run").onclick = () => {
-  isRunning = !isRunning;
-  lanes.forEach((lane) => lane.send(isRunning ? "run" : "pause"));
-  showRun();
+  const kind = isRunning ? "pause" : "run";
+  lanes.forEach((lane) => lane.send(kind));
 };
 byId("reset").onclick = () => { say(""); restart(); };
 byId("add").onclick = () => { lanes.push(new Lane(lanes.length, { ...lanes.at(-1).changes })); write(); showRun(); };
@@ -159,7 +159,12 @@ byId("which").onchange = byId("clock").onchange = drawCurves;
 addEventListener("resize", drawCurves);
 
 byId("back").href = "./" + location.hash;
-const asked = new URLSearchParams(location.hash.slice(1)).get("lanes");
-const beginning = asked ? JSON.parse(asked).slice(0, MOST) : [{ solver: "sgd" }, { solver: "adam" }];
+let asked = null;
+try {
+  asked = JSON.parse(new URLSearchParams(location.hash.slice(1)).get("lanes"));
+} catch {
+  say("The lanes in the address cannot be read.");
+}
+const beginning = Array.isArray(asked) && asked.length ? asked.slice(0, MOST) : [{ solver: "sgd" }, { solver: "adam" }];
 lanes = beginning.map((changes, number) => new Lane(number, changes));
 showRun();
