@@ -148,6 +148,9 @@ export class NetworkView {
   draw(frame, grid) {
     if (!this.units || frame.coefs.length !== this.links.length) return;
     this.frame = frame;
+    // links flow with the frames: an animation of its own would cost a third of them
+    this.flow = ((this.flow ?? 0) + 2) % 14;
+    this.place.firstChild.style.strokeDashoffset = -this.flow;
     const size = grid * grid;
     this.units.forEach((unit, i) => {
       unit.bytes = frame.pictures.subarray(i * size, (i + 1) * size);
