@@ -23,8 +23,8 @@ const SETTINGS = [
   ["ema_decay", "EMA of weights", [0, 0.9, 0.99, 0.999]],
   ["class_weight", "Class weights", null, () => choices.data[experiment.data] === "classification"],
   ["early_stopping", "Early stopping", { type: "checkbox" }],
-  ["batch_size", "Batch size", { min: 1, max: 500, step: 1 }],
-  ["max_iter", "Epochs at most", { min: 1, max: 20000, step: 1 }],
+  ["batch_size", "Batch size", { step: 1 }],
+  ["max_iter", "Epochs at most", { step: 1 }],
 ];
 // the table that the data set is, if it is one
 const table = () => ({ own: choices.own, digits: choices.digits })[experiment.data] ?? null;
@@ -32,11 +32,11 @@ const hasTable = () => table() !== null;
 const hasColumns = () => hasTable() && !table().image.length && table().names.length > 1;
 const DATA_SETTINGS = [
   ["data", "Data set"],
-  ["noise", "Noise", { type: "range", min: 0, max: 0.5, step: 0.05 }, () => !hasTable()],
+  ["noise", "Noise", { type: "range", step: 0.05 }, () => !hasTable()],
   ["axis-0", "Map, to the right", null, hasColumns],
   ["axis-1", "Map, upwards", null, hasColumns],
-  ["share", "Share for training", { type: "range", min: 0.1, max: 0.9, step: 0.1 }],
-  ["seed", "Seed", { min: 0, max: 2147483647, step: 1 }],
+  ["share", "Share for training", { type: "range", step: 0.1 }],
+  ["seed", "Seed", { step: 1 }],
 ];
 
 const view = new NetworkView(byId("network"), {
@@ -175,7 +175,10 @@ function control(place, [name, label, given]) {
     const given = experiment[name];
     const all = values.includes(given) || !given ? values : [given, ...values];
     for (const value of all) input.add(new Option(value, value));
-  } else Object.assign(input, { type: "number", ...given });
+  } else {
+    const [min, max] = choices.ranges[name] ?? ["", ""];
+    Object.assign(input, { type: "number", min, max, ...given });
+  }
   const axis = name.startsWith("axis-") ? Number(name.at(-1)) : null;
   const current = axis === null ? experiment[name] : axes()[axis];
   if (!values || current) input.value = current;
