@@ -19,18 +19,23 @@ _WAYS = {
     "strips": (None, None, True),
 }
 
-#: stored, masks, parametric, scaled
-_PLAIN, _ALL = (None,) * 4, (True, True, True, None)
+#: stored, masks, with_parameters, scaled, encoded
+_PLAIN, _ALL = (None,) * 5, (True, True, True, None, None)
 _FOR_DENSE = [
     _PLAIN,
-    (True, None, None, None),
-    (None, True, None, None),
-    (None, None, True, None),
+    (True, None, None, None, None),
+    (None, True, None, None, None),
+    (None, None, True, None, None),
     _ALL,
-    (True, None, None, True),
-    (True, True, True, True),
+    (True, None, None, True, None),
+    (True, True, True, True, None),
 ]
-_CHOICES = {"tiles": _FOR_DENSE, "sparse": [_PLAIN, _ALL], "strips": _FOR_DENSE}
+_FOR_TABLES = [(True, True, True, None, True)]
+_CHOICES = {
+    "tiles": _FOR_DENSE + _FOR_TABLES,
+    "sparse": [_PLAIN, _ALL],
+    "strips": _FOR_DENSE,
+}
 
 
 def _types_of(choices):
@@ -46,7 +51,7 @@ def main(precision):
             chosen = _types_of((*_WAYS[way], *choices))
             train_steps.compile((i, kind, i, i, i, *chosen))
     for output in (types.float32, types.float64):
-        for choices in ((True, None), (None, True)):
+        for choices in ((True, None, None), (None, True, None), (None, None, True)):
             predict.compile((i, kind, output, i, *_types_of(choices)))
 
 

@@ -308,7 +308,7 @@ def choices_for(case):
     sparse = True if case.layout == "sparse" else None
     ways = (None, None, True) if WAYS[case.way] else (True, sparse, None)
     chosen = [True if "all" in case.way else None] * 3
-    return *ways, *chosen, True if is_scaled(case.way) else None
+    return *ways, *chosen, True if is_scaled(case.way) else None, None
 
 
 def dies(function):

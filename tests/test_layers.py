@@ -259,12 +259,12 @@ def test_lbfgs_minimises_over_the_factors_too(cut):
 class Unusual(Dense):
     """Dense, but with slow weights, and fast biases."""
 
-    decays: bool = True
+    decays: bool = True  # whether weights do
 
     def parameters(self):
         weights, biases = super().parameters()
         return [
-            weights._replace(rate=0.5, decays=self.decays),
+            weights._replace(rate=0.5, decay=0.7 if self.decays else 0.0),
             biases._replace(rate=4.0),
         ]
 
@@ -276,7 +276,7 @@ def test_declared_rates_and_decays_are_applied(decays, clip_norm, cut):
     units, rate, l2, l1, decay = (30, 2), 0.1, 0.3, 0.2, 0.4
     X, y = data_for(units, "squared_error", 20)
     coefs, intercepts = random_network(units)
-    network = Network([Unusual(*units, decays)], "float64", trainable=True)
+    network = Network([Unusual(*units, decays=decays)], "float64", trainable=True)
     network.write(coefs, intercepts)
     job = TrainingJob(
         network, X, y, batch_size=20, activation="relu", loss="squared_error",
@@ -292,7 +292,7 @@ def test_declared_rates_and_decays_are_applied(decays, clip_norm, cut):
     gradient = reference.gradient_of(X, y, coefs, intercepts, **settings)
     norm = np.sqrt(sum((g**2).sum() for (g,) in gradient))
     share = min(1.0, clip_norm / norm) if clip_norm else 1.0
-    kept = 1 - 0.5 * rate * decay if decays else 1.0
+    kept = 1 - 0.7 * rate * decay if decays else 1.0
     news = (
         kept * coefs[0] - 0.5 * rate * share * gradient[0][0],
         intercepts[0] - 4 * rate * share * gradient[1][0],
@@ -321,7 +321,7 @@ class DecayingBiases(Dense):
     """What no kernel does."""
 
     def parameters(self):
-        return [parameter._replace(decays=True) for parameter in super().parameters()]
+        return [parameter._replace(decay=1.0) for parameter in super().parameters()]
 
 
 def test_layers_that_do_not_fit_together_are_refused():

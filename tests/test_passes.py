@@ -340,7 +340,7 @@ def test_all_kernels_are_compiled_ahead(monkeypatch):
     monkeypatch.setattr(passes, "train_steps", note)
     compile_kernels(["float32"])
     compile_kernels(["float64"], sparse=True)
-    plain = None, None, None, None
+    plain = (None,) * 5
     assert seen == {
         ("float32", True, None, None, *plain),
         ("float32", None, None, True, *plain),

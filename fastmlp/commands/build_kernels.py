@@ -35,7 +35,7 @@ __all__ = ["NoLinker", "build", "entry_points"]
 
 _PRECISIONS = ("float32", "float64")
 
-#: tiles, sparse, strips; then stored, masks, parametric, scaled: see
+#: tiles, sparse, strips; then stored, masks, with_parameters, scaled, encoded: see
 #: `fastmlp.kernels.passes.train_steps` and `fastmlp.engine.jobs.features_of`.
 _WAYS = ((True, None, None), (True, True, None), (None, None, True))
 _FEATURES = (
@@ -64,11 +64,17 @@ def entry_points(precision, *, few=False):
     none = type(None)
     for way in _WAYS:
         for features in _FEATURES[:1] if few else _FEATURES:
-            choices = [bool if chosen else none for chosen in (*way, *features, None)]
+            chosen = (*way, *features, None, None)
+            choices = [bool if each else none for each in chosen]
             yield passes.train_steps, (int, kind, int, int, int, *choices)
     for output in (np.float32, np.float64):
         for sparse in (none, bool):
-            yield passes.predict, (int, kind, output, int, sparse, none)
+            yield passes.predict, (int, kind, output, int, sparse, none, none)
+    if precision == _PRECISIONS[0] and not few:  # of models for tables
+        chosen = [bool if each else none for each in passes.FOR_TABLES]
+        yield passes.train_steps, (int, kind, int, int, int, *chosen)
+        for output in (np.float32, np.float64):
+            yield passes.predict, (int, kind, output, int, none, none, bool)
     yield passes.refresh_transposed, (int, kind)
     yield packing.pack_layer, (int, int, kind, int, int, int, int, int, bool)
     if precision == _PRECISIONS[0]:  # there is one for both

@@ -83,6 +83,8 @@ def strips_of(network, batch_size):
     deltas that threads would otherwise exchange.  Does not depend on the number of
     threads.
     """
+    if network.encoding is not None:
+        return 0
     shape, units = network.shape, network.units
     n_parameters = sum(network.sizes.values())
     n_strips = 1
@@ -336,6 +338,7 @@ class TrainingJob(_Job):
             total_weight = float(sample_weight[self.order].sum(dtype=np.float64))
         else:
             total_weight = self.n_samples
+        self._dropout = np.array(options.dropout or [0.0] * network.n_layers)
         self._set(
             n_samples=self.n_samples,
             order=self.order,
@@ -348,7 +351,7 @@ class TrainingJob(_Job):
             l2=l2,
             rates=self.rates,
             loss_parameters=np.array([*options.loss_parameters, 0.0], dtype),
-            kept_shares=1.0 - np.array(options.dropout or [0.0] * network.n_layers),
+            kept_shares=1.0 - self._dropout,
             seed=options.seed,
             l1=options.l1 / factor,
             weight_decay=options.weight_decay,
@@ -366,10 +369,13 @@ class TrainingJob(_Job):
             *features_of(
                 stored=(self.layers["derivatives"] >= 0).any(),
                 masks=options.dropout,
-                parametric=LOSSES[loss].is_parametric,
+                with_parameters=LOSSES[loss].is_parametric,
             ),
             network.scaled,
+            network.encoded,
         )
+        if network.encoded:
+            self._choices = passes.FOR_TABLES
 
     def _check_options(self, loss):
         network, options = self.network, self._options
@@ -405,7 +411,7 @@ class TrainingJob(_Job):
         if self.sparse:
             del declared[0, "inputs"]  # samples are read in place
         # all activations, then all deltas, then all derivatives
-        order = ["inputs", "outputs", "deltas", "derivatives"]
+        order = ["inputs", "outputs", "deltas", "derivatives", "excess"]
         return dict(sorted(declared.items(), key=lambda item: order.index(item[0][1])))
 
     def _lay_out(self, n_targets, n_strips):
@@ -445,6 +451,7 @@ class TrainingJob(_Job):
             sparse=bool(self.sparse),
             sample_entries=of_samples,
             batch_entries=of_batch,
+            encoding=network.encoding,
         )
         declare = strips.strips_buffers if n_strips else passes.tiles_buffers
         copies = n_threads if n_strips else 1  # all threads share the batch of tiles
@@ -477,7 +484,7 @@ class TrainingJob(_Job):
             passes.refresh_transposed(self.address, self.precision)
 
     def run(self, team, first_step, last_step, *, rate=0.0, beta_1=0.0, beta_2=0.0,
-            epsilon=0.0, n_updates=0):  # fmt: skip
+            epsilon=0.0, n_updates=0, strength=1.0):  # fmt: skip
         """Run mini-batches first_step..last_step of the epoch.
 
         Parameters
@@ -492,6 +499,8 @@ class TrainingJob(_Job):
             beta_2 and epsilon of Adam.
         n_updates : int
             Steps before this epoch, for Adam's bias correction and the dropout masks.
+        strength : float
+            Factor on the options' dropout rates and weight decay.
 
         Returns
         -------
@@ -503,6 +512,8 @@ class TrainingJob(_Job):
         record = self._records[0]
         self.rates[:] = rate
         record["n_updates"] = n_updates
+        record["weight_decay"] = self._options.weight_decay * strength
+        self._kept["kept_shares"][:] = 1.0 - self._dropout * strength
         record["beta_1"] = beta_1
         record["beta_2"] = beta_2
         # flushed to zero, it could make a denominator zero
@@ -579,11 +590,14 @@ class PredictionJob(_Job):
             n_outputs=network.units[-1],
             block_rows=block_rows,
             batch_rows=self._capacity(block_rows),
+            encoding=network.encoding,
         )
         self._output_dtype = np.dtype(X.dtype if dtype is None else dtype)
         self._output_type = self._output_dtype.type(0)  # argument of the kernels
         self._allocate(passes.prediction_buffers(sizes, widths, self._output_dtype))
         turns = self.arena.starts["workspace"]
+        if network.encoding is not None:
+            self._set(encoding_values=turns["encoding_values"])
         for i, layer in enumerate(self.layers):
             layer["inputs"], layer["outputs"] = turns[i % 2], turns[(i + 1) % 2]
         self._integers = self._records.view(np.int64)
@@ -602,7 +616,7 @@ class PredictionJob(_Job):
     def _predict(self, thread):
         passes.predict(
             self.address, self.precision, self._output_type, thread, self.sparse,
-            self.network.scaled,
+            self.network.scaled, self.network.encoded,
         )  # fmt: skip
 
     def outputs_for(self, X):

@@ -9,6 +9,7 @@ from fastmlp.data.inputs import check_numbers
 from fastmlp.engine.arena import Arena, address_of
 from fastmlp.kernels.buffers import Buffer, round_up
 from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.kernels.layers.layer import LAYER, Layer
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
@@ -54,10 +55,16 @@ def architecture_of(layers):
                 f"layer {i} gives {before.fan_out} numbers per sample, but layer "
                 f"{i + 1} takes {layer.fan_in}"
             )
-        if isinstance(layer, Scale):
-            raise ValueError(f"layer {i + 1}: a Scale can only be the first layer")
+        if not isinstance(layer, Dense):
+            kind = type(layer).__name__
+            raise ValueError(f"layer {i + 1}: a {kind} can only be the first layer")
     if not layers or not isinstance(layers[-1], Dense):
         raise ValueError("the last layer must be Dense")
+    parametric = [getattr(layer, "is_parametric", False) for layer in layers]
+    if parametric[-1]:
+        raise ValueError("the last layer has no activation, so it cannot be parametric")
+    if any(parametric) and not isinstance(layers[0], Encoding):
+        raise ValueError("parametric activations need an Encoding as the first layer")
     return tuple(layers)
 
 
@@ -180,6 +187,7 @@ class Network:
         layers["fan_in"], layers["fan_out"] = fan_in, fan_out
         layers["transposed"], layers["transposed_rows"] = -1, whole_out
         layers["derivatives"], layers["maps_zero_to_zero"] = -1, True
+        layers["alphas"] = -1
         for i, start in self.arena.starts["transposed"].items():
             layers["transposed"][i] = start
         for (i, field), start in self.arena.starts["parameters"].items():
@@ -188,17 +196,33 @@ class Network:
             layers[f"{field}_rate"][i] = parameter.rate
             if field == "weights":
                 layers["weight_rows"][i] = parameter.rows(self.shape)
-                layers["weights_decay"][i] = parameter.decays
-            elif parameter.decays:
+                layers["weights_decay"][i] = parameter.decay
+            elif parameter.decay:
                 raise ValueError(f"layer {i}: {parameter.group} cannot decay")
         bare = layers["weight_rows"] == 0
         layers["weights"][bare] = layers["per_output"][bare]
         self._records = address_of(layers)
+        if self.encoding is not None:
+            starts = self.arena.starts["parameters"]
+            places = {field: start for (i, field), start in starts.items() if i == 0}
+            self._columns = self.encoding.records(places)
+            layers["columns"][0] = address_of(self._columns[0])
 
     @property
     def n_layers(self):
         """Number of layers."""
         return len(self.architecture)
+
+    @property
+    def encoding(self):
+        """The first layer if it is an Encoding, else None."""
+        first = self.architecture[0]
+        return first if isinstance(first, Encoding) else None
+
+    @property
+    def encoded(self):
+        """The argument of kernels of this name: True, or None."""
+        return None if self.encoding is None else True
 
     @property
     def scaled(self):
@@ -249,7 +273,11 @@ class Network:
                         f"expected {shape}"
                     )
                 check_numbers(values, len(shape), name)
-                given[i][field] = values
+                if field in ("weights", "per_output"):
+                    given[i][field] = values
+                    continue
+                for first, last, panel in self._panels(key, numbers):
+                    panel[...] = values[first:last]
         flat = address_of(numbers)
         for i, arrays in enumerate(given):
             if "per_output" not in arrays:

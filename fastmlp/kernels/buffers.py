@@ -47,6 +47,7 @@ class Sizes(NamedTuple):
     sparse: bool = False  # whether X is sparse
     sample_entries: int = 0  # most entries of a sparse sample
     batch_entries: int = 0  # most entries of a batch of them
+    encoding: object = None  # the first layer, if it is an Encoding
 
 
 def of_thread(sizes, **parts):

@@ -25,6 +25,7 @@ from fastmlp.kernels.simd import (
 )
 
 __all__ = [
+    "cosine_and_sine_of_turns",
     "exp",
     "expm1_of_negative",
     "log",
@@ -93,6 +94,15 @@ _SCALED_ERFC = polynomial(
      0.00028855579185590351704, -0.0001080827628826868514, -4.6756300931650270953e-6,
      0.000013327734120725059297, -1.6515273554812604289e-6, -1.4818494983730560747e-6,
      5.1685811981792891902e-7, 3.8483164543960688206e-7, 6.1939433203319212985e-8),
+)  # fmt: skip
+
+#: sin(2 pi s) / s as a function of s**2, up to 1/16
+_SINE_OF_TURNS = polynomial(
+    (6.283185307, -41.34170212, 81.60522617, -76.70427988, 42.0097793, -14.3939663),
+    (6.2831853071795864769, -41.341702240399760228, 81.605249276075050968,
+     -76.70585975306072309, 42.058693944828701411, -15.094642572701974217,
+     3.8199524348668090197, -0.71811892189106583204, 0.10418309087064648376,
+     -0.011683082881307492416),
 )  # fmt: skip
 _SQRT_HALF = constant(0.70710678118654752440, 0.70710678118654752440)
 _DENSITY_AT_0 = constant(0.39894228040143267794, 0.39894228040143267794)
@@ -187,6 +197,19 @@ def power(x, exponent):
     """x**exponent, neither negative; of the smallest normal number if x is less."""
     smallest = _SMALLEST(x)
     return exp(exponent * log(smallest if x < smallest else x))
+
+
+@jit
+def cosine_and_sine_of_turns(x):
+    """(cos(2 pi x), sin(2 pi x)); far from 0 only as precise as x itself."""
+    quarter, half = cast(0.25, x), cast(0.5, x)
+    t = x - ((x + _SHIFT(x)) - _SHIFT(x))  # between -1/2 and 1/2
+    size = absolute(t)
+    size = half if size > half else size  # where _SHIFT does not round to integers
+    s = quarter - size
+    cosine = s * _SINE_OF_TURNS(s * s)
+    s = half - size if size > quarter else size
+    return cosine, copy_sign(s * _SINE_OF_TURNS(s * s), t)
 
 
 @jit

@@ -32,6 +32,10 @@ SCRATCH = (
     "entries",  # see sparse
     "transposed_deltas",  # see strips
     "sample_rows",
+    "encoding_values",  # see layers.encoding
+    "encoding_sums",
+    "encoding_row",
+    "alpha_sums",  # see layers.parametric
 )
 _INTEGERS = (
     # the network

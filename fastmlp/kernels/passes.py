@@ -34,7 +34,7 @@ from fastmlp.kernels.job import (
     model_of,
     penalties_of,
 )
-from fastmlp.kernels.layers import dense, scale
+from fastmlp.kernels.layers import dense, encoding, parametric, scale
 from fastmlp.kernels.layers.layer import deltas_of, inputs_of, outputs_of
 from fastmlp.kernels.losses import (
     any_loss_and_deltas,
@@ -87,6 +87,7 @@ from fastmlp.kernels.updating import (
 )
 
 __all__ = [
+    "FOR_TABLES",
     "losses_and_deltas",
     "pieces_of",
     "predict",
@@ -114,11 +115,11 @@ def loss_buffers(sizes):
 
 @jit
 def losses_and_deltas(
-    job, outputs, scratch, start, first_row, rows, batch_rows, parametric
+    job, outputs, scratch, start, first_row, rows, batch_rows, with_parameters
 ):
     """Sample losses of some rows; their raw outputs become the output deltas.
 
-    parametric : True if the loss has parameters, else None.
+    with_parameters : True if the loss has parameters, else None.
     """
     n_outputs, n_targets = outputs.columns, job.n_targets
     z, targets = advance(scratch, job.raw_outputs), advance(scratch, job.loss_targets)
@@ -133,7 +134,7 @@ def losses_and_deltas(
             targets[j * rows + r] = y[j]
     to_output_major(outputs, first_row, rows, z)
     losses = advance(pointer(job.sample_losses, like), first_row)
-    if parametric is None:
+    if with_parameters is None:
         loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
     else:
         parameters = pointer(job.loss_parameters, like)
@@ -152,7 +153,7 @@ def losses_and_deltas(
 @jit
 def _first_layer_forward(
     job, workspace, parameters, scratch, first, tiles, step, rows, sparse, stored,
-    masks, scaled,
+    masks, scaled, encoded,
 ):  # fmt: skip
     """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
@@ -164,10 +165,13 @@ def _first_layer_forward(
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
                 drop(a, first, rows, key, keep)
-        if scaled is None:
-            dense.forward(job, workspace, parameters, layer, first, tiles, stored)
-        else:
+        if encoded is not None:
+            values = advance(scratch, job.encoding_values)
+            encoding.forward(job, workspace, parameters, values, layer, first, rows)
+        elif scaled is not None:
             scale.forward(job, workspace, parameters, layer, first, tiles)
+        else:
+            dense.forward(job, workspace, parameters, layer, first, tiles, stored)
     else:
         weights = dense.weights_of(parameters, layer)
         biases = advance(parameters, layer.per_output)
@@ -188,13 +192,36 @@ def _first_layer_forward(
 
 
 @jit
-def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, masks):
+def _forward(job, workspace, parameters, layer, first, tiles, stored, encoded):
+    """Forward pass of a layer that is not the first."""
+    if encoded is not None and layer.alphas >= 0:
+        a, c = inputs_of(job, workspace, layer), outputs_of(job, workspace, layer)
+        weights = dense.weights_of(parameters, layer)
+        biases = advance(parameters, layer.per_output)
+        none = cast(0, layer.activation)
+        dense.add_products(a, weights, biases, c, first, tiles, job.depth, none)
+        parametric.forward(job, workspace, parameters, layer, first, tiles)
+        return
+    dense.forward(job, workspace, parameters, layer, first, tiles, stored)
+
+
+@jit
+def _backward(
+    job, workspace, transposed, i, first, tiles, step, rows, stored, masks, encoded
+):
     """Compute the deltas of the layer before layer i from those of layer i."""
     layer, before = layer_of(job, i), layer_of(job, i - 1)
     kept = cast(1, step.rule.scale)
     if masks is not None:
         key, keep = inputs_mask(job, step, i)
         kept = cast(keep, kept)
+    if encoded is not None and before.alphas >= 0:
+        none = cast(0, first)
+        dense.hand_back(job, workspace, transposed, layer, before, first, tiles, none)
+        if masks is not None and keep < 1.0:
+            drop(deltas_of(job, workspace, before), first, rows, key, keep)
+        parametric.backward(job, workspace, before, first, tiles)
+        return
     dense.backward(
         job, workspace, transposed, layer, before, first, tiles, kept, stored
     )
@@ -208,8 +235,8 @@ def _backward(job, workspace, transposed, i, first, tiles, step, rows, stored, m
 
 @jit
 def _carry_rows(
-    job, workspace, model, scratch, step, first, sparse, stored, masks, parametric,
-    scaled,
+    job, workspace, model, scratch, step, first, sparse, stored, masks, with_parameters,
+    scaled, encoded,
 ):  # fmt: skip
     """Forward and backward pass of a block of rows, starting at row `first`."""
     mr = tile_rows(scratch)
@@ -218,7 +245,7 @@ def _carry_rows(
     last = job.n_layers - 1
     _first_layer_forward(
         job, workspace, model.parameters, scratch, first, tiles, step, rows, sparse,
-        stored, masks, scaled,
+        stored, masks, scaled, encoded,
     )  # fmt: skip
     for i in range(1, job.n_layers):
         layer = layer_of(job, i)
@@ -226,21 +253,22 @@ def _carry_rows(
             key, keep = inputs_mask(job, step, i)
             if keep < 1.0:
                 drop(inputs_of(job, workspace, layer), first, rows, key, keep)
-        dense.forward(job, workspace, model.parameters, layer, first, tiles, stored)
+        _forward(job, workspace, model.parameters, layer, first, tiles, stored, encoded)
     outputs = outputs_of(job, workspace, layer_of(job, last))
     losses_and_deltas(
-        job, outputs, scratch, step.start, first, tiles * mr, step.rows, parametric
+        job, outputs, scratch, step.start, first, tiles * mr, step.rows, with_parameters
     )
     for i in range(last, 0, -1):
         _backward(
-            job, workspace, model.transposed, i, first, tiles, step, rows, stored, masks
-        )
+            job, workspace, model.transposed, i, first, tiles, step, rows, stored,
+            masks, encoded,
+        )  # fmt: skip
 
 
 @jit
 def _rows_phase(
-    job, workspace, model, scratch, step, thread, sparse, stored, masks, parametric,
-    scaled,
+    job, workspace, model, scratch, step, thread, sparse, stored, masks,
+    with_parameters, scaled, encoded,
 ):  # fmt: skip
     """Phase 1: forward and backward passes of blocks of rows of the batch."""
     like = step.rule.scale
@@ -259,7 +287,7 @@ def _rows_phase(
         first = piece * job.block_rows
         _carry_rows(
             job, workspace, model, scratch, step, first, sparse, stored, masks,
-            parametric, scaled,
+            with_parameters, scaled, encoded,
         )  # fmt: skip
         piece = next_piece(job, ROWS, thread, n_pieces)
 
@@ -274,6 +302,8 @@ def pieces_of(layer, shape):
     activations has columns; the first piece of each panel includes the numbers per
     output.  shape : of the register tile.
     """
+    if layer["columns"]:  # of an Encoding: see its gradient
+        return layer["fan_in"]
     groups = max(round_up(layer["weight_rows"], shape.width) // shape.width, 1)
     return round_up(layer["fan_out"], shape.width) // shape.width * groups
 
@@ -346,62 +376,92 @@ def _update_piece(model, rules, layer, column, row, sums, row_sums):
 
 
 @jit
-def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
-    """Phase 2: the gradients of pieces of the parameters, to be applied or kept."""
+def _sum_and_update(
+    job, workspace, model, step, scratch, piece, clips, sparse, encoded
+):
+    """The gradient of a piece of the parameters of a Dense layer, applied or kept."""
     like = step.rule.scale
+    number, column, row = _place_of(job, piece, like)
+    layer = layer_of(job, number)
+    width = width_at(column, layer.fan_out, like)
+    count = _tiles_at(layer, row, like) * tile_rows(like) * width
+    place = layer.weights + column * layer.weight_rows + row * width
+    row_place = layer.per_output + column
+    sums, row_sums = advance(scratch, job.piece_sums), advance(scratch, job.piece_row)
+    if clips:
+        sums = advance(model.gradients, place)
+        row_sums = advance(model.gradients, row_place)
+    _sum_piece(job, workspace, number, column, row, step.rows, sums, row_sums, sparse)
+    rules = for_weights, for_row = rules_for(step.rule, layer)
+    weights = advance(model.parameters, place)
+    model.penalties[piece] = penalty_of(weights, count, for_weights)
+    if clips:
+        squares = make_gradient(model, for_weights, place, count, sums)
+        if row == 0:
+            squares += make_gradient(model, for_row, row_place, width, row_sums)
+        model.squares[piece] = squares
+    else:
+        _update_piece(model, rules, layer, column, row, sums, row_sums)
+    if encoded is not None and row == 0 and layer.alphas >= 0:
+        squares = parametric.sum_alphas(
+            job, workspace, model, step, scratch, layer, column, clips
+        )
+        if clips:
+            model.squares[piece] += squares
+
+
+@jit
+def _tiles_phase(job, workspace, model, step, scratch, thread, sparse, encoded):
+    """Phase 2: the gradients of pieces of the parameters, to be applied or kept."""
     clips = job.clip_norm > 0
     if thread == 0:
         forget_pieces(job, UPDATES if clips else ROWS)
-    mr = tile_rows(like)
+    first = 0
+    if encoded is not None:
+        first = layer_of(job, 0).pieces
     piece = next_piece(job, TILES, thread, job.n_pieces)
     while piece >= 0:
-        number, column, row = _place_of(job, piece, like)
-        layer = layer_of(job, number)
-        width = width_at(column, layer.fan_out, like)
-        count = _tiles_at(layer, row, like) * mr * width
-        place = layer.weights + column * layer.weight_rows + row * width
-        row_place = layer.per_output + column
-        sums, row_sums = (
-            advance(scratch, job.piece_sums),
-            advance(scratch, job.piece_row),
-        )
-        if clips:
-            sums = advance(model.gradients, place)
-            row_sums = advance(model.gradients, row_place)
-        _sum_piece(
-            job, workspace, number, column, row, step.rows, sums, row_sums, sparse
-        )
-        rules = for_weights, for_row = rules_for(step.rule, layer)
-        weights = advance(model.parameters, place)
-        model.penalties[piece] = penalty_of(weights, count, for_weights)
-        if clips:
-            squares = make_gradient(model, for_weights, place, count, sums)
-            if row == 0:
-                squares += make_gradient(model, for_row, row_place, width, row_sums)
-            model.squares[piece] = squares
-        else:
-            _update_piece(model, rules, layer, column, row, sums, row_sums)
+        if encoded is not None and piece < first:
+            encoding.sum_and_update(job, workspace, model, step, scratch, piece, clips)
+        if piece >= first:
+            _sum_and_update(
+                job, workspace, model, step, scratch, piece, clips, sparse, encoded
+            )
         piece = next_piece(job, TILES, thread, job.n_pieces)
 
 
 @jit
-def _updates_phase(job, model, step, thread):
+def _update_kept(job, model, rule, piece, encoded):
+    """Update a piece of a Dense layer by the gradient that was kept."""
+    like = rule.scale
+    number, column, row = _place_of(job, piece, like)
+    layer = layer_of(job, number)
+    width = width_at(column, layer.fan_out, like)
+    place = layer.weights + column * layer.weight_rows + row * width
+    _update_piece(
+        model, rules_for(rule, layer), layer, column, row,
+        advance(model.gradients, place),
+        advance(model.gradients, layer.per_output + column),
+    )  # fmt: skip
+    if encoded is not None and row == 0 and layer.alphas >= 0:
+        parametric.update_alphas(model, rule, layer, column)
+
+
+@jit
+def _updates_phase(job, model, step, thread, encoded):
     """Phase 3, if the norm of the gradient is clipped: the updates."""
-    like = step.rule.scale
     if thread == 0:
         forget_pieces(job, ROWS)
     rule = clipped(step.rule, sum_of(model.squares, job.n_pieces), job.clip_norm)
+    first = 0
+    if encoded is not None:
+        first = layer_of(job, 0).pieces
     piece = next_piece(job, UPDATES, thread, job.n_pieces)
     while piece >= 0:
-        number, column, row = _place_of(job, piece, like)
-        layer = layer_of(job, number)
-        width = width_at(column, layer.fan_out, like)
-        place = layer.weights + column * layer.weight_rows + row * width
-        _update_piece(
-            model, rules_for(rule, layer), layer, column, row,
-            advance(model.gradients, place),
-            advance(model.gradients, layer.per_output + column),
-        )  # fmt: skip
+        if encoded is not None and piece < first:
+            encoding.update_kept(job, model, rule, piece)
+        if piece >= first:
+            _update_kept(job, model, rule, piece, encoded)
         piece = next_piece(job, UPDATES, thread, job.n_pieces)
 
 
@@ -411,6 +471,8 @@ def tiles_buffers(sizes):
         *loss_buffers(sizes),
         *sample_buffers(sizes),
         *batch_buffers(sizes),
+        *encoding.encoding_buffers(sizes),
+        *parametric.alpha_buffers(sizes),
         *piece_buffers(sizes),
         *step_buffers(sizes),
     ]
@@ -422,7 +484,7 @@ def tiles_buffers(sizes):
 @jit(entry=True)
 def train_steps(
     job_address, precision, thread, first_step, last_step, tiles, sparse, strips,
-    stored, masks, parametric, scaled,
+    stored, masks, with_parameters, scaled, encoded,
 ):  # fmt: skip
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
@@ -441,8 +503,9 @@ def train_steps(
     strips : whether to use the phases of `fastmlp.kernels.strips`;
     stored : whether some layer stores the derivatives of its outputs;
     masks : whether there may be dropout;
-    parametric : whether the loss may have parameters;
-    scaled : whether the first layer is a Scale, and not Dense.
+    with_parameters : whether the loss may have parameters;
+    scaled : whether the first layer is a Scale, and not Dense;
+    encoded : whether it is an Encoding; then activations may be parametric.
     """
     control = flush_denormals()
     job = job_at(job_address)
@@ -459,26 +522,26 @@ def train_steps(
         if tiles is not None:
             _rows_phase(
                 job, workspace, model, scratch, step, thread, sparse, stored, masks,
-                parametric, scaled,
+                with_parameters, scaled, encoded,
             )  # fmt: skip
         if strips is not None:
             strips_phase(
-                job, workspace, model, scratch, step, thread, stored, masks, parametric,
-                scaled,
+                job, workspace, model, scratch, step, thread, stored, masks,
+                with_parameters, scaled,
             )  # fmt: skip
         if not wait_for_team(job):
             break
         if thread == 0:
             loss_sum += sum_of(sample_losses, step.rows) * step.loss_scale
         if tiles is not None:
-            _tiles_phase(job, workspace, model, step, scratch, thread, sparse)
+            _tiles_phase(job, workspace, model, step, scratch, thread, sparse, encoded)
         if strips is not None:
             slices_phase(job, model, step, thread)
         if not wait_for_team(job):
             break
         if job.clip_norm > 0:
             if tiles is not None:
-                _updates_phase(job, model, step, thread)
+                _updates_phase(job, model, step, thread, encoded)
             if strips is not None:
                 update_slices_phase(job, model, step, thread)
             if not wait_for_team(job):
@@ -489,6 +552,10 @@ def train_steps(
         job.loss_sum = loss_sum
         job.beta_1_power, job.beta_2_power = power_1, power_2
     restore_denormals(control)
+
+
+#: Its last arguments for a network with an Encoding: one kernel with all features.
+FOR_TABLES = (True, None, None, True, True, True, None, True)
 
 
 # --- prediction -----------------------------------------------------------------------
@@ -503,6 +570,8 @@ def prediction_buffers(sizes, widths, dtype):
     dtype : of the predictions.
     """
     turns = {i: sizes.batch_rows * max(widths[i::2]) for i in range(2)}
+    if sizes.encoding is not None:
+        turns["encoding_values"] = encoding.numbers_of_values(sizes.encoding)
     n_outputs = (sizes.n_outputs + 2) * sizes.block_rows
     return [
         Buffer("workspace", turns, copies=sizes.n_threads),
@@ -511,7 +580,7 @@ def prediction_buffers(sizes, widths, dtype):
 
 
 @jit
-def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
+def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, encoded):
     """Predict a block of samples, starting at sample `first`."""
     mr = tile_rows(like)
     rows = min(job.block_rows, job.n_samples - first)
@@ -526,6 +595,8 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
         )
         biases = advance(parameters, layer.per_output)
         fused = layer.activation if layer.activation == RELU_CODE else 0
+        if encoded is not None:
+            fused = cast(0, fused)
         if sparse is not None and i == 0:
             sparse_forward(job, weights, biases, c, top, rows, first, in_order)
             fused = cast(0, fused)
@@ -533,11 +604,19 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
             a = inputs_of(job, workspace, layer)
             if i == 0:
                 gather(job, a, top, rows, first, in_order, like)
+            is_dense = True
             if scaled is not None and i == 0:
+                is_dense = False
                 scale.forward(job, workspace, parameters, layer, top, tiles)
-            else:
+            if encoded is not None and i == 0:
+                is_dense = False
+                values = advance(workspace, job.encoding_values)
+                encoding.forward(job, workspace, parameters, values, layer, top, rows)
+            if is_dense:
                 dense.add_products(a, weights, biases, c, top, tiles, job.depth, fused)
-        if layer.activation != fused:
+        if encoded is not None and layer.alphas >= 0:
+            parametric.predict(parameters, layer, c, top, tiles * mr)
+        elif layer.activation != fused:
             dense.activate_panels_of_any(c, top, tiles * mr, layer)
     layer = layer_of(job, job.n_layers - 1)
     n_outputs, stride = layer.fan_out, tiles * mr
@@ -550,12 +629,12 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
 
 
 @jit(entry=True)
-def predict(job_address, precision, output_type, thread, sparse, scaled):
+def predict(job_address, precision, output_type, thread, sparse, scaled, encoded):
     """Predict blocks of samples, and write the results to the job's outputs.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
-    sparse, scaled : see `train_steps`.
+    sparse, scaled, encoded : see `train_steps`.
     """
     control = flush_denormals()
     job = job_at(job_address)
@@ -567,7 +646,9 @@ def predict(job_address, precision, output_type, thread, sparse, scaled):
     piece = next_piece(job, ROWS, thread, n_pieces)
     while piece >= 0:
         first = piece * job.block_rows
-        _predict_rows(job, workspace, parameters, z, first, precision, sparse, scaled)
+        _predict_rows(
+            job, workspace, parameters, z, first, precision, sparse, scaled, encoded
+        )
         piece = next_piece(job, ROWS, thread, n_pieces)
     restore_denormals(control)
 

@@ -118,7 +118,7 @@ def _loss_buffers(sizes):
 
 
 @jit
-def _losses_and_deltas(job, workspace, scratch, panel, step, parametric):
+def _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters):
     """Sample losses of a panel; its raw outputs become the output deltas."""
     like, targets = step.rule.scale, advance(scratch, job.loss_targets)
     layer = layer_of(job, job.n_layers - 1)
@@ -131,7 +131,7 @@ def _losses_and_deltas(job, workspace, scratch, panel, step, parametric):
     for j in range(n_targets):
         y = advance(all_targets, j)
         gather_column(y, order, n_targets, count, width, advance(targets, j * width))
-    if parametric is None:
+    if with_parameters is None:
         loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
     else:
         parameters = pointer(job.loss_parameters, like)
@@ -154,8 +154,8 @@ def _sample_buffers(sizes):
 
 @jit
 def _carry_panel(
-    job, workspace, parameters, scratch, panel, step, thread, stored, masks, parametric,
-    scaled,
+    job, workspace, parameters, scratch, panel, step, thread, stored, masks,
+    with_parameters, scaled,
 ):  # fmt: skip
     """Forward and backward pass of a panel through all layers."""
     layer = layer_of(job, 0)
@@ -171,7 +171,7 @@ def _carry_panel(
             scale.forward_panel(layer, workspace, parameters, panel)
         else:
             dense.forward_panel(layer, workspace, parameters, panel, stored)
-    _losses_and_deltas(job, workspace, scratch, panel, step, parametric)
+    _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters)
     for i in range(job.n_layers - 1, 0, -1):
         _backward(job, step, i, workspace, parameters, panel, thread, stored, masks)
 
@@ -194,7 +194,7 @@ def _strip_buffers(sizes):
 
 @jit
 def _carry_strip(
-    job, workspace, model, scratch, step, strip, thread, stored, masks, parametric,
+    job, workspace, model, scratch, step, strip, thread, stored, masks, with_parameters,
     scaled,
 ):  # fmt: skip
     """Sum the gradients over a strip of the batch."""
@@ -211,7 +211,7 @@ def _carry_strip(
             panel = Panel(r // full_width, width_at(r, samples, like), block + r)
             _carry_panel(
                 job, workspace, model.parameters, scratch, panel, step, thread, stored,
-                masks, parametric, scaled,
+                masks, with_parameters, scaled,
             )  # fmt: skip
         mode = cast(0 if block == first else ADD, samples)
         for i in range(job.n_layers):
@@ -223,7 +223,7 @@ def _carry_strip(
 
 @jit
 def strips_phase(
-    job, workspace, model, scratch, step, thread, stored, masks, parametric, scaled
+    job, workspace, model, scratch, step, thread, stored, masks, with_parameters, scaled
 ):
     """Phase 1: forward and backward passes of strips, and their gradients."""
     if thread == 0:
@@ -233,7 +233,7 @@ def strips_phase(
     while strip >= 0:
         _carry_strip(
             job, workspace, model, scratch, step, strip, thread, stored, masks,
-            parametric, scaled,
+            with_parameters, scaled,
         )  # fmt: skip
         strip = next_piece(job, ROWS, thread, strips)
 

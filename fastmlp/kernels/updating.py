@@ -30,6 +30,7 @@ __all__ = [
     "clipped",
     "make_gradient",
     "penalty_of",
+    "rule_for",
     "rules_for",
     "step_buffers",
     "sum_of",
@@ -75,19 +76,19 @@ class Rule(NamedTuple):
 
 
 @jit
-def _rule_for(rule, rate, decays):
+def rule_for(rule, rate, decay):
     """The rule for an array of parameters.
 
-    rate : its factor on the learning rate; decays : whether penalties and decay apply.
+    rate, decay : factors on the learning rate and on the decay; no penalties if 0.
     """
     like = rule.scale
     l2 = l1 = cast(0, like)
-    decay = cast(1, like)
-    if decays:
-        l2, l1, decay = rule.l2, rule.l1, cast(1.0 - rule.shrinkage * rate, like)
+    kept = cast(1, like)
+    if decay != 0:
+        l2, l1, kept = rule.l2, rule.l1, cast(1.0 - rule.shrinkage * decay, like)
     rates = (cast(rule.rate * rate, like),) + rule.rates[1:]  # noqa: RUF005
     return Rule(
-        rule.optimizer, rule.rate, rule.shrinkage, l2, l1, rule.scale, decay,
+        rule.optimizer, rule.rate, rule.shrinkage, l2, l1, rule.scale, kept,
         rule.share, rates,
     )  # fmt: skip
 
@@ -96,8 +97,8 @@ def _rule_for(rule, rate, decays):
 def rules_for(rule, layer):
     """The rules for a layer's weights, and for its numbers per output."""
     return (
-        _rule_for(rule, layer.weights_rate, layer.weights_decay),
-        _rule_for(rule, layer.per_output_rate, False),
+        rule_for(rule, layer.weights_rate, layer.weights_decay),
+        rule_for(rule, layer.per_output_rate, 0.0),
     )
 
 

@@ -25,6 +25,8 @@ class Optimizer:
         Adam's beta_2 and epsilon.
     n_updates : int, default=0
         Number of steps so far.
+    strength : callable, default=None
+        From the fraction of the training so far to a factor on dropout and decay.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Optimizer:
     beta_2: float = 0.0
     epsilon: float = 0.0
     n_updates: int = 0
+    strength: object = None
 
     @classmethod
     def of(cls, settings):
@@ -67,6 +70,7 @@ class Optimizer:
             "beta_2": self.beta_2,
             "epsilon": self.epsilon,
             "n_updates": self.n_updates,
+            "strength": 1.0 if self.strength is None else self.strength(start),
         }
 
     def state(self, network):

@@ -70,6 +70,7 @@ __all__ = [
     "forward",
     "forward_panel",
     "gradient_panels",
+    "hand_back",
     "sum_deltas",
     "sum_products",
     "transpose_weights",
@@ -82,23 +83,40 @@ _GRADIENT_ROWS = 256
 
 @dataclass(frozen=True)
 class Dense(Layer):
-    """`fan_out` units with `fan_in` inputs each."""
+    """`fan_out` units with `fan_in` inputs each.
+
+    weights_rate, biases_rate, alphas_rate : factors on the learning rate.
+    is_parametric : whether the activation function has a parameter for each unit, see
+        `fastmlp.kernels.layers.parametric`; only after an Encoding.
+    """
 
     fan_in: int
     fan_out: int
+    weights_rate: float = 1.0
+    biases_rate: float = 1.0
+    alphas_rate: float = 1.0
+    is_parametric: bool = False
 
     def parameters(self):
         """Weights and biases; `training.initialization` draws the first ones."""
         shape = self.fan_in, self.fan_out
-        return [
-            Parameter("weights", "weights", shape, decays=True),
-            Parameter("per_output", "biases", shape[1:]),
+        declared = [
+            Parameter("weights", "weights", shape, rate=self.weights_rate, decay=1.0),
+            Parameter("per_output", "biases", shape[1:], rate=self.biases_rate),
         ]
+        if self.is_parametric:
+            rate = self.alphas_rate
+            declared.append(Parameter("alphas", "alphas", shape[1:], 1.0, rate))
+        return declared
 
     def workspace(self, stored):
-        """Activations, deltas, and derivatives if they are stored."""
-        n = self.fan_out
-        return {"outputs": n, "deltas": n, **({"derivatives": n} if stored else {})}
+        """Activations, deltas, and what is kept of activations that need it."""
+        kept = ["outputs", "deltas"]
+        if stored or self.is_parametric:
+            kept.append("derivatives")
+        if self.is_parametric:
+            kept.append("excess")
+        return dict.fromkeys(kept, self.fan_out)
 
 
 # --- Units in the lanes of a vector ---------------------------------------------------
@@ -237,6 +255,21 @@ def _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
 
 
 @jit
+def hand_back(job, workspace, transposed, layer, before, first_row, tiles, finish):
+    """D W^T, where the deltas of the layer before will be; for `tiles` tiles of rows.
+
+    finish : MASK for zeros where the layer's inputs are 0, else 0.
+    """
+    a = inputs_of(job, workspace, layer)
+    _multiply(
+        deltas_of(job, workspace, layer),
+        panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
+        deltas_of(job, workspace, before), a.data, a.rows, first_row, tiles, job.depth,
+        cast(0, tiles), finish,
+    )  # fmt: skip
+
+
+@jit
 def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, stored):
     """D_before = (D W^T) * g'(A) for `tiles` tiles of rows.
 
@@ -245,12 +278,8 @@ def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, 
     """
     a, result = inputs_of(job, workspace, layer), deltas_of(job, workspace, before)
     activation, rows = before.activation, tiles * tile_rows(a.data)
-    _multiply(
-        deltas_of(job, workspace, layer),
-        panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
-        result, a.data, a.rows, first_row, tiles, job.depth, cast(0, tiles),
-        MASK if activation == RELU_CODE else 0,
-    )  # fmt: skip
+    finish = MASK if activation == RELU_CODE else 0
+    hand_back(job, workspace, transposed, layer, before, first_row, tiles, finish)
     if stored is not None and before.derivatives >= 0:
         derivatives = derivatives_of(job, workspace, before)
         multiply_panels(result, derivatives, first_row, rows)

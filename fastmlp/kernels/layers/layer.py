@@ -37,7 +37,9 @@ _INTEGERS = (
     "weights",  # panels of
     "weight_rows",  # this many rows: fan_in rounded up to whole tiles, or 0 for none
     "per_output",  # after the weights: one number per output
-    "weights_decay",  # whether penalties and decay apply to the weights
+    "alphas",  # one number per unit of a parametric activation; -1 for none
+    "cosines",  # of an Encoding
+    "tables",
     "pieces",  # into which a step cuts these parameters
     # in the array of transposed weights
     "transposed",  # -1 for none; panels of
@@ -47,13 +49,19 @@ _INTEGERS = (
     "outputs",  # activations that leave it,
     "deltas",  # derivatives of the loss with respect to what it computes
     "derivatives",  # of its outputs, by which deltas are multiplied; -1 for none
+    "excess",  # of a parametric activation over its argument, see parametric
     # of its activation function
     "activation",  # code; 0 for none
     "maps_zero_to_zero",  # whether the function is 0 at 0
+    "columns",  # of an Encoding: address of fan_in records
 )
 _FLOATS = (
     "weights_rate",  # factors on the learning rate
     "per_output_rate",
+    "alphas_rate",
+    "cosines_rate",
+    "tables_rate",
+    "weights_decay",  # factor on the decoupled decay; penalties apply unless it is 0
 )
 
 #: Sizes of a layer, and where its arrays are, in elements.
@@ -67,12 +75,12 @@ layer_at = record_at(LAYER)
 class Parameter(NamedTuple):
     """An array of parameters that a layer declares."""
 
-    field: str  # of LAYER: "weights" for a matrix, "per_output" for a row of numbers
+    field: str  # of LAYER: "weights" for a matrix; the others are rows of numbers
     group: str  # name of the list that it belongs to, see `Network`
     shape: tuple
     initial: float = 0.0  # value; that of weights and biases is drawn later
     rate: float = 1.0  # factor on the learning rate
-    decays: bool = False  # whether penalties and decay apply: only to weights
+    decay: float = 0.0  # factor on the decay; penalties apply unless it is 0
 
     def rows(self, shape):
         """Rows of its panels: whole tiles for a matrix; `shape` is that of the tile."""

@@ -1,0 +1,124 @@
+"""How the columns of a table become the inputs of a network, without numba.
+
+A column is read from X, a matrix of numbers in which categories are codes, and gives
+one input of the network or several. `fastmlp.kernels.layers.encoding` computes them,
+and learns how; `encode` is its twin in NumPy.
+
+References
+----------
+Holzmüller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and
+boosted trees on tabular data" (2024): the smooth clip, the scaled one-hot code, the
+embedding of numbers, the trainable factors.
+
+Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular deep
+learning" (2022): periodic embeddings.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+    "EMBEDDING",
+    "FLAG",
+    "NUMBER",
+    "N_FREQUENCIES",
+    "ONE_HOT",
+    "Column",
+    "encode",
+    "smooth_clip",
+]
+
+#: Kinds of columns.
+NUMBER, FLAG, ONE_HOT, EMBEDDING = range(4)
+
+#: Cosines that an embedding of a number is a linear function of.
+N_FREQUENCIES = 16
+
+#: Scaled numbers beyond are cut off, before their squares overflow.
+MOST = 1e15
+
+
+class Column(NamedTuple):
+    """A column of X, and what becomes of it.
+
+    kind : NUMBER: z = scale (x - center), smoothly clipped; then an embedding of that,
+        if the network has one for numbers; then 1 or 0 for a missing value (NaN), if
+        `has_missing`.
+        FLAG: the number as it is; 0 if it is NaN.
+        ONE_HOT: one input for each level but the first, level 0, which stands for what
+        is unknown: `values` of it.
+        EMBEDDING: as many inputs as the network's embeddings have numbers, learnt for
+        each level.
+    n_levels : of a category, level 0 included; X has the numbers of the levels.
+    values : (n_levels - 1, 2), the values of the inputs of ONE_HOT if the column has
+        another level, and if it has that level.
+    """
+
+    kind: int
+    center: float = 0.0
+    scale: float = 1.0
+    has_missing: bool = False
+    n_levels: int = 0
+    values: object = None
+
+    def n_inputs(self, n_cosines, n_embedded):
+        """How many inputs of the network it gives."""
+        if self.kind == NUMBER:
+            return 1 + n_cosines + bool(self.has_missing)
+        if self.kind == FLAG:
+            return 1
+        return self.n_levels - 1 if self.kind == ONE_HOT else n_embedded
+
+
+def smooth_clip(z):
+    """z / sqrt(1 + (z/3)**2): between -3 and 3, and like z near 0."""
+    z = np.clip(z, -MOST, MOST)
+    return z / np.sqrt(1 + (z / 3) ** 2)
+
+
+def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
+    """The inputs of the network for each row of X, in float64.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+    X : ndarray of shape (n_samples, n_columns)
+    factors : ndarray of shape (n_inputs,)
+    cosines : ndarray of shape (n_numbers * (n_cosines + 3) * N_FREQUENCIES,)
+        For each column of numbers, the frequencies (in periods per unit), the phases
+        (in radians), `n_cosines` rows of weights and a row with as many biases.
+    tables : ndarray of shape (total of n_levels * n_embedded,)
+        The embeddings of the levels of each column of kind EMBEDDING.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_inputs)
+    """
+    cosines = np.reshape(cosines, (-1, n_cosines + 3, N_FREQUENCIES))
+    tables = np.reshape(tables, (-1, n_embedded))
+    inputs, number, row = [], 0, 0
+    for column, x in zip(columns, np.asarray(X, np.float64).T, strict=True):
+        if column.kind == NUMBER:
+            missing = np.isnan(x)
+            z = smooth_clip(
+                column.scale * (np.where(missing, column.center, x) - column.center)
+            )
+            inputs.append(z[:, None])
+            if n_cosines:
+                frequencies, phases, *weights, biases = cosines[number]
+                waves = np.cos(2 * np.pi * z[:, None] * frequencies + phases)
+                inputs.append(waves @ np.transpose(weights) + biases[:n_cosines])
+                number += 1
+            if column.has_missing:
+                inputs.append(missing[:, None].astype(float))
+        elif column.kind == FLAG:
+            inputs.append(np.nan_to_num(x)[:, None])
+        elif column.kind == ONE_HOT:
+            cold, hot = np.transpose(column.values)
+            levels = np.arange(1, column.n_levels)
+            inputs.append(np.where(x[:, None] == levels, hot, cold))
+        else:
+            inputs.append(tables[row + x.astype(int)])
+            row += column.n_levels
+    return np.concatenate(inputs, axis=1) * factors
