@@ -274,11 +274,10 @@ class Labels:
         return [np.array([*numbers, self.missing])[codes]]
 
     def of_cells(self, cells, name):
-        codes = self.codes
-        try:
-            numbers = [codes.get(cell) for cell in cells]
-        except TypeError:  # they have no hash
-            numbers = [None] * len(cells)
+        for cell in cells:  # a complex number may equal a level
+            if kind_of_type(type(cell)) is None:
+                raise wrong_type(name, type(cell))
+        numbers = [self.codes.get(cell) for cell in cells]
         for i, number in enumerate(numbers):
             if number is None:
                 numbers[i] = self._unusual(cells[i], name)
@@ -373,7 +372,7 @@ def fit_measure(facts, kind=NUMBERS, values=None):
             return _presence("the same", facts.n_missing)
         return _dropped("constant", "is constant")
     encoded = _encoded_number(center, scale, facts)
-    missing = f"; {facts.n_missing} are missing" if facts.n_missing else ""
+    missing = f"; missing: {facts.n_missing}" if facts.n_missing else ""
     if kind == DATES:
         cycles = tuple(cycle for cycle in _CYCLES if _varies(_CYCLES[cycle](values)))
         also = f", with sine and cosine of the {', '.join(cycles)}" if cycles else ""

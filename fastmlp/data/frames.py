@@ -363,15 +363,18 @@ def _kind_of_cells(cells, name):
         if kind is None:
             raise wrong_type(name, cls)
     found = set(kinds.values()) - {MISSING}
-    if len(found) > 1 and NUMBERS in found:  # if only as NaN, they are no numbers
-        numbers = {cls for cls, kind in kinds.items() if kind == NUMBERS}
-        if all(cell != cell for cell in cells if type(cell) in numbers):
-            found.remove(NUMBERS)
+    if len(found) > 1:
+        found = {kind for kind in found if _is_there(kind, kinds, cells)}
     if found == {NUMBERS, FLAGS}:
         return NUMBERS
     if len(found) > 1:
         return TEXT
     return found.pop() if found else MISSING
+
+
+def _is_there(kind, kinds, cells):
+    """Whether there are cells of a kind that are more than its NaN or NaT."""
+    return any(kinds[type(cell)] == kind and not is_missing(cell) for cell in cells)
 
 
 def _factorized(cells, name):
