@@ -259,6 +259,14 @@ def test_the_order_that_a_dtype_has():
             np.testing.assert_array_equal(fitted.transform(other)[:, 0], [3, 1, 4, 2])
 
 
+def test_the_order_of_categories_that_are_numbers():
+    frame = pd.DataFrame({"a": pd.Categorical([1, 2, 3, None], [3, 1, 2, 7])})
+    fitted = Columns().fit(frame)
+    np.testing.assert_array_equal(fitted.transform(frame)[:, 0], [2, 3, 1, 4])
+    with pytest.raises(ValueError, match="'a' has values of type tuple"):
+        Columns().fit(pd.DataFrame({"a": pd.Categorical([(1, 2), (3, 4)])}))
+
+
 def test_numbers_declared_as_categories():
     X = np.array([[10, 1.5], [2, 2.5], [NAN, 3.5], [30, 4.5], [2, 0]])
     for chosen in ([True, False], [0], np.array([0])):

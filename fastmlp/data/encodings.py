@@ -376,7 +376,7 @@ def fit_measure(facts, kind=NUMBERS, values=None):
     if kind == DATES:
         cycles = tuple(cycle for cycle in _CYCLES if _varies(_CYCLES[cycle](values)))
         also = f", with sine and cosine of the {', '.join(cycles)}" if cycles else ""
-        note = f"Seconds relative to the median{also}{missing}."
+        note = f"Seconds from the median, scaled by quartiles{also}{missing}."
         return Fitted("date", note, Dates(encoded, cycles))
     note = f"Centered at the median, and scaled by quartiles{missing}."
     return Fitted(

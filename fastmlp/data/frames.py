@@ -51,18 +51,15 @@ class Column(NamedTuple):
         Numbers, 1.0 for true, or microseconds, with NaN for what is missing. Of text,
         the integer that stands for the level, or -1.
     levels : list, default=()
-        The keys of text.
+        The keys of text, or of a dtype of categories.
     has_order : bool, default=False
         Whether levels are in an order that the user has given.
-    is_category : bool, default=False
-        Whether the dtype is one of categories.
     """
 
     kind: str
     values: np.ndarray
     levels: list = ()
     has_order: bool = False
-    is_category: bool = False
 
 
 def said(name):
@@ -296,8 +293,7 @@ class _PolarsTable(_Frame):
             codes = column.to_physical().cast(polars.Int64).fill_null(-1)
             return _read_category(codes.to_numpy(), dtype.categories.to_list(), name)
         elif not (dtype.is_numeric() or what in ("Date", "Datetime", "Duration")):
-            read = _read_objects(column.to_list(), name)
-            return read._replace(is_category=what == "Categorical")
+            return _read_objects(column.to_list(), name)
         return _read_array(column.to_numpy(), name)
 
     def cells(self):
@@ -316,7 +312,9 @@ class _OtherTable(_Frame):
         read = _read_objects(column.to_list(), name)
         if read.kind == NUMBERS and what == "Float32":
             read = read._replace(values=read.values.astype(np.float32))
-        return read._replace(is_category=what.startswith(("Categorical", "Enum")))
+        if what.startswith(("Categorical", "Enum")):
+            return Column(TEXT, *labels_of(read, name))
+        return read
 
     def cells(self):
         return self.X.rows()
@@ -342,9 +340,10 @@ def _read_array(values, name):
 
 def _read_category(codes, levels, name):
     """A column of a dtype that has its levels, in an order."""
-    order, levels = labels_of(_read_objects(levels, name), name)
-    order = np.append(order, -1)
-    return Column(TEXT, order[codes.astype(np.intp)], levels, True, True)
+    _kind_of_cells(levels, name)  # refuses what no column may have
+    places, keys = _factorized(levels, name)
+    places = np.append(places, -1)  # of what is missing
+    return Column(TEXT, places[codes.astype(np.intp)], keys, has_order=True)
 
 
 def _read_objects(cells, name):
