@@ -6,12 +6,15 @@ __all__ = [
     "MLPClassifier",
     "MLPEstimator",
     "MLPRegressor",
+    "TabularMLPClassifier",
+    "TabularMLPRegressor",
     "__version__",
     "from_sklearn",
     "warmup",
 ]
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 

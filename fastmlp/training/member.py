@@ -1,0 +1,257 @@
+"""One network of a model for tables: its layers, its first parameters, its training."""
+
+import math
+import threading
+from itertools import pairwise
+
+import numpy as np
+
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.network import Network
+from fastmlp.engine.options import StepOptions
+from fastmlp.engine.threads import Team
+from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.encoding import Encoding
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.encodings import N_FREQUENCIES, encode
+from fastmlp.tables.recipes import SHAPES
+from fastmlp.training.optimizer import Optimizer
+from fastmlp.training.run import Run, Stopping, TimeIsUp
+from fastmlp.training.schedules import OfFraction
+
+__all__ = ["HeldOut", "Member", "initialize", "layers_for"]
+
+#: Samples that first weights and biases are fitted to, and of which each bias is made.
+_INITIAL_ROWS = 1000
+_ROWS_OF_A_BIAS = 5
+
+_BETA_1, _EPSILON = 0.9, 1e-8
+
+
+def layers_for(columns, n_outputs, recipe):
+    """The layers of a network.
+
+    A layer with n inputs, as its recipe has it, divides products by sqrt(n); here the
+    first weights are smaller by that factor instead, and their learning rate: for Adam,
+    that is the same.
+
+    columns : sequence of fastmlp.tables.encodings.Column
+    recipe : fastmlp.tables.recipes.Recipe
+    """
+    first = Encoding(
+        tuple(columns),
+        recipe.n_cosines,
+        recipe.n_embedded,
+        factors_rate=recipe.factors_rate,
+        cosines_rate=recipe.cosines_rate,
+    )
+    hidden = len(recipe.widths)
+    units = first.fan_out, *recipe.widths, n_outputs
+    return [
+        first,
+        *(
+            Dense(
+                fan_in,
+                fan_out,
+                weights_rate=1 / math.sqrt(fan_in),
+                biases_rate=recipe.biases_rate,
+                alphas_rate=recipe.alphas_rate,
+                is_parametric=recipe.is_parametric and i < hidden,
+            )
+            for i, (fan_in, fan_out) in enumerate(pairwise(units))
+        ),
+    ]
+
+
+def _draw_cosines(size, n_cosines, spread, rng):
+    """First parameters of the embeddings of numbers, see `tables.encodings.encode`."""
+    cosines = np.zeros(
+        (size // ((n_cosines + 3) * N_FREQUENCIES), n_cosines + 3, N_FREQUENCIES)
+    )
+    bound = 1 / math.sqrt(N_FREQUENCIES)
+    cosines[:, 0] = rng.normal(0, spread, cosines[:, 0].shape)
+    cosines[:, 1] = rng.uniform(-math.pi, math.pi, cosines[:, 1].shape)
+    cosines[:, 2:-1] = rng.uniform(-bound, bound, cosines[:, 2:-1].shape)
+    biases = cosines[:, -1, :n_cosines]
+    biases[:] = rng.uniform(-bound, bound, biases.shape)
+    return cosines.ravel()
+
+
+def _draw_layer(a, fan_out, rng):
+    """(weights, biases) with which pre-activations of the inputs a have variance 1.
+
+    A bias is so that the unit's pre-activation is 0 at a point between some samples.
+    """
+    n, fan_in = a.shape
+    w = rng.normal(size=(fan_in, fan_out)) / math.sqrt(fan_in)
+    z = a @ w
+    spread = z.std(axis=0)
+    spread[spread < 1e-8] = 1.0
+    shares = rng.exponential(size=(_ROWS_OF_A_BIAS, fan_out))
+    shares /= shares.sum(axis=0)
+    rows = rng.integers(0, n, _ROWS_OF_A_BIAS)
+    return w / spread, -(shares * z[rows] / spread).sum(axis=0)
+
+
+def initialize(network, X, recipe, rng):
+    """Draw the first parameters.
+
+    X : some samples, as the network takes them.
+    rng : numpy.random.Generator
+    """
+    encoding, *dense = network.architecture
+    drawn = dict(zip(network.groups, network.read(np.float64), strict=True))
+    (factors,), (cosines,), (tables,) = (
+        drawn[group] for group in ("factors", "cosines", "tables")
+    )
+    if cosines.size:
+        cosines[:] = _draw_cosines(cosines.size, encoding.n_cosines, recipe.spread, rng)
+    tables[:] = rng.normal(size=tables.size)
+    a = encode(
+        encoding.columns, X, factors, cosines, tables, encoding.n_cosines,
+        encoding.n_embedded,
+    )  # fmt: skip
+    g = ACTIVATIONS[recipe.activation].value
+    for i, layer in enumerate(dense):
+        if recipe.draws_from_data:
+            w, b = _draw_layer(a, layer.fan_out, rng)
+        elif i < len(dense) - 1:
+            w = rng.normal(size=(layer.fan_in, layer.fan_out)) / math.sqrt(layer.fan_in)
+            b = rng.normal(size=layer.fan_out)
+        else:
+            w, b = 0.0, 0.0
+        drawn["weights"][i][:], drawn["biases"][i][:] = w, b
+        a = g(a @ drawn["weights"][i] + drawn["biases"][i])
+    network.write(*drawn.values())
+
+
+class HeldOut:
+    """Samples that a member does not train on: its scores, its best parameters.
+
+    Parameters
+    ----------
+    job : fastmlp.engine.jobs.PredictionJob
+        Of the network in training, on these samples, with raw outputs.
+    score : callable
+        From raw outputs to a number, to be high.
+
+    Attributes
+    ----------
+    outputs : ndarray of shape (n_samples, n_outputs)
+        With the best parameters.
+    """
+
+    def __init__(self, job, score):
+        self._job, self._score = job, score
+        self._parameters = job.network.arena.arrays["parameters"]
+        self._best = self.outputs = None
+
+    def evaluate(self, team, is_first=False):
+        """(score, loss: not needed) of the network as it is now."""
+        self._now = self._job.run(team)
+        return self._score(self._now), math.nan
+
+    def keep(self):
+        """Remember these parameters."""
+        self._best, self.outputs = self._parameters.copy(), self._now
+
+    def restore(self):
+        """Put back the parameters that were kept last."""
+        if self._best is not None:
+            self._parameters[:] = self._best
+
+
+class _LastOfBest(Stopping):
+    """Never stops; of epochs with the same score, the last is the best."""
+
+    def update(self, value):
+        is_best = value >= self.best
+        if is_best:
+            self.best = value
+        return is_best
+
+
+class Member:
+    """A network in training.
+
+    Parameters
+    ----------
+    columns : sequence of fastmlp.tables.encodings.Column
+    X : ndarray of shape (n_samples, n_columns), float32
+    targets : fastmlp.data.targets.Targets
+    sample_weight : ndarray of shape (n_samples,) or None
+    recipe : fastmlp.tables.recipes.Recipe
+    samples : ndarray of int
+        To train on.
+    held_out : tuple, default=None
+        (X, indices of its samples, score from raw outputs).
+    seed : int
+    n_threads : int
+    deadline : float, default=inf
+        By ``time.perf_counter``.
+    stop : threading.Event, default=None
+        Ends the training after an epoch.
+    events : fastmlp.training.events.Events, default=None
+    """
+
+    def __init__(
+        self, columns, X, targets, sample_weight, recipe, samples, held_out=None, *,
+        seed, n_threads=1, deadline=math.inf, stop=None, events=None,
+    ):  # fmt: skip
+        self.stop = stop or threading.Event()
+        self.n_threads = n_threads
+        rng = np.random.default_rng(seed)
+        self.network = network = Network(
+            layers_for(columns, targets.n_outputs, recipe), "float32", trainable=True,
+            n_moments=2,
+        )  # fmt: skip
+        some = np.sort(rng.permutation(samples)[:_INITIAL_ROWS])
+        initialize(network, X[some], recipe, rng)
+        hidden = len(recipe.widths)
+        activation = [recipe.activation] * hidden
+        job = TrainingJob(
+            network, X, targets.for_kernels(), sample_weight, samples=samples,
+            batch_size=min(recipe.batch_size, len(samples)), activation=activation,
+            loss=targets.loss, optimizer="adam", n_threads=n_threads,
+            options=StepOptions(
+                loss_parameters=targets.parameters,
+                dropout=(0.0, 0.0, *(recipe.dropout,) * hidden),
+                seed=int(rng.integers(2**31)),
+                weight_decay=recipe.decay,
+            ),
+        )  # fmt: skip
+        self.held_out = None
+        if held_out is not None:
+            X_held, samples_held, score = held_out
+            validation = PredictionJob(
+                network, X_held, samples=samples_held, activation=activation,
+                output_activation="identity", n_threads=n_threads, dtype=np.float64,
+            )  # fmt: skip
+            self.held_out = HeldOut(validation, score)
+        strength = SHAPES[recipe.strength_shape].value
+        schedule = OfFraction(recipe.rate, factor=SHAPES[recipe.rate_shape].value)
+        optimizer = Optimizer(
+            "adam", schedule, _BETA_1, recipe.beta_2, _EPSILON, strength=strength
+        )
+        more = {} if events is None else {"events": events}
+        self.run = Run(
+            job, optimizer, _LastOfBest(0.0, math.inf, by_score=held_out is not None),
+            np.random.RandomState(rng.integers(2**31)), recipe.n_epochs,
+            n_threads=n_threads, validation=self.held_out, deadline=deadline, **more,
+        )  # fmt: skip
+
+    def train(self):
+        """Train to the end of the recipe, or until there is no more time."""
+        run = self.run
+        run.begin()
+        try:
+            with Team(self.n_threads) as team:
+                while run.epoch(team) and not self.stop.is_set():
+                    pass
+        except TimeIsUp:
+            run.history.out_of_time = True
+        run.end()
+
+    def parameters(self):
+        """Copies of all parameters, group by group."""
+        return dict(zip(self.network.groups, self.network.read(), strict=True))

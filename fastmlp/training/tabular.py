@@ -1,0 +1,238 @@
+"""The members of a model for tables: what each trains on, and all their trainings."""
+
+import math
+import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from threading import Event
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from fastmlp.engine.network import Network
+from fastmlp.engine.threads import resolve_threads, threads_that_pay
+from fastmlp.training.member import Member, layers_for
+
+__all__ = ["TabularFit", "sharpness_of"]
+
+#: Fewest samples of which some are held out.
+_LEAST_TO_SPLIT = 20
+
+#: Steps by which the time of an epoch is guessed, if time is limited, and what share of
+#: the limit is planned for.
+_TRIAL_SECONDS = 0.2
+_PLANNED_SHARE = 0.85
+#: Epochs below which there are rather fewer members.
+_LEAST_EPOCHS = 24
+
+
+def _splits(n_samples, codes, n_folds, random_state):
+    """Yield (samples to train on, samples held out), again and again with new folds.
+
+    codes : number of each sample's class, or None: classes are in all folds alike.
+    """
+    n_folds = min(n_folds, n_samples)
+    by_class = codes is not None and np.bincount(codes).max() >= n_folds
+    splitter = StratifiedKFold if by_class else KFold
+    while True:
+        folds = splitter(n_folds, shuffle=True, random_state=random_state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of rare classes
+            yield from folds.split(np.zeros(n_samples), codes)
+
+
+def sharpness_of(outputs, codes, weights=None):
+    """The factor on raw outputs that makes the log loss of held-out samples least.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n_samples, n_classes)
+    codes : ndarray of shape (n_samples,)
+        Numbers of their classes.
+    weights : ndarray of shape (n_samples,), default=None
+
+    Returns
+    -------
+    float
+        The inverse of the temperature of Guo, Pleiss, Sun and Weinberger, "On
+        calibration of modern neural networks" (2017).
+    """
+    rows = np.arange(len(codes))
+    # as if one sample more were of every class alike: without that, a few samples that
+    # are all predicted right would ask for certainty
+    share = 1 / (1 + len(codes))
+
+    def loss(logarithm):
+        losses = -log_softmax(outputs * math.exp(logarithm), axis=1)
+        hits = np.average(losses[rows, codes], weights=weights)
+        return (1 - share) * hits + share * losses.mean()
+
+    found = minimize_scalar(loss, bounds=(math.log(0.2), math.log(5)), method="bounded")
+    return math.exp(found.x)
+
+
+@dataclass
+class TabularFit:
+    """Several networks, trained on the same table.
+
+    Parameters
+    ----------
+    columns : sequence of fastmlp.tables.encodings.Column
+    X : ndarray of shape (n_samples, n_columns), float32
+    targets : fastmlp.data.targets.Targets
+    sample_weight : ndarray of shape (n_samples,) or None
+    recipe : fastmlp.tables.recipes.Recipe
+    n_members : int
+    score_for : callable
+        From (indices of samples, or None for the validation set) to a function from
+        their raw outputs to a score, to be high.
+    random_state : numpy.random.RandomState
+    n_folds : int
+        One of so many parts of the samples is held out.
+    X_val : ndarray, default=None
+        Samples to be held out instead.
+    n_jobs : int or None
+    time_limit : float, default=inf
+        Seconds.
+    events : fastmlp.training.events.Events, default=None
+
+    Attributes
+    ----------
+    members : list of Member
+        Trained.
+    held_out : list of ndarray
+        Indices of the samples that each was not trained on; None for a validation set.
+    interrupted, out_of_time : bool
+    """
+
+    columns: object
+    X: np.ndarray
+    targets: object
+    sample_weight: object
+    recipe: object
+    n_members: int
+    score_for: object
+    random_state: np.random.RandomState
+    n_folds: int = 5
+    X_val: object = None
+    n_jobs: object = None
+    time_limit: float = math.inf
+    events: object = None
+    interrupted: bool = False
+    out_of_time: bool = False
+
+    def run(self):
+        """Train all members."""
+        self._deadline = time.perf_counter() + self.time_limit
+        self._stop = Event()
+        self._plan_threads()
+        if math.isfinite(self.time_limit):
+            self._plan_time()
+        n = len(self.X)
+        if self.X_val is not None:
+            parts = [(np.arange(n), None)] * self.n_members
+        elif n < _LEAST_TO_SPLIT:
+            parts = [(np.arange(n), ())] * self.n_members
+        else:
+            codes = None
+            if self.targets.kind == "classes":
+                codes = self.targets.values[:, 0].astype(int)
+            splits = _splits(n, codes, self.n_folds, self.random_state)
+            parts = [next(splits) for _ in range(self.n_members)]
+        self.held_out = [held_out for _, held_out in parts]
+        seeds = self.random_state.randint(2**31, size=self.n_members)
+        tasks = [
+            (samples, held_out, int(seed))
+            for (samples, held_out), seed in zip(parts, seeds, strict=True)
+        ]
+        self.members = self._train_all(tasks)
+        return self
+
+    def _plan_threads(self):
+        """How many members train at a time, and threads for each."""
+        network = Network(self._layers(), "float32")
+        pays = max(1, int(threads_that_pay(network, self.recipe.batch_size)))
+        total = resolve_threads(
+            self.n_jobs, self.n_members * pays, self.n_members * pays
+        )
+        self._at_a_time = min(self.n_members, total)
+        self._n_threads = total // self._at_a_time
+
+    def _layers(self):
+        return layers_for(self.columns, self.targets.n_outputs, self.recipe)
+
+    def _member(self, samples, held_out, seed, **settings):
+        held = None
+        if held_out is None:
+            rows = np.arange(len(self.X_val))
+            held = self.X_val, rows, self.score_for(None)
+        elif len(held_out):
+            held = self.X, held_out, self.score_for(held_out)
+        return Member(
+            self.columns, self.X, self.targets, self.sample_weight, self.recipe,
+            samples, held, seed=seed, n_threads=self._n_threads,
+            deadline=self._deadline, stop=self._stop, events=self.events, **settings,
+        )  # fmt: skip
+
+    def _train(self, task):
+        member = self._member(*task)
+        member.train()
+        return member
+
+    def _train_all(self, tasks):
+        if self._at_a_time == 1:
+            members = []
+            for task in tasks:
+                members.append(self._member(*task))
+                try:
+                    members[-1].train()
+                except KeyboardInterrupt:
+                    members[-1].run.end()
+                    self.interrupted = True
+                    break
+        else:
+            with ThreadPoolExecutor(self._at_a_time) as pool:
+                try:
+                    futures = [pool.submit(self._train, task) for task in tasks]
+                    members = [future.result() for future in futures]
+                except BaseException as error:
+                    self._stop.set()  # after the epoch that runs
+                    if not isinstance(error, KeyboardInterrupt):
+                        raise
+                    self.interrupted = True
+                    members = [
+                        future.result() for future in futures if not future.cancel()
+                    ]
+        self.out_of_time = any(member.run.history.out_of_time for member in members)
+        return members
+
+    def _plan_time(self):
+        """Fewer epochs, or fewer members, so that all ends within the limit."""
+        n = len(self.X)
+        rows = np.arange(min(n, 20 * self.recipe.batch_size))
+        trial = self._member(rows, (), 0)
+        trial.run.begin()
+        started = time.perf_counter()
+        epochs = 0
+        # the first steps compile kernels, or load them
+        from fastmlp.engine.threads import Team
+
+        with Team(self._n_threads) as team:
+            trial.run.epoch(team)
+            started = time.perf_counter()
+            while time.perf_counter() - started < _TRIAL_SECONDS:
+                trial.run.epoch(team)
+                epochs += 1
+        an_epoch = (time.perf_counter() - started) / epochs * n / len(rows)
+        left = _PLANNED_SHARE * (self._deadline - time.perf_counter())
+        rounds = math.ceil(self.n_members / self._at_a_time)
+        affordable = left / (rounds * an_epoch)
+        while affordable < min(_LEAST_EPOCHS, self.recipe.n_epochs) and rounds > 1:
+            rounds -= 1
+            self.n_members = rounds * self._at_a_time
+            affordable = left / (rounds * an_epoch)
+        n_epochs = max(1, min(self.recipe.n_epochs, int(affordable)))
+        self.recipe = replace(self.recipe, n_epochs=n_epochs)
