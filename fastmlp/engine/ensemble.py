@@ -27,12 +27,12 @@ class Ensemble:
     activation : sequence of str
         Of the hidden layers.
     output_activation : str
-    sharpness : float, default=1.0
-        Factor on the raw outputs: the inverse of a temperature.
+    temperature : float, default=1.0
+        What raw outputs are divided by.
     """
 
-    def __init__(self, layers, members, activation, output_activation, sharpness=1.0):
-        self._arguments = layers, members, activation, output_activation, sharpness
+    def __init__(self, layers, members, activation, output_activation, temperature=1.0):
+        self._arguments = layers, members, activation, output_activation, temperature
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
@@ -42,8 +42,8 @@ class Ensemble:
         for member in members:
             network = Network(layers, "float32")
             groups = {group: list(arrays) for group, arrays in member.items()}
-            groups["weights"][-1] = groups["weights"][-1] * sharpness
-            groups["biases"][-1] = groups["biases"][-1] * sharpness
+            groups["weights"][-1] = groups["weights"][-1] / temperature
+            groups["biases"][-1] = groups["biases"][-1] / temperature
             network.write(*(groups[group] for group in network.groups))
             self._networks.append(network)
         self._jobs = None

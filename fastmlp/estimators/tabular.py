@@ -1,97 +1,121 @@
 """Estimators for tables as they are: columns of any kind, missing values, any scale."""
 
-import math
-import warnings
+import inspect
+import textwrap
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
-from numbers import Integral, Real
-from weakref import WeakKeyDictionary
+from numbers import Real
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassifierMixin,
-    RegressorMixin,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_is_fitted,
-    column_or_1d,
-)
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from fastmlp.data.columns import Columns
 from fastmlp.data.targets import Targets, number_targets
-from fastmlp.native_threads import undisturbed
-from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.encodings import (
-    EMBEDDING,
-    FLAG,
-    NUMBER,
-    ONE_HOT,
-    Column,
-    smooth_clip,
-)
+from fastmlp.estimators.tabular_model import TabularModel, lazily
 from fastmlp.tables.losses import (
     CLASSIFICATION_LOSSES,
     LOSSES,
     OUTPUT_ACTIVATIONS,
     REGRESSION_LOSSES,
 )
-from fastmlp.tables.recipes import PRESETS, for_samples
 
 __all__ = ["TabularMLPClassifier", "TabularMLPRegressor"]
 
-#: Levels of a category that is one-hot encoded, at most, without the unknown one.
-_ONE_HOT_LEVELS = 9
+_TEXTS = {
+    "preset": """\
+    preset : {'fast', 'default', 'best'}, default='default'
+        How much time to spend: the size of the networks, how long they are trained, and
+        how many there are. All parameters that are None are chosen by it, and by the
+        number of samples.
+    categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \
+            default='from_dtype'
+        Columns of numbers that stand for categories: a mask, indices, or names. With
+        'from_dtype', those are categories whose dtype in a data frame says so. Text is
+        always a category.
+""",
+    "settings": """\
+    scoring : str, callable or None, default=None
+        What the best epoch of each network is chosen by: a scorer of scikit-learn or
+        its name. None stands for the share of right predictions, and for the loss
+        where that is equal; of a regression, for the loss.
+    hidden_layer_sizes : array-like of int, default=None
+        Units of the hidden layers.
+    activation : str, default=None
+        Activation function of the hidden layers, such as 'selu', 'mish' or 'relu'. Each
+        unit has a parameter that turns it from the function to the identity.
+    numeric_embedding : bool, default=True
+        Whether each number also enters the networks as a few numbers more, which are a
+        trainable function of it: weighted sums of cosines.
+    n_members : int, default=None
+        Networks whose predictions are averaged. Each is trained on 4/5 of the samples,
+        and validated on the rest, which is another fifth each time.
+    max_iter : int, default=None
+        Epochs of each network.
+    batch_size : int, default=None
+        Samples in a mini-batch.
+    learning_rate_init : float, default=None
+        The largest learning rate, for the weights of a unit with one input; for n
+        inputs, it is divided by the square root of n.
+    dropout : float, default=None
+        The largest dropout rate of the units of hidden layers. It is lowered to 0 in
+        the second half of the training.
+    weight_decay : float, default=None
+        The largest decoupled weight decay, lowered likewise.
+    time_limit : float, default=None
+        Seconds that fit should take at most. It trains fewer epochs, or fewer networks,
+        if that is needed; results then depend on the speed of the machine.
+    n_jobs : int or None, default=None
+        Number of threads of a fit or predict. None means as many as are worthwhile;
+        -1 means all cores. Results are bitwise the same for any number.
+    random_state : int, RandomState instance or None, default=None
+        Source of the initial weights, shuffles, dropout, and of what is held out.
+    verbose : bool, int or 'progress', default=False
+        'progress' shows one live line; it needs tqdm (extra ``progress``). True is the
+        same.
+""",
+    "attributes": """\
+    columns_ : list of InputColumn
+        What was done with each column of X: fields `name`, `kind`, `positions` and
+        `note`. See also the method `summary`.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, if X has names.
+    members_ : list of dict
+        The parameters of each network: name of a group -> list of arrays.
+    n_outputs_ : int
+        Output units of each network.
+    out_activation_ : str
+        Activation function of the outputs.
+    loss_curves_ : list of list of float
+        Training loss of each epoch, of each network.
+    validation_score_ : float
+        Score on samples that were held out, in the best epoch, averaged over networks.
+    n_iter_ : int
+        Epochs of the network that was trained longest.
+""",
+    "references": """\
+    Holzmüller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and
+    boosted trees on tabular data", NeurIPS (2024).
 
-#: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
-#: they hold addresses in this process.
-_idle = WeakKeyDictionary()
+    Gorishniy, Rubachev and Babenko, "On embeddings for numerical features in tabular
+    deep learning", NeurIPS (2022).
+""",
+}
 
 
-def _one_hot_values(shares):
-    """Values of one-hot inputs (other levels, this level): scaled like numbers.
-
-    shares : of the samples that have each level.
-    """
-    values = []
-    for share in shares:
-        median = float(share > 0.5)
-        scale = 1.0 if 0.25 < share <= 0.75 else 2.0
-        values.append(smooth_clip(scale * (np.array([0.0, 1.0]) - median)))
-    return np.array(values)
-
-
-def _columns_for(columns, Z):
-    """What the network's first layer is told of each column of the matrix Z."""
-    told = []
-    for j, kind in enumerate(columns.kinds_):
-        levels = int(columns.levels_[j])
-        if kind == FLAG:
-            told.append(Column(FLAG))
-        elif kind == NUMBER:
-            told.append(
-                Column(
-                    NUMBER,
-                    center=float(columns.center_[j]),
-                    scale=float(columns.scale_[j]),
-                    has_missing=bool(columns.has_missing_[j]),
-                )
-            )
-        elif levels - 1 <= _ONE_HOT_LEVELS:
-            counts = np.bincount(Z[:, j].astype(int), minlength=levels)[1:levels]
-            values = _one_hot_values(counts / len(Z))
-            told.append(Column(ONE_HOT, n_levels=levels, values=values))
-        else:
-            told.append(Column(EMBEDDING, n_levels=levels))
-    return tuple(told)
+def _documented(cls):
+    """Fill the shared texts into the docstring of an estimator class."""
+    if cls.__doc__:  # Python -OO has none
+        text = inspect.cleandoc(cls.__doc__)
+        for name, shared in _TEXTS.items():
+            text = text.replace(f"%({name})s", textwrap.dedent(shared).rstrip())
+        cls.__doc__ = text
+    return cls
 
 
 class _Known:
@@ -118,257 +142,68 @@ class _KnownClasses(_Known, ClassifierMixin, BaseEstimator):
         return self.probabilities
 
 
-class _TabularMLP(BaseEstimator):
-    """What both estimators share; not for use by itself."""
+@_documented
+class TabularMLPClassifier(ClassifierMixin, TabularModel):
+    """Classifier for tables as they are, with categories and missing values.
 
-    _parameter_constraints: dict = {
-        "preset": [StrOptions(set(PRESETS))],
-        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
-        "hidden_layer_sizes": ["array-like", None],
-        "activation": [StrOptions(set(ACTIVATIONS)), None],
-        "numeric_embedding": ["boolean"],
-        "n_members": [Interval(Integral, 1, None, closed="left"), None],
-        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
-        "dropout": [Interval(Real, 0, 1, closed="left"), None],
-        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
-        "scoring": [str, callable, None],
-        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
-        "n_jobs": [Integral, None],
-        "random_state": ["random_state"],
-        "verbose": ["verbose", StrOptions({"progress"})],
-    }
+    Networks after RealMLP: numbers are scaled robustly, clipped smoothly, and embedded;
+    categories become one-hot codes or embeddings; missing values need no imputation.
+    What was done with each column, `summary` says.
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.categorical = True
-        tags.input_tags.string = True
-        tags.input_tags.allow_nan = True
-        tags.target_tags.multi_output = True
-        return tags
+    Parameters
+    ----------
+    %(preset)s
+    loss : {'log_loss', 'focal'}, default='log_loss'
+        Loss function, see `MLPClassifier`.
+    focal_gamma : float, default=2.0
+        Exponent of ``loss='focal'``.
+    label_smoothing : float, default=None
+        Fraction of each target that is spread evenly over all classes. Probabilities
+        are calibrated by held-out samples afterwards.
+    class_weight : dict, 'balanced' or None, default=None
+        Weights of the classes, which multiply those of the samples. 'balanced' means
+        n_samples / (n_classes * number of samples of the class).
+    %(settings)s
 
-    def __sklearn_is_fitted__(self):
-        return hasattr(self, "members_")
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels, or numbers of the columns of y for several labels at once.
+    temperature_ : float
+        What outputs of all networks are divided by, so that the log loss of held-out
+        samples is least.
+    %(attributes)s
 
-    # --- training ---------------------------------------------------------------
+    See Also
+    --------
+    TabularMLPRegressor : The same for numbers.
+    MLPClassifier : One network, with scikit-learn's parameters, for arrays of numbers.
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
-        sample_weight_val=None,
-    ):  # fmt: skip
-        """Fit the networks to a table and its targets.
+    References
+    ----------
+    %(references)s
 
-        Parameters
-        ----------
-        X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
-            Columns of any kind: numbers, text, categories, truth values, dates; values
-            may be missing.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes, or numbers of any scale.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-        X_val, y_val : default=None
-            Samples to choose the best epoch by, instead of parts of X and y.
-        sample_weight_val : array-like of shape (n_validation_samples,), default=None
-            Their weights.
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML
+    (2017).
 
-        Returns
-        -------
-        self : object
-            The fitted estimator.
-
-        Raises
-        ------
-        ValueError
-            If parameters or data are invalid; of a column, the message has its name.
-            The estimator is then what it was before.
-        """
-        check_consistent_length(X, y)
-        columns = Columns(self.categorical_features, caller=type(self).__name__).fit(X)
-        Z = columns.transform(X)
-        y = self._checked_targets(y)
-        check_consistent_length(Z, y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, Z, ensure_non_negative=True
-            )
-            if sample_weight.sum() == 0:
-                raise ValueError(
-                    "sample_weight sums to zero: at least one sample must count"
-                )
-        state = self._state_for(y, sample_weight)
-        scoring_weight = sample_weight
-        sample_weight = self._weigh_classes(sample_weight, y)
-        validation = self._validation_set(
-            columns, state, X_val, y_val, sample_weight_val
-        )
-        state |= {
-            "columns_": columns.columns_,
-            "n_features_in_": columns.n_features_in_,
-            "_columns": columns,
-            "_encoded": _columns_for(columns, Z),
-        }
-        if hasattr(columns, "feature_names_in_"):
-            state["feature_names_in_"] = columns.feature_names_in_
-        if (
-            state["n_outputs_"] == 1
-            and self._classifies
-            and len(state["classes_"]) == 1
-        ):
-            state |= {"members_": [], "n_iter_": 0, "validation_score_": math.nan}
-        else:
-            state |= self._train(state, Z, y, sample_weight, scoring_weight, validation)
-        fitted = [name for name in vars(self) if name in _FITTED]
-        for name in fitted:
-            delattr(self, name)
-        vars(self).update(state)
-        _idle.pop(self, None)
-        return self
-
-    def _recipe(self, n_samples):
-        preset = PRESETS[self.preset]
-        recipe = preset.classes if self._classifies else preset.numbers
-        given = {
-            "widths": self.hidden_layer_sizes,
-            "activation": self.activation,
-            "n_epochs": self.max_iter,
-            "batch_size": self.batch_size,
-            "rate": self.learning_rate_init,
-            "dropout": self.dropout,
-            "decay": self.weight_decay,
-        }
-        if given["widths"] is not None:
-            given["widths"] = tuple(map(int, np.atleast_1d(given["widths"])))
-            if min(given["widths"], default=1) <= 0:
-                raise ValueError(
-                    f"hidden_layer_sizes must be > 0, got {given['widths']}."
-                )
-        if not self.numeric_embedding:
-            given["n_cosines"] = 0
-        chosen = {name: value for name, value in given.items() if value is not None}
-        n_members = preset.n_members if self.n_members is None else self.n_members
-        return replace(for_samples(recipe, n_samples), **chosen), n_members
-
-    def _train(self, state, Z, y, sample_weight, scoring_weight, validation):
-        """The fitted attributes that training gives."""
-        tabular = _lazily("training.tabular")
-        recipe, n_members = self._recipe(len(Z))
-        targets = self._targets(y, state, recipe)
-        X_val, y_val, weight_val = validation
-        val_targets = None if X_val is None else self._targets(y_val, state, recipe)
-
-        def score_for(samples):
-            of_these = val_targets if samples is None else targets.of(samples)
-            labels = y_val if samples is None else y[samples]
-            weights = weight_val
-            if samples is not None and scoring_weight is not None:
-                weights = scoring_weight[samples]
-            return self._scorer(of_these, labels, weights, state)
-
-        progress = self._progress(n_members, recipe, len(Z))
-        try:
-            fit = tabular.TabularFit(
-                state["_encoded"], Z, targets, sample_weight, recipe, n_members,
-                score_for, check_random_state(self.random_state), X_val=X_val,
-                n_jobs=self.n_jobs,
-                time_limit=math.inf if self.time_limit is None else self.time_limit,
-                events=progress.listeners[0] if progress.listeners else None,
-            ).run()  # fmt: skip
-        finally:
-            progress.close()
-        if fit.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
-        members = fit.members
-        scores = [member.run.stopping.best for member in members]
-        if not all(member.network.is_finite() for member in members):
-            raise ValueError(
-                "Training diverged: weights are not finite. Lower learning_rate_init."
-            )
-        return {
-            "members_": [member.parameters() for member in members],
-            "n_iter_": max(len(m.run.history.loss_curve) for m in members),
-            "loss_curves_": [m.run.history.loss_curve for m in members],
-            "validation_score_": float(np.mean(scores)),
-            "_recipe_used": fit.recipe,
-            "_sharpness": self._sharpness(
-                fit, targets, val_targets, weight_val, scoring_weight
-            ),
-            "out_activation_": LOSSES[targets.loss].output_activation,
-        }
-
-    def _sharpness(self, fit, targets, val_targets, weight_val, weights):
-        return 1.0
-
-    def _progress(self, n_members, recipe, n_samples):
-        progress = _lazily("training.progress")
-        shows = progress.shows_progress(self.verbose)
-        return progress.Progress(n_members * recipe.n_epochs, n_samples if shows else 0)
-
-    def _weigh_classes(self, sample_weight, y):
-        return sample_weight
-
-    def _validation_set(self, columns, state, X_val, y_val, sample_weight):
-        if X_val is None and y_val is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val needs X_val and y_val")
-            return None, None, None
-        if X_val is None or y_val is None:
-            raise ValueError("X_val and y_val must be given together")
-        Z = columns.transform(X_val)
-        y_val = self._checked_targets(y_val, "y_val")
-        check_consistent_length(Z, y_val)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, Z)
-        return Z, y_val, sample_weight
-
-    # --- prediction ---------------------------------------------------------------
-
-    def _outputs(self, X):
-        """What the output units give, averaged over members."""
-        check_is_fitted(self)
-        return self._outputs_of(self._columns.transform(X))
-
-    def _outputs_of(self, Z):
-        idle = _idle.setdefault(self, [])
-        try:
-            ensemble = idle.pop()
-        except IndexError:
-            ensemble = self._ensemble()
-        outputs = ensemble(Z, self.n_jobs)
-        idle.append(ensemble)
-        return outputs
-
-    def _ensemble(self):
-        recipe = self._recipe_used
-        layers = _lazily("training.member").layers_for(
-            self._encoded, self.n_outputs_, recipe
-        )
-        return _lazily("engine.ensemble").Ensemble(
-            layers, self.members_, [recipe.activation] * len(recipe.widths),
-            self.out_activation_, self._sharpness,
-        )  # fmt: skip
-
-    def summary(self):
-        """What was done with each column of X, as a table to be read.
-
-        Returns
-        -------
-        str
-        """
-        check_is_fitted(self)
-        return self._columns.summary()
-
-
-class TabularMLPClassifier(ClassifierMixin, _TabularMLP):
-    """Classifier for tables as they are."""
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fastmlp import TabularMLPClassifier
+    >>> X = pd.DataFrame({
+    ...     "city": ["Bern", "Basel", None, "Bern"] * 25,
+    ...     "size": [50.0, 80.0, 120.0, None] * 25,
+    ... })
+    >>> y = ["low", "high", "high", "low"] * 25
+    >>> clf = TabularMLPClassifier("fast", random_state=0).fit(X, y)
+    >>> clf.predict(X[:2]).tolist()
+    ['low', 'high']
+    """
 
     _classifies = True
 
     _parameter_constraints: dict = {
-        **_TabularMLP._parameter_constraints,
+        **TabularModel._parameter_constraints,
         "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), None],
@@ -498,10 +333,10 @@ class TabularMLPClassifier(ClassifierMixin, _TabularMLP):
             return (probabilities > 0.5).astype(int)
         return state["classes_"][probabilities.argmax(axis=1)]
 
-    def _sharpness(self, fit, targets, val_targets, weight_val, weights):
+    def _temperature(self, fit, targets, val_targets, weight_val, weights):
         if targets.kind != "classes":
             return 1.0
-        tabular = _lazily("training.tabular")
+        tabular = lazily("training.tabular")
         outputs, codes, chosen = [], [], []
         for member, held_out in zip(fit.members, fit.held_out, strict=False):
             if member.held_out is None or member.held_out.outputs is None:
@@ -518,7 +353,7 @@ class TabularMLPClassifier(ClassifierMixin, _TabularMLP):
             chosen.append(np.ones(len(values)) if of_these is None else of_these)
         if not outputs or not sum(map(np.sum, chosen)):
             return 1.0
-        return tabular.sharpness_of(
+        return tabular.temperature_of(
             np.concatenate(outputs), np.concatenate(codes), np.concatenate(chosen)
         )
 
@@ -559,13 +394,55 @@ class TabularMLPClassifier(ClassifierMixin, _TabularMLP):
         return self._labels(self.predict_proba(X), state)
 
 
-class TabularMLPRegressor(RegressorMixin, _TabularMLP):
-    """Regressor for tables as they are."""
+@_documented
+class TabularMLPRegressor(RegressorMixin, TabularModel):
+    """Regressor for tables as they are, with categories and missing values.
+
+    Networks after RealMLP, see `TabularMLPClassifier`. Targets may have any scale;
+    predictions stay within the range of the targets in fit.
+
+    Parameters
+    ----------
+    %(preset)s
+    loss : str, default='squared_error'
+        'squared_error', 'absolute_error', 'huber', 'quantile', 'poisson' or 'gamma';
+        see `MLPRegressor`.
+    huber_delta : float, default=1.0
+        Size of an error, in standard deviations of y, at which ``loss='huber'`` turns
+        from quadratic to linear.
+    quantile : float or list of float, default=0.5
+        Quantile to predict with ``loss='quantile'``. With a list, the networks predict
+        all of them, in one column each.
+    %(settings)s
+
+    Attributes
+    ----------
+    %(attributes)s
+
+    See Also
+    --------
+    TabularMLPClassifier : The same for classes.
+    MLPRegressor : One network, with scikit-learn's parameters, for arrays of numbers.
+
+    References
+    ----------
+    %(references)s
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fastmlp import TabularMLPRegressor
+    >>> X = pd.DataFrame({"rooms": [1, 2, 3, None] * 25, "garden": [True, False] * 50})
+    >>> y = 100_000 * X["rooms"].fillna(2) + 50_000 * X["garden"]
+    >>> model = TabularMLPRegressor("fast", random_state=0).fit(X, y)
+    >>> model.score(X, y) > 0.9
+    True
+    """
 
     _classifies = False
 
     _parameter_constraints: dict = {
-        **_TabularMLP._parameter_constraints,
+        **TabularModel._parameter_constraints,
         "loss": [StrOptions(set(REGRESSION_LOSSES))],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
@@ -667,18 +544,3 @@ class TabularMLPRegressor(RegressorMixin, _TabularMLP):
             Within the range of the targets in fit.
         """
         return self._numbers(self._outputs(X), vars(self))
-
-
-#: Attributes of a fit.
-_FITTED = {
-    "columns_", "n_features_in_", "feature_names_in_", "_columns", "_encoded",
-    "members_", "n_iter_", "loss_curves_", "validation_score_", "_recipe_used",
-    "_sharpness", "out_activation_", "classes_", "n_outputs_", "_is_multilabel",
-    "_center", "_scale", "_lowest", "_highest",
-}  # fmt: skip
-
-
-@cache
-def _lazily(module):
-    """A module that needs kernels, whose import an interrupt must not cut in two."""
-    return undisturbed(import_module, f"fastmlp.{module}")

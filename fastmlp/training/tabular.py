@@ -16,7 +16,7 @@ from fastmlp.engine.network import Network
 from fastmlp.engine.threads import resolve_threads, threads_that_pay
 from fastmlp.training.member import Member, layers_for
 
-__all__ = ["TabularFit", "sharpness_of"]
+__all__ = ["TabularFit", "temperature_of"]
 
 #: Fewest samples of which some are held out.
 _LEAST_TO_SPLIT = 20
@@ -44,8 +44,8 @@ def _splits(n_samples, codes, n_folds, random_state):
             yield from folds.split(np.zeros(n_samples), codes)
 
 
-def sharpness_of(outputs, codes, weights=None):
-    """The factor on raw outputs that makes the log loss of held-out samples least.
+def temperature_of(outputs, codes, weights=None):
+    """What to divide raw outputs by, for the least log loss of held-out samples.
 
     Parameters
     ----------
@@ -57,8 +57,10 @@ def sharpness_of(outputs, codes, weights=None):
     Returns
     -------
     float
-        The inverse of the temperature of Guo, Pleiss, Sun and Weinberger, "On
-        calibration of modern neural networks" (2017).
+
+    References
+    ----------
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
     rows = np.arange(len(codes))
     # as if one sample more were of every class alike: without that, a few samples that
@@ -66,7 +68,7 @@ def sharpness_of(outputs, codes, weights=None):
     share = 1 / (1 + len(codes))
 
     def loss(logarithm):
-        losses = -log_softmax(outputs * math.exp(logarithm), axis=1)
+        losses = -log_softmax(outputs / math.exp(logarithm), axis=1)
         hits = np.average(losses[rows, codes], weights=weights)
         return (1 - share) * hits + share * losses.mean()
 

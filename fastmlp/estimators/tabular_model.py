@@ -1,0 +1,360 @@
+"""What estimators for tables share: from a table to networks, and back.
+
+What needs kernels is imported when it is first used, so that ``import fastmlp`` is
+quick.
+"""
+
+import math
+import warnings
+from dataclasses import replace
+from functools import cache
+from importlib import import_module
+from numbers import Integral, Real
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from sklearn.base import (
+    BaseEstimator,
+    _fit_context,
+)
+from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+)
+
+from fastmlp.data.columns import Columns
+from fastmlp.native_threads import undisturbed
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.encodings import (
+    EMBEDDING,
+    FLAG,
+    NUMBER,
+    ONE_HOT,
+    Column,
+    smooth_clip,
+)
+from fastmlp.tables.losses import (
+    LOSSES,
+)
+from fastmlp.tables.recipes import PRESETS, for_samples
+
+__all__ = ["TabularModel", "lazily"]
+
+#: Levels of a category that is one-hot encoded, at most, without the unknown one.
+_ONE_HOT_LEVELS = 9
+
+#: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
+#: they hold addresses in this process.
+_idle = WeakKeyDictionary()
+
+
+#: Attributes of a fit.
+_FITTED = {
+    "columns_", "n_features_in_", "feature_names_in_", "_columns", "_encoded",
+    "members_", "n_iter_", "loss_curves_", "validation_score_", "_recipe_used",
+    "temperature_", "out_activation_", "classes_", "n_outputs_", "_is_multilabel",
+    "_center", "_scale", "_lowest", "_highest",
+}  # fmt: skip
+
+
+@cache
+def lazily(module):
+    """A module that needs kernels, whose import an interrupt must not cut in two."""
+    return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _one_hot_values(shares):
+    """Values of one-hot inputs (other levels, this level): scaled like numbers.
+
+    shares : of the samples that have each level.
+    """
+    values = []
+    for share in shares:
+        median = float(share > 0.5)
+        scale = 1.0 if 0.25 < share <= 0.75 else 2.0
+        values.append(smooth_clip(scale * (np.array([0.0, 1.0]) - median)))
+    return np.array(values)
+
+
+def _columns_for(columns, Z):
+    """What the network's first layer is told of each column of the matrix Z."""
+    told = []
+    for j, kind in enumerate(columns.kinds_):
+        levels = int(columns.levels_[j])
+        if kind == FLAG:
+            told.append(Column(FLAG))
+        elif kind == NUMBER:
+            told.append(
+                Column(
+                    NUMBER,
+                    center=float(columns.center_[j]),
+                    scale=float(columns.scale_[j]),
+                    has_missing=bool(columns.has_missing_[j]),
+                )
+            )
+        elif levels - 1 <= _ONE_HOT_LEVELS:
+            counts = np.bincount(Z[:, j].astype(int), minlength=levels)[1:levels]
+            values = _one_hot_values(counts / len(Z))
+            told.append(Column(ONE_HOT, n_levels=levels, values=values))
+        else:
+            told.append(Column(EMBEDDING, n_levels=levels))
+    return tuple(told)
+
+
+class TabularModel(BaseEstimator):
+    """What both estimators share; not for use by itself."""
+
+    _parameter_constraints: dict = {
+        "preset": [StrOptions(set(PRESETS))],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "hidden_layer_sizes": ["array-like", None],
+        "activation": [StrOptions(set(ACTIVATIONS)), None],
+        "numeric_embedding": ["boolean"],
+        "n_members": [Interval(Integral, 1, None, closed="left"), None],
+        "max_iter": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left"), None],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
+        "scoring": [str, callable, None],
+        "time_limit": [Interval(Real, 0, None, closed="neither"), None],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose", StrOptions({"progress"})],
+    }
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        tags.input_tags.allow_nan = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "members_")
+
+    # --- training ---------------------------------------------------------------
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        sample_weight_val=None,
+    ):  # fmt: skip
+        """Fit the networks to a table and its targets.
+
+        Parameters
+        ----------
+        X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+            Columns of any kind: numbers, text, categories, truth values, dates; values
+            may be missing.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Classes, or numbers of any scale.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+        X_val, y_val : default=None
+            Samples to choose the best epoch by, instead of parts of X and y.
+        sample_weight_val : array-like of shape (n_validation_samples,), default=None
+            Their weights.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If parameters or data are invalid; of a column, the message has its name.
+            The estimator is then what it was before.
+        """
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but "
+                "the target y is None."
+            )
+        check_consistent_length(X, y)
+        if _num_samples(X) < 2:
+            raise ValueError(
+                f"Found array with {_num_samples(X)} sample(s) (n_samples=1) while a "
+                f"minimum of 2 is required by {type(self).__name__}."
+            )
+        columns = Columns(self.categorical_features, caller=type(self).__name__).fit(X)
+        Z = columns.transform(X)
+        y = self._checked_targets(y)
+        check_consistent_length(Z, y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, Z, ensure_non_negative=True
+            )
+            if sample_weight.sum() == 0:
+                raise ValueError(
+                    "sample_weight sums to zero: at least one sample must count"
+                )
+        state = self._state_for(y, sample_weight)
+        scoring_weight = sample_weight
+        sample_weight = self._weigh_classes(sample_weight, y)
+        validation = self._validation_set(
+            columns, state, X_val, y_val, sample_weight_val
+        )
+        state |= {
+            "columns_": columns.columns_,
+            "n_features_in_": columns.n_features_in_,
+            "_columns": columns,
+            "_encoded": _columns_for(columns, Z),
+        }
+        if hasattr(columns, "feature_names_in_"):
+            state["feature_names_in_"] = columns.feature_names_in_
+        if (
+            state["n_outputs_"] == 1
+            and self._classifies
+            and len(state["classes_"]) == 1
+        ):
+            state |= {"members_": [], "n_iter_": 0, "validation_score_": math.nan}
+        else:
+            state |= self._train(state, Z, y, sample_weight, scoring_weight, validation)
+        fitted = [name for name in vars(self) if name in _FITTED]
+        for name in fitted:
+            delattr(self, name)
+        vars(self).update(state)
+        _idle.pop(self, None)
+        return self
+
+    def _recipe(self, n_samples):
+        preset = PRESETS[self.preset]
+        recipe = preset.classes if self._classifies else preset.numbers
+        given = {
+            "widths": self.hidden_layer_sizes,
+            "activation": self.activation,
+            "n_epochs": self.max_iter,
+            "batch_size": self.batch_size,
+            "rate": self.learning_rate_init,
+            "dropout": self.dropout,
+            "decay": self.weight_decay,
+        }
+        if given["widths"] is not None:
+            given["widths"] = tuple(map(int, np.atleast_1d(given["widths"])))
+            if min(given["widths"], default=1) <= 0:
+                raise ValueError(
+                    f"hidden_layer_sizes must be > 0, got {given['widths']}."
+                )
+        if not self.numeric_embedding:
+            given["n_cosines"] = 0
+        chosen = {name: value for name, value in given.items() if value is not None}
+        n_members = preset.n_members if self.n_members is None else self.n_members
+        return replace(for_samples(recipe, n_samples), **chosen), n_members
+
+    def _train(self, state, Z, y, sample_weight, scoring_weight, validation):
+        """The fitted attributes that training gives."""
+        tabular = lazily("training.tabular")
+        recipe, n_members = self._recipe(len(Z))
+        targets = self._targets(y, state, recipe)
+        X_val, y_val, weight_val = validation
+        val_targets = None if X_val is None else self._targets(y_val, state, recipe)
+
+        def score_for(samples):
+            of_these = val_targets if samples is None else targets.of(samples)
+            labels = y_val if samples is None else y[samples]
+            weights = weight_val
+            if samples is not None:
+                # the estimator's own score goes by the weights of classes, too
+                given = sample_weight if self.scoring is None else scoring_weight
+                weights = None if given is None else given[samples]
+            return self._scorer(of_these, labels, weights, state)
+
+        progress = self._progress(n_members, recipe, len(Z))
+        try:
+            fit = tabular.TabularFit(
+                state["_encoded"], Z, targets, sample_weight, recipe, n_members,
+                score_for, check_random_state(self.random_state), X_val=X_val,
+                n_jobs=self.n_jobs,
+                time_limit=math.inf if self.time_limit is None else self.time_limit,
+                events=progress.listeners[0] if progress.listeners else None,
+            ).run()  # fmt: skip
+        finally:
+            progress.close()
+        if fit.interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        members = fit.members
+        scores = [member.run.stopping.best for member in members]
+        if not all(member.network.is_finite() for member in members):
+            raise ValueError(
+                "Training diverged: weights are not finite. Lower learning_rate_init."
+            )
+        return {
+            "members_": [member.parameters() for member in members],
+            "n_iter_": max(len(m.run.history.loss_curve) for m in members),
+            "loss_curves_": [m.run.history.loss_curve for m in members],
+            "validation_score_": float(np.mean(scores)),
+            "_recipe_used": fit.recipe,
+            "temperature_": self._temperature(
+                fit, targets, val_targets, weight_val, scoring_weight
+            ),
+            "out_activation_": LOSSES[targets.loss].output_activation,
+        }
+
+    def _temperature(self, fit, targets, val_targets, weight_val, weights):
+        return 1.0
+
+    def _progress(self, n_members, recipe, n_samples):
+        progress = lazily("training.progress")
+        shows = progress.shows_progress(self.verbose)
+        return progress.Progress(n_members * recipe.n_epochs, n_samples if shows else 0)
+
+    def _weigh_classes(self, sample_weight, y):
+        return sample_weight
+
+    def _validation_set(self, columns, state, X_val, y_val, sample_weight):
+        if X_val is None and y_val is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val needs X_val and y_val")
+            return None, None, None
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val must be given together")
+        Z = columns.transform(X_val)
+        y_val = self._checked_targets(y_val, "y_val")
+        check_consistent_length(Z, y_val)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, Z)
+        return Z, y_val, sample_weight
+
+    # --- prediction ---------------------------------------------------------------
+
+    def _outputs(self, X):
+        """What the output units give, averaged over members."""
+        check_is_fitted(self)
+        return self._outputs_of(self._columns.transform(X))
+
+    def _outputs_of(self, Z):
+        idle = _idle.setdefault(self, [])
+        try:
+            ensemble = idle.pop()
+        except IndexError:
+            ensemble = self._ensemble()
+        outputs = ensemble(Z, self.n_jobs)
+        idle.append(ensemble)
+        return outputs
+
+    def _ensemble(self):
+        recipe = self._recipe_used
+        layers = lazily("training.member").layers_for(
+            self._encoded, self.n_outputs_, recipe
+        )
+        return lazily("engine.ensemble").Ensemble(
+            layers, self.members_, [recipe.activation] * len(recipe.widths),
+            self.out_activation_, self.temperature_,
+        )  # fmt: skip
+
+    def summary(self):
+        """What was done with each column of X, as a table to be read.
+
+        Returns
+        -------
+        str
+        """
+        check_is_fitted(self)
+        return self._columns.summary()
