@@ -191,10 +191,6 @@ class TabularModel(BaseEstimator):
             sample_weight = _check_sample_weight(
                 sample_weight, Z, ensure_non_negative=True
             )
-            if sample_weight.sum() == 0:
-                raise ValueError(
-                    "sample_weight sums to zero: at least one sample must count"
-                )
         state = self._state_for(y, sample_weight)
         scoring_weight = sample_weight
         sample_weight = self._weigh_classes(sample_weight, y)
@@ -271,6 +267,7 @@ class TabularModel(BaseEstimator):
             fit = tabular.TabularFit(
                 state["_encoded"], Z, targets, sample_weight, recipe, n_members,
                 score_for, check_random_state(self.random_state), X_val=X_val,
+                n_folds=PRESETS[self.preset].n_folds,
                 n_jobs=self.n_jobs,
                 time_limit=math.inf if self.time_limit is None else self.time_limit,
                 events=progress.listeners[0] if progress.listeners else None,

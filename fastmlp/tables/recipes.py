@@ -120,6 +120,7 @@ class Preset(NamedTuple):
     classes: Recipe
     numbers: Recipe
     n_members: int
+    n_folds: int = 5  # one part of so many is held out
 
 
 _NUMBERS = {"activation": "mish", "rate": 0.2, "smoothing": 0.0}

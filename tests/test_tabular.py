@@ -1,0 +1,475 @@
+"""Estimators for tables: what they learn, what they take, and what they refuse."""
+
+import pickle
+import threading
+import warnings
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+
+from fastmlp import TabularMLPClassifier, TabularMLPRegressor
+from fastmlp.tables.recipes import PRESETS
+from fastmlp.training.tabular import temperature_of
+
+pd = pytest.importorskip("pandas")
+
+BOTH = [TabularMLPClassifier, TabularMLPRegressor]
+#: Quick to fit.
+SMALL = {"n_members": 2, "max_iter": 8, "hidden_layer_sizes": (16,), "random_state": 0}
+
+
+def mixed_table(n=300, seed=0):
+    """(X, y): a table of all kinds of columns, and numbers that depend on them."""
+    rng = np.random.default_rng(seed)
+    city = rng.choice(["Bern", "Basel", "Chur"], n)
+    size = rng.uniform(20, 200, n)
+    garden = rng.random(n) < 0.5
+    built = pd.Timestamp("1950-01-01") + pd.to_timedelta(
+        rng.integers(0, 25_000, n), "D"
+    )
+    street = rng.choice([f"street {i}" for i in range(15)], n)
+    y = size * np.where(city == "Bern", 2.0, 1.0) + 50 * garden
+    X = pd.DataFrame({
+        "city": city, "size": size, "garden": garden, "built": built, "street": street,
+        "floor": pd.array(rng.integers(0, 5, n), dtype="Int64"),
+    })  # fmt: skip
+    for column in ("city", "size", "built", "floor"):
+        X.loc[rng.random(n) < 0.1, column] = None
+    return X, y
+
+
+def classes_of(y):
+    return np.where(y > np.median(y), "dear", "cheap")
+
+
+@pytest.fixture(scope="module")
+def table():
+    return mixed_table()
+
+
+@pytest.fixture(scope="module")
+def fitted(table):
+    """A classifier and a regressor of the same table."""
+    X, y = table
+    return (
+        TabularMLPClassifier(**SMALL).fit(X, classes_of(y)),
+        TabularMLPRegressor(**SMALL).fit(X, y),
+    )
+
+
+# --- what they learn ------------------------------------------------------------------
+
+
+def test_a_table_with_missing_values_is_learnt(table):
+    X, y = table
+    X_new, y_new = mixed_table(seed=1)
+    regressor = TabularMLPRegressor("fast", random_state=0).fit(X, y)
+    assert regressor.score(X_new, y_new) > 0.7
+    classifier = TabularMLPClassifier("fast", random_state=0).fit(X, classes_of(y))
+    assert classifier.score(X_new, classes_of(y_new)) > 0.8
+    assert classifier.predict_proba(X_new).shape == (300, 2)
+    np.testing.assert_allclose(classifier.predict_proba(X_new).sum(axis=1), 1)
+
+
+def test_classes_that_two_categories_decide_together():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({name: rng.choice(["yes", "no"], 400) for name in "ab"})
+    y = X["a"] == X["b"]
+    model = TabularMLPClassifier("fast", random_state=0).fit(X[:200], y[:200])
+    assert model.score(X[200:], y[200:]) == 1.0
+
+
+def test_a_wave_is_learnt_thanks_to_the_embedding():
+    x = np.random.default_rng(0).uniform(-1, 1, (1000, 1))
+    y = np.sin(6 * x[:, 0])
+    scores = [
+        TabularMLPRegressor("fast", numeric_embedding=embedding, random_state=0)
+        .fit(x[:800], y[:800]).score(x[800:], y[800:])
+        for embedding in (True, False)
+    ]  # fmt: skip
+    assert scores[0] > 0.9
+    assert scores[0] > scores[1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_are_no_worse_than_plain_baselines(preset):
+    X, y = load_wine(return_X_y=True)
+    model = TabularMLPClassifier(preset, random_state=0, n_members=1, max_iter=64)
+    assert cross_val_score(model, X, y, cv=3).mean() > 0.94
+
+
+def test_probabilities_are_calibrated_by_held_out_samples():
+    X, y = load_breast_cancer(return_X_y=True)
+    X, X_new, y, y_new = train_test_split(X, y, random_state=0)
+    model = TabularMLPClassifier("fast", label_smoothing=0.4, random_state=0).fit(X, y)
+    assert model.temperature_ < 0.9  # label smoothing makes outputs too modest
+    calibrated = log_loss(y_new, model.predict_proba(X_new))
+    model.temperature_ = 1.0
+    without = log_loss(y_new, clone_of_state(model).predict_proba(X_new))
+    assert calibrated < without
+
+
+def clone_of_state(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+def test_temperature_of_known_outputs():
+    """Of outputs that are exact but for a factor, the temperature is that factor."""
+    rng = np.random.default_rng(0)
+    z = rng.standard_normal((20_000, 3))
+    shares = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    codes = (rng.random((20_000, 1)) > shares.cumsum(axis=1)).sum(axis=1)
+    assert temperature_of(3 * z, codes) == pytest.approx(3, rel=0.05)
+    # certainty is never right, however few samples there are
+    assert temperature_of(np.array([[1.0, -1.0]] * 5), np.zeros(5, int)) > 0.3
+
+
+def test_weights_of_samples_and_classes_count():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 2))
+    y = rng.random(200) < 0.5  # nothing to learn but the shares
+    plain = TabularMLPClassifier(**SMALL).fit(X, y).predict_proba(X)[:, 1].mean()
+    weights = np.where(y, 20.0, 1.0)
+    heavy = TabularMLPClassifier(**SMALL).fit(X, y, weights)
+    assert heavy.predict_proba(X)[:, 1].mean() > plain + 0.1
+    dear = TabularMLPClassifier(class_weight={True: 20.0}, **SMALL).fit(X, y)
+    assert dear.predict_proba(X)[:, 1].mean() > plain + 0.1
+    numbers = TabularMLPRegressor(**SMALL)
+    assert numbers.fit(X, y, weights).predict(X).mean() > y.mean() + 0.1
+
+
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss", "accuracy"])
+def test_the_best_epoch_is_chosen_by_a_scorer(scoring, table):
+    X, y = table
+    model = TabularMLPClassifier(scoring=scoring, **SMALL).fit(X, classes_of(y))
+    assert -1.5 < model.validation_score_ <= 1.0
+
+    def lowest(estimator, X, y):
+        return -abs(estimator.predict_proba(X)[:, 1].mean() - 0.5)
+
+    own = TabularMLPClassifier(scoring=lowest, **SMALL).fit(X, classes_of(y))
+    assert own.validation_score_ <= 0
+    chosen = TabularMLPRegressor(scoring="r2", **SMALL).fit(X, y)
+    assert chosen.validation_score_ <= 1
+
+
+def test_a_validation_set_replaces_what_is_held_out(table):
+    X, y = table
+    X_val, y_val = mixed_table(100, seed=2)
+    model = TabularMLPRegressor(**SMALL).fit(X, y, X_val=X_val, y_val=y_val)
+    assert np.isfinite(model.validation_score_)
+    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+        model.fit(X, y, X_val=X_val)
+    with pytest.raises(ValueError, match="y_val has classes that y lacks"):
+        TabularMLPClassifier(**SMALL).fit(
+            X, classes_of(y), X_val=X, y_val=["free"] * len(X)
+        )
+
+
+# --- targets --------------------------------------------------------------------------
+
+
+def test_targets_of_any_scale_are_predicted_alike():
+    X, y = load_diabetes(return_X_y=True)
+    plain = TabularMLPRegressor(**SMALL).fit(X, y).predict(X)
+    for scale, shift in ((1e-9, 0.0), (1e12, 1e13)):
+        scaled = TabularMLPRegressor(**SMALL).fit(X, y * scale + shift).predict(X)
+        np.testing.assert_allclose((scaled - shift) / scale, plain, rtol=1e-3)
+
+
+def test_predictions_stay_in_the_range_of_the_targets():
+    X = np.linspace(-1, 1, 200)[:, None]
+    model = TabularMLPRegressor("fast", random_state=0).fit(X, X[:, 0])
+    far = model.predict(np.array([[-1e9], [1e9]]))
+    assert far.min() >= -1
+    assert far.max() <= 1
+
+
+def test_several_targets_labels_and_quantiles(table):
+    X, y = table
+    two = np.column_stack([y, -3 * y])
+    model = TabularMLPRegressor(**SMALL).fit(X, two)
+    assert model.predict(X).shape == two.shape
+    labels = np.column_stack([y > 100, y > 200, y > 300]).astype(int)
+    model = TabularMLPClassifier(**SMALL).fit(X, labels)
+    assert model.predict(X).shape == labels.shape
+    assert set(np.unique(model.predict(X))) <= {0, 1}
+    assert ((model.predict_proba(X) >= 0) & (model.predict_proba(X) <= 1)).all()
+    quantiles = TabularMLPRegressor(
+        "fast", loss="quantile", quantile=[0.1, 0.9], random_state=0
+    )
+    low, high = quantiles.fit(X, y).predict(X).T
+    assert (low < high).mean() > 0.95
+    assert 0.6 < ((low <= y) & (y <= high)).mean() < 0.98
+
+
+@pytest.mark.parametrize("loss", ["absolute_error", "huber", "poisson", "gamma"])
+def test_losses_of_numbers(loss, table):
+    X, y = table
+    model = TabularMLPRegressor("fast", loss=loss, random_state=0).fit(X, y)
+    assert model.score(X, y) > 0.5
+    assert model.predict(X).min() >= y.min()
+
+
+def test_labels_of_any_type(table):
+    X, y = table
+    for labels in (
+        classes_of(y), y > 100, pd.Series(classes_of(y), dtype="category"),
+        np.digitize(y, [100, 200]), classes_of(y).astype(object),
+    ):  # fmt: skip
+        model = TabularMLPClassifier(**SMALL).fit(X, labels)
+        assert set(model.predict(X)) <= set(np.unique(labels))
+        np.testing.assert_array_equal(model.classes_, np.unique(labels))
+
+
+def test_one_class_and_a_constant_target():
+    X = np.arange(20.0)[:, None]
+    model = TabularMLPClassifier(**SMALL).fit(X, ["a"] * 20)
+    assert model.predict(X).tolist() == ["a"] * 20
+    assert model.predict_proba(X).tolist() == [[1.0]] * 20
+    model = TabularMLPRegressor(**SMALL).fit(X, np.full(20, 7.0))
+    np.testing.assert_allclose(model.predict(X), 7)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7, 19, 25])
+def test_few_rows(n):
+    X = np.random.default_rng(0).standard_normal((n, 3))
+    y = np.arange(n) % 2
+    assert TabularMLPClassifier(**SMALL).fit(X, y).predict_proba(X).shape == (n, 2)
+    assert np.isfinite(TabularMLPRegressor(**SMALL).fit(X, X[:, 0]).predict(X)).all()
+
+
+def test_a_class_of_one_sample():
+    X = np.random.default_rng(0).standard_normal((60, 3))
+    y = np.array(["rare", *["a", "b"] * 29, "a"])
+    model = TabularMLPClassifier(**{**SMALL, "n_members": 5}).fit(X, y)
+    assert model.predict_proba(X).shape == (60, 3)
+
+
+# --- inputs ---------------------------------------------------------------------------
+
+
+def test_what_was_done_with_each_column_is_told(fitted, table):
+    X, _ = table
+    for model in fitted:
+        kinds = {column.name: column.kind for column in model.columns_}
+        assert kinds == {
+            "city": "category", "size": "number", "garden": "flag", "built": "date",
+            "street": "category", "floor": "number",
+        }  # fmt: skip
+        summary = model.summary()
+        assert all(name in summary for name in X.columns)
+        assert model.n_features_in_ == 6
+        assert model.feature_names_in_.tolist() == X.columns.tolist()
+
+
+def test_containers_give_the_same_predictions(fitted, table):
+    polars = pytest.importorskip("polars")
+    X, _ = table
+    for model in fitted:
+        expected = model.predict(X)
+        columns = {
+            name: [None if pd.isna(cell) else cell for cell in X[name].tolist()]
+            for name in X
+        }
+        columns["built"] = [
+            None if cell is None else cell.to_pydatetime() for cell in columns["built"]
+        ]
+        np.testing.assert_array_equal(
+            model.predict(polars.DataFrame(columns)), expected
+        )
+        shuffled = X[X.columns[::-1]]
+        np.testing.assert_array_equal(model.predict(shuffled), expected)
+
+
+def test_unknown_categories_and_missing_values_are_predicted(fitted, table):
+    X, _ = table
+    new = X.copy()
+    new["city"] = "Zug"
+    new["size"] = None
+    for model in fitted:
+        assert len(model.predict(new)) == len(new)
+
+
+def test_numbers_that_stand_for_categories():
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 12, 600).astype(float)
+    y = rng.standard_normal(12)[codes.astype(int)]
+    X = np.column_stack([codes, rng.standard_normal(600)])
+    model = TabularMLPRegressor("fast", categorical_features=[0], random_state=0)
+    assert model.fit(X[:400], y[:400]).score(X[400:], y[400:]) > 0.95
+    assert [column.kind for column in model.columns_] == ["category", "number"]
+
+
+def test_sparse_numbers():
+    X = np.random.default_rng(0).poisson(0.3, (100, 5)).astype(float)
+    model = TabularMLPRegressor(**SMALL).fit(csr_array(X), X[:, 0])
+    np.testing.assert_array_equal(model.predict(csr_array(X)), model.predict(X))
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_columns_that_cannot_be_are_named(cls, table):
+    X, y = table
+    y = classes_of(y) if cls is TabularMLPClassifier else y
+    infinite = X.assign(size=X["size"].astype(float))
+    infinite.loc[3, "size"] = np.inf
+    with pytest.raises(ValueError, match="size"):
+        cls(**SMALL).fit(infinite, y)
+    model = cls(**SMALL).fit(X, y)
+    with pytest.raises(ValueError, match="size"):
+        model.predict(infinite)
+    with pytest.raises(ValueError, match="garden"):
+        model.predict(X.drop(columns="garden"))
+    with pytest.raises(ValueError, match="city"):
+        cls(**SMALL).fit(X.assign(city=[{"a": 1}] * len(X)), y)
+    with pytest.raises(ValueError, match="No column"):
+        cls(**SMALL).fit(X[[]].assign(one=1), y)
+
+
+# --- estimators -----------------------------------------------------------------------
+
+
+def test_the_same_bits_for_any_number_of_threads(table):
+    X, y = table
+    settings = {**SMALL, "n_members": 3, "hidden_layer_sizes": (64, 64)}
+    expected = TabularMLPRegressor(n_jobs=1, **settings).fit(X, y).predict(X)
+    for n_jobs in (2, 4, None):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of more threads than cores
+            model = TabularMLPRegressor(n_jobs=n_jobs, **settings).fit(X, y)
+        np.testing.assert_array_equal(model.predict(X), expected)
+    other = TabularMLPRegressor(**{**settings, "random_state": 1}).fit(X, y)
+    assert not np.array_equal(other.predict(X), expected)
+
+
+def test_copies_predict_the_same(fitted, table):
+    X, _ = table
+    for model in fitted:
+        expected = model.predict(X)
+        np.testing.assert_array_equal(clone_of_state(model).predict(X), expected)
+        again = clone(model)
+        assert not hasattr(again, "members_")
+        assert again.get_params() == model.get_params()
+
+
+def test_a_row_is_predicted_as_among_others(fitted, table):
+    X, _ = table
+    for model in fitted:
+        method = getattr(model, "predict_proba", model.predict)
+        some = method(X[:70])
+        for i in (0, 3, 69):
+            np.testing.assert_array_equal(method(X.iloc[[i]])[0], some[i])
+
+
+def test_threads_predict_at_once(fitted, table):
+    X, _ = table
+    for model in fitted:
+        expected = model.predict(X)
+        results = {}
+
+        def predict(i, model=model, results=results):
+            results[i] = [model.predict(X[:50]) for _ in range(5)]
+
+        threads = [threading.Thread(target=predict, args=(i,)) for i in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(results) == 4
+        for several in results.values():
+            for result in several:
+                np.testing.assert_array_equal(result, expected[:50])
+
+
+def test_a_fit_that_fails_leaves_the_model_as_it_was(fitted, table):
+    X, y = table
+    for model, target in zip(fitted, (classes_of(y), y), strict=True):
+        model = clone_of_state(model)
+        expected = model.predict(X)
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            model.fit(X, target[:-1])
+        with pytest.raises(ValueError, match="size"):
+            model.fit(X.assign(size=np.inf), target)
+        np.testing.assert_array_equal(model.predict(X), expected)
+
+
+def test_a_second_fit_forgets_the_first(table):
+    X, y = table
+    model = TabularMLPClassifier(**SMALL).fit(X, classes_of(y))
+    model.fit(X[["size", "garden"]].to_numpy(dtype=float), y > 100)
+    assert model.n_features_in_ == 2
+    assert not hasattr(model, "feature_names_in_")
+    assert model.classes_.tolist() == [False, True]
+
+
+def test_pipelines_and_searches(table):
+    X, y = table
+    search = GridSearchCV(
+        make_pipeline(FunctionTransformer(), TabularMLPRegressor(**SMALL)),
+        {"tabularmlpregressor__n_members": [1, 2]}, cv=2,
+    )  # fmt: skip
+    search.fit(X, y)
+    assert search.best_params_["tabularmlpregressor__n_members"] in (1, 2)
+    assert search.predict(X).shape == y.shape
+
+
+def test_wrong_parameters_are_refused(table):
+    X, y = table
+    for settings, problem in (
+        ({"preset": "slow"}, "preset"),
+        ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be > 0"),
+        ({"n_members": 0}, "n_members"),
+        ({"loss": "log_loss"}, "loss"),
+        ({"time_limit": -1}, "time_limit"),
+        ({"loss": "gamma"}, "y must be positive"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            TabularMLPRegressor(**settings).fit(X, -y)
+    with pytest.raises(ValueError, match="at least one non-zero"):
+        TabularMLPRegressor(**SMALL).fit(X, y, np.zeros(len(y)))
+
+
+def test_time_limit_leaves_out_epochs_then_networks(table):
+    X, y = table
+    free = TabularMLPRegressor(n_members=4, max_iter=2000, random_state=0, time_limit=1)
+    free.fit(X, y)
+    assert free.n_iter_ < 2000
+    short = TabularMLPRegressor(
+        n_members=8, hidden_layer_sizes=(512, 512), random_state=0, time_limit=0.5
+    ).fit(X, y)
+    assert len(short.members_) < 8
+    assert np.isfinite(short.predict(X)).all()
+
+
+def test_interrupt_keeps_the_best_so_far(table, monkeypatch):
+    from fastmlp.training.member import HeldOut
+
+    X, y = table
+    evaluate, calls = HeldOut.evaluate, []
+
+    def interrupt(self, team, is_first=False):
+        calls.append(1)
+        if len(calls) == 5:
+            raise KeyboardInterrupt
+        return evaluate(self, team, is_first)
+
+    monkeypatch.setattr(HeldOut, "evaluate", interrupt)
+    model = TabularMLPRegressor(**{**SMALL, "max_iter": 50}, n_jobs=1)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert len(model.members_) == 1
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_a_progress_line_is_shown(table, capsys):
+    pytest.importorskip("tqdm")
+    X, y = table
+    TabularMLPRegressor(**SMALL, verbose="progress").fit(X, y)
+    assert "16/16" in capsys.readouterr().err
