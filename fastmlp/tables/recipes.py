@@ -54,6 +54,10 @@ class Recipe:
         Whether each unit has a parameter between the function and the identity.
     n_cosines : int
         Numbers of the embedding of each number, beside the number.
+    most_columns : int
+        With more columns of numbers, there are no such embeddings.
+    one_hot_levels : int
+        Levels of a category that becomes a one-hot code, at most; others are embedded.
     n_embedded : int
         Numbers of the embedding of a category.
     spread : float
@@ -82,6 +86,8 @@ class Recipe:
     activation: str = "selu"
     is_parametric: bool = True
     n_cosines: int = 3
+    most_columns: int = 128
+    one_hot_levels: int = 9
     n_embedded: int = 8
     spread: float = 0.1
     rate: float = 0.04
@@ -125,10 +131,20 @@ class Preset(NamedTuple):
 
 _NUMBERS = {"activation": "mish", "rate": 0.2, "smoothing": 0.0}
 
+#: RealMLP-TD, and its simpler form RealMLP-TD-S, as their authors have them.
+_TD = (Recipe(), Recipe(**_NUMBERS))
+_SIMPLE = {
+    "n_cosines": 0, "one_hot_levels": 10**6, "is_parametric": False, "dropout": 0.0,
+    "decay": 0.0, "draws_from_data": False,
+}  # fmt: skip
+_TD_S = (replace(_TD[0], **_SIMPLE), replace(_TD[1], **_SIMPLE, rate=0.07))
+
 _PRESET_ROWS = (
     Preset("fast", Recipe(), Recipe(**_NUMBERS), 1),
     Preset("default", Recipe(), Recipe(**_NUMBERS), 1),
     Preset("best", Recipe(), Recipe(**_NUMBERS), 5),
+    Preset("realmlp-td", *_TD, 1),
+    Preset("realmlp-td-s", *_TD_S, 1),
 )
 
 #: name -> row
