@@ -187,11 +187,11 @@ def test_numbers_of_ones_own_as_targets_of_losses_of_positive_ones():
     json.dumps(server._shown(data.points, experiment.shades(y)), allow_nan=False)
     trainer.close()
     # a zero is none of gamma's, and a negative number is of neither
-    with pytest.raises(ValueError, match="y must be positive"):
-        Trainer(Experiment.of({"data": "own", "loss": "gamma", "share": 0.9}, own))
-    own = OwnData.from_frame(frame - 5)
-    with pytest.raises(OwnDataError, match="has negative numbers"):
+    with pytest.raises(ValueError, match="column to predict: y must be positive"):
         Trainer(Experiment.of({"data": "own", "loss": "gamma"}, own))
+    own = OwnData.from_frame(frame - 5)
+    with pytest.raises(ValueError, match="column to predict: y must not be negative"):
+        Trainer(Experiment.of({"data": "own", "loss": "poisson"}, own))
     squares = Experiment.of({"data": "own"}, own)
     assert squares.legend() == ["-11.7", "34.5", "80.7"]  # two standard deviations
     np.testing.assert_array_equal(squares.shades(np.array([-2.0, 1])), [-1, 0.5])

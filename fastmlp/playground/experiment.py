@@ -171,7 +171,6 @@ class Experiment:
             raise ValueError(
                 f"at most {_MOST_LAYERS} hidden layers of 1 to {_MOST_UNITS} units"
             )
-
         levels = self.quantile
         if not 1 <= len(levels) <= _MOST_QUANTILES or not all(
             type(q) in (int, float) and low < q < 1
@@ -272,6 +271,11 @@ class Experiment:
         """The samples, as `fastmlp.playground.datasets.Data`."""
         positive = {"positive": True} if self._is_positive else {}
         if self.own is not None:
+            row = LOSSES[self.loss_row]
+            if positive and not row.is_in_range(self.own.numbers).all():
+                raise ValueError(
+                    f"{self.loss} does not suit the column to predict: {row.range}"
+                )
             return self.own.split(
                 share=self.share, seed=self.seed, features=self.features,
                 axes=self.axes, **positive,

@@ -2,14 +2,12 @@
 
 import numpy as np
 
-__all__ = ["LETTERS", "SIDE", "draw_letters"]
+__all__ = ["LETTERS", "draw_letters"]
 
 LETTERS = "ABCDEFGHIJ"
 
-#: Pixels in a row and in a column of an image.
-SIDE = 10
-
-_N_SAMPLES = 1000
+#: Pixels in a row and in a column of an image, and how many images there are.
+_SIDE, _N_SAMPLES = 10, 1000
 
 #: Rows of each letter, 7 high and 5 wide.
 _STROKES = """
@@ -42,13 +40,13 @@ def draw_letters(noise, seed):
 
     Returns
     -------
-    images : ndarray of shape (n_samples, SIDE, SIDE)
+    images : ndarray of shape (n_samples, 10, 10)
     y : ndarray of shape (n_samples,)
         Places in `LETTERS`.
     """
     rng = np.random.default_rng(seed)
     y = np.arange(_N_SAMPLES) % len(LETTERS)
-    images = np.zeros((_N_SAMPLES, SIDE, SIDE))
+    images = np.zeros((_N_SAMPLES, _SIDE, _SIDE))
     places = rng.integers([0, 1], [3, 4], (_N_SAMPLES, 2))
     thickness = rng.uniform(0, 1, _N_SAMPLES)
     shapes = _shapes().astype(float)

@@ -189,15 +189,8 @@ class OwnData:
         Returns
         -------
         fastmlp.playground.datasets.Data
-
-        Raises
-        ------
-        OwnDataError
-            If `positive` and there are negative numbers to predict.
         """
         order = np.random.default_rng(seed).permutation(len(self.y))
-        if positive and self.numbers.min() < 0:
-            raise OwnDataError("the column to predict has negative numbers")
         y = self.numbers / self.numbers.mean() if positive else self.y
         X, y = self.X[order], y[order]
         points = self._coordinates(X, axes or self.names[:2]).astype(float) * _SCALE

@@ -168,6 +168,7 @@ class _Session:
         weights = trainer.experiment.weights_of(trainer.data.y)
         weights = np.ones(n) if weights is None else weights[:n]
         step = step_by_hand(trainer.experiment, trainer.at(epoch), X, y, weights)
+        mean = step.losses.sum() / weights.sum()
         i = sample if isinstance(sample, int) and 0 <= sample < n else 0
         await self._websocket.send_json(
             {
@@ -181,9 +182,7 @@ class _Session:
                 "z": _rounded(z[i] for z in step.pre_activations),
                 "a": _rounded(a[i] for a in step.activations),
                 "deltas": _rounded(d[i] for d in step.deltas),
-                "loss": _rounded([[step.losses[i], step.losses.sum() / weights.sum()]])[
-                    0
-                ],
+                "loss": _rounded([[step.losses[i], mean]])[0],
                 "gradients": [_rounded(part) for part in step.gradients],
                 "bias_gradients": _rounded(step.bias_gradients),
             }

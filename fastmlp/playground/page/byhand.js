@@ -35,12 +35,12 @@ export function explain(stage, step, frame, { activation, loss, inputs, solver, 
       note: before.length > 20 ? `Inputs: ${before.length} numbers.` : `Inputs: ${before.map((a, i) => `${nameOf(i)} = ${show(a)}`).join(", ")}.`,
     };
   }
-  const weight = step.weight === 1 ? "" : `${show(step.weight)}, the weight of its class`;
+  const weight = step.weight === 1 ? "" : `the weight ${show(step.weight)} of its class`;
   if (kind === "loss") {
     return {
       title: "The loss",
-      formula: `L = ${weight && "weight · "}${loss}(z, y),  the mean over the ${step.n_samples} samples of the batch`,
-      lines: [`of this sample, with y = ${show(step.y)}${weight && ` and times ${weight}`}: ${show(step.loss[0])}`, `of the batch: ${show(step.loss[1])}`],
+      formula: `L = ${weight && "weight · "}${loss}(z, y),  the mean${weight && " by weight"} over the ${step.n_samples} samples of the batch`,
+      lines: [`of this sample, with y = ${show(step.y)}${weight && ` and ${weight}`}: ${show(step.loss[0])}`, `of the batch: ${show(step.loss[1])}`],
       note: "",
     };
   }
@@ -49,13 +49,13 @@ export function explain(stage, step, frame, { activation, loss, inputs, solver, 
     title: `Backward: ${name}`,
     formula: isOutput ? "δ = ∂L/∂z" : "δ = (Σ w δ of the next layer) · g′(z)",
     lines: step.deltas[layer].map((delta, j) => {
-      if (isOutput) return `δ${j + 1} = ${show(delta)}${weight && `, times ${weight}`}`;
+      if (isOutput) return `δ${j + 1} = ${show(delta)}${weight && `, with ${weight}`}`;
       const terms = step.deltas[next].map((d, k) => `${signed(frame.coefs[next][j][k])}·${signed(d)}`);
       const sum = step.deltas[next].reduce((all, d, k) => all + frame.coefs[next][j][k] * d, 0);
       const slope = sum ? delta / sum : 0;
       return `δ${j + 1} = (${sumOf(terms)}) · ${signed(slope)} = ${show(delta)}`;
     }),
-    note: `Gradients, means over the batch: ∂L/∂w = mean of a δ, ∂L/∂b = mean of δ: ` +
+    note: `Gradients, means over the batch${weight && " by weight"}: ∂L/∂w = mean of a δ, ∂L/∂b = mean of δ: ` +
       step.bias_gradients[layer].map((g, j) => `∂L/∂b${j + 1} = ${show(g)}`).join(", ") +
       `. Point at a link for its own. ${solver}${rate === null ? "" : ` with a rate of ${rate}`} makes the step of them.`,
   };

@@ -16,7 +16,7 @@ let choices, experiment, number = 0, data = null, frame = null, losses = [], poi
 // name, label, the values to choose from or what an input needs, when it is shown, and help
 const SETTINGS = [
   ["activation", "Activation"], ["loss", "Loss"],
-  ["quantile", "Quantiles", { type: "text", inputMode: "decimal" }, () => experiment.loss === "quantile", "one output for each"],
+  ["quantile", "Quantiles", { type: "text" }, () => experiment.loss === "quantile", "one output for each"],
   ["solver", "Solver"],
   ["learning_rate_init", "Learning rate", [0.00001, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]],
   ["learning_rate", "Schedule"],

@@ -37,6 +37,10 @@ class Lane {
       this.build();
       this.configure();
     } else if (message.type === "error") say(message.error);
+    else if (message.type === "data") {
+      this.notes = message.notes;
+      byId("notes").textContent = [...new Set(lanes.flatMap(({ notes }) => notes ?? []))].join(" ");
+    }
   }
 
   build() {

@@ -19,8 +19,8 @@ export function defaultsOf(choices, data) {
 export function settled(experiment, choices) {
   const { data, loss } = experiment, usual = defaultsOf(choices, data);
   const found = { ...experiment, loss: lossesOf(choices, data).includes(loss) ? loss : usual.loss };
-  const isOfNone = String(found.features) === String(choices.defaults.features);
-  if (tableOf(choices, data) && isOfNone) found.features = usual.features;
+  const names = tableOf(choices, data)?.names;
+  if (names && !found.features.some((name) => names.includes(name))) found.features = usual.features;
   if (!found.axes.length) found.axes = usual.axes;
   return found;
 }
