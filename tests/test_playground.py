@@ -8,13 +8,19 @@ import time
 
 import numpy as np
 import pytest
-from sklearn.metrics import log_loss
+from sklearn.metrics import (
+    log_loss,
+    mean_gamma_deviance,
+    mean_pinball_loss,
+    mean_poisson_deviance,
+)
 
 from fastmlp.playground import make_data, pictures, server, trainer
 from fastmlp.playground.datasets import DATASETS, FEATURES, RADIUS, features_of
 from fastmlp.playground.experiment import Experiment, choices
 from fastmlp.playground.trainer import Trainer
 from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from fastmlp.tables.optimizers import SOLVERS
 from fastmlp.training.schedules import SCHEDULES
 
@@ -103,7 +109,6 @@ BAD = [
     *[(name, value)
       for name in ("data", "activation", "solver", "learning_rate")
       for value in ("nonsense", "", 1, None, ["tanh"])],
-    ("solver", "lbfgs"), ("learning_rate", "adaptive"),
     *[(name, value)
       for name in ("noise", "share", "seed", "learning_rate_init", "alpha", "l1",
                    "dropout", "batch_size", "max_iter")
@@ -148,6 +153,40 @@ def test_unknown_names_are_an_error():
         Experiment.of({"momentum": 0.5, "a": 1, "alpha": 0.1})
 
 
+@pytest.mark.parametrize(
+    "levels", [[], [0], [1], [0.5, 0.1], [0.5, 0.5], ["0.5"], [None], [0.1] * 6]
+)
+def test_bad_quantiles_are_an_error(levels):
+    with pytest.raises(ValueError, match="between 0 and 1, in ascending order"):
+        Experiment.of({"quantile": levels})
+
+
+def test_settings_without_effect_are_left_out_and_notes_say_what_is_odd():
+    lbfgs = Experiment(solver="lbfgs", l1=0.5, dropout=0.3, early_stopping=True)
+    assert (lbfgs.l1, lbfgs.dropout, lbfgs.early_stopping) == (0, 0, False)
+    assert lbfgs.n_batch == 250
+    assert not {"batch_size", "learning_rate"} & lbfgs._settings().keys()
+    assert "one of its iterations" in " ".join(lbfgs.notes())
+    assert Experiment().notes() == []
+    (note,) = Experiment(solver="adam", learning_rate="adaptive").notes()
+    assert "no effect" in note
+    (note,) = Experiment(data="hills", loss="poisson").notes()
+    assert "exp(y)" in note
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma"])
+@pytest.mark.parametrize("name", ["plane", "hills"])
+def test_losses_of_positive_numbers_have_positive_targets(name, loss):
+    experiment = Experiment(data=name, loss=loss, noise=0.5)
+    data = experiment.make_data()
+    assert data.y.min() > 0
+    np.testing.assert_array_equal(data.y, np.exp(make_data(name, noise=0.5).y))
+    assert experiment.legend() == ["0.368", "1", "2.72"]
+    np.testing.assert_allclose(
+        experiment.shades(data.y), Experiment(data=name, noise=0.5).make_data().y
+    )
+
+
 def test_values_become_those_of_python():
     experiment = Experiment.of(
         {"seed": 3.0, "alpha": 1, "features": ["x2", "x1"], "hidden_layer_sizes": []}
@@ -182,9 +221,12 @@ def test_the_page_offers_the_rows_of_the_tables():
     assert found["data"].items() >= {(n, row.task) for n, row in DATASETS.items()}
     assert found["features"] == list(FEATURES)
     assert found["activation"] == list(ACTIVATIONS)
-    assert set(found["solver"]) == set(SOLVERS) - {"lbfgs"}
-    assert set(found["learning_rate"]) == set(SCHEDULES) - {"adaptive"}
-    assert set(found["loss"]) == {"classification", "regression"}
+    assert found["solver"] == list(SOLVERS)
+    assert found["learning_rate"] == list(SCHEDULES)
+    assert set(found["loss"]["classification"]) == CLASSIFICATION_LOSSES
+    assert set(found["loss"]["regression"]) == REGRESSION_LOSSES
+    assert "batch_size" in found["unused"]["lbfgs"]
+    assert found["unused"]["sgd"] == []
     json.dumps(found, allow_nan=False)
     for name in ("activation", "solver", "learning_rate"):
         for value in found[name]:
@@ -219,6 +261,10 @@ FITS = {
     "regression": {"data": "plane"},
     "absolute error": {"data": "hills", "loss": "absolute_error"},
     "huber": {"data": "hills", "loss": "huber", "activation": "relu"},
+    "poisson": {"data": "hills", "loss": "poisson"},
+    "gamma": {"data": "plane", "loss": "gamma"},
+    "quantile": {"data": "plane", "loss": "quantile", "quantile": (0.8,)},
+    "3 quantiles": {"data": "hills", "loss": "quantile", "quantile": (0.1, 0.5, 0.9)},
 }
 
 
@@ -240,7 +286,9 @@ def test_forward_passes_are_those_of_the_estimator(name):
     activations, z = pictures.forward(experiment, snapshot, X)
     assert [a.shape[1] for a in activations] == list(experiment.hidden_layer_sizes)
     if experiment.task == "regression":
-        np.testing.assert_allclose(z[:, 0], model.predict(X), rtol=1e-4, atol=1e-5)
+        found = np.exp(z) if experiment.loss in ("poisson", "gamma") else z
+        expected = model.predict(X).reshape(len(X), -1)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
         return
     if z.shape[1] == 1:
         p = 1 / (1 + np.exp(-z[:, 0].astype(float)))
@@ -252,18 +300,32 @@ def test_forward_passes_are_those_of_the_estimator(name):
     np.testing.assert_array_equal(found.argmax(axis=1), model.predict(X))
 
 
+def regression_loss(experiment, y, predicted):
+    error = abs(predicted.T - y).T
+    levels, columns = experiment.quantile, predicted.reshape(len(y), -1).T
+    return {
+        "squared_error": lambda: (error**2).mean() / 2,
+        "absolute_error": lambda: error.mean(),
+        "huber": lambda: np.where(error <= 1, error**2 / 2, error - 0.5).mean(),
+        "quantile": lambda: np.mean(
+            [
+                mean_pinball_loss(y, column, alpha=q)
+                for q, column in zip(levels, columns, strict=True)
+            ]
+        ),
+        "poisson": lambda: mean_poisson_deviance(y, predicted) / 2,
+        "gamma": lambda: mean_gamma_deviance(y, predicted) / 2,
+    }[experiment.loss]()
+
+
 @pytest.mark.parametrize("name", FITS)
 def test_losses_are_those_of_numpy(name):
     experiment, model, snapshot = fitted(name)
     data = experiment.make_data()
     for X, y in ((data.X, data.y), (data.X_test, data.y_test)):
         if experiment.task == "regression":
-            error = abs(model.predict(X).astype(float) - y)
-            expected = {
-                "squared_error": error**2 / 2,
-                "absolute_error": error,
-                "huber": np.where(error <= 1, error**2 / 2, error - 0.5),
-            }[experiment.loss].mean()
+            predicted = model.predict(X).astype(float)
+            expected = regression_loss(experiment, y, predicted)
         elif experiment.loss == "focal":
             p = model.predict_proba(X).astype(float)[np.arange(len(y)), y]
             expected = -((1 - p) ** 2 * np.log(p)).mean()
@@ -296,7 +358,11 @@ def test_pictures_have_the_stated_sizes_and_show_predictions(name):
     elif experiment.task == "classification":
         expected = model.predict_proba(X)[:, 1] * 2 - 1
     else:
-        expected = np.clip(model.predict(X), -1, 1)
+        predicted = model.predict(X).reshape(len(X), -1)
+        predicted = predicted[:, predicted.shape[1] // 2]
+        if experiment.loss in ("poisson", "gamma"):
+            predicted = np.log(predicted)
+        expected = np.clip(predicted, -1, 1)
     np.testing.assert_allclose((output - 128) / 127, expected, atol=0.02)
 
 
@@ -362,6 +428,11 @@ CODES = {
     "3 classes": {"data": "rings", "noise": 0.15, "share": 0.3, "seed": 7},
     "l1, few samples": {"l1": 0.01, "share": 0.1, "batch_size": 500},
     "features": {"features": ("x1", "sin(x1)", "x1*x2"), "hidden_layer_sizes": ()},
+    "lbfgs": {"solver": "lbfgs", "data": "spiral", "class_weight": "balanced"},
+    "lbfgs, gamma": {"solver": "lbfgs", "data": "plane", "loss": "gamma"},
+    "poisson": {"data": "hills", "loss": "poisson"},
+    "quantiles": {"data": "hills", "loss": "quantile", "quantile": (0.1, 0.9)},
+    "letters": {"data": "letters", "noise": 0.2, "share": 0.2, "batch_size": 100},
 }
 
 
@@ -388,7 +459,7 @@ def test_it_starts_paused_with_the_weights_before_training(settings):
     with training(**settings) as watched:
         assert (watched.state, watched.epoch, watched.error) == ("paused", 0, "")
         assert [each.epoch for each in watched.snapshots] == [0]
-        if len(watched.data.y) > 500:
+        if len(watched.data.y) > 500 or watched.experiment.solver == "lbfgs":
             return  # of several steps
         # the loss that a fit reports is that before its only step
         model = watched.experiment.make_estimator()
@@ -431,8 +502,18 @@ def test_losses_are_those_of_the_snapshots(quick):
     assert len({train for train, _ in watched.losses}) == 5
 
 
-def test_steps_runs_and_pauses():
-    with training() as watched:
+def test_an_adaptive_rate_falls_until_training_ends_by_itself(quick):
+    with training(data="gauss", learning_rate="adaptive", max_iter=1000) as watched:
+        watched.run()
+        wait_until(lambda: watched.state == "finished", "the end")
+        assert 80 < watched.epoch < 1000
+        code = watched.experiment.code(watched.epoch)
+        assert_same_weights(watched.snapshots[-1], model_of(code))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "lbfgs"])
+def test_steps_runs_and_pauses(solver):
+    with training(solver=solver) as watched:
         watched.step()
         wait_until(is_paused_at(watched, 1), "a step")
         assert (watched.state, watched.epoch) == ("paused", 1)
@@ -443,10 +524,10 @@ def test_steps_runs_and_pauses():
         assert watched.state == "running"
         wait_until(lambda: watched.epoch > 6, "a run")
         watched.pause()
-        wait_until(lambda: watched.state == "paused", "a pause", seconds=2)
+        time.sleep(0.1)  # within which it stops
         stopped = watched.epoch
         time.sleep(0.1)
-        assert watched.epoch == stopped
+        assert (watched.state, watched.epoch) == ("paused", stopped)
         watched.step()
         wait_until(is_paused_at(watched, stopped + 1), "a step after a run")
         assert watched.epoch == stopped + 1

@@ -458,6 +458,53 @@ def test_the_keyboard_is_enough(page):
     assert focused() == "add-unit-0"
 
 
+def test_a_weight_and_a_bias_are_set_with_the_keyboard_alone(page):
+    page.open("data=rings&hidden_layer_sizes=2&hide=settings,data,layers,to-race")
+
+    def focused():
+        return page.run("return document.activeElement.dataset.testid ?? ''")
+
+    def press(*keys):
+        ActionChains(page.browser).send_keys(*keys).perform()
+
+    def go_to(name):
+        for _ in range(80):
+            if focused() == name:
+                break
+            press(Keys.TAB)
+        assert focused() == name
+        outline = page.run(
+            "const style = getComputedStyle(document.activeElement);"
+            "return style.outlineStyle + style.outlineWidth"
+        )
+        assert outline == "solid2px"  # it is seen where the focus is
+
+    def enter(value):
+        assert focused() == "editor"
+        press(value, Keys.ENTER)
+
+    for unit, keys, code in (
+        ("unit-0-1", [Keys.ARROW_DOWN] * 2, "coefs_[0][1, 1] = 0.5"),
+        ("output-1", [Keys.ARROW_UP], "coefs_[1][1, 1] = -2.0"),
+    ):
+        go_to(unit)
+        press(*keys)
+        assert "weight" in page.browser.find_element(By.CLASS_NAME, "said").text
+        press(Keys.ENTER)
+        enter(code.split("= ")[1])
+        assert focused() == unit
+        page.wait_until(lambda code=code: code in page.code, code)
+    press(Keys.ENTER)  # of the same link, and no number
+    press(Keys.ESCAPE)
+    press(Keys.ESCAPE)
+    assert not page.browser.find_element(By.CLASS_NAME, "said").is_displayed()
+    go_to("bias-1-1")
+    press(Keys.SPACE)
+    enter("3")
+    assert focused() == "bias-1-1"
+    page.wait_until(lambda: "intercepts_[1][1] = 3.0" in page.code, "the bias")
+
+
 def test_code_can_be_copied(page, browser):
     page.open()
     browser.execute_cdp_cmd(
@@ -552,7 +599,7 @@ def test_a_weight_and_a_bias_are_set_by_hand(page):
 
 
 def test_back_propagation_by_hand(page):
-    page.open("data=xor&hidden_layer_sizes=3,2")
+    page.open("data=xor&hidden_layer_sizes=3,2&class_weight=balanced")
     page.find("by-hand").find_element(By.TAG_NAME, "summary").click()
     stages = ["Forward: hidden layer 1", "Forward: hidden layer 2",
               "Forward: the output", "The loss", "Backward: the output",
@@ -566,12 +613,14 @@ def test_back_propagation_by_hand(page):
             page.click("stage-on")
     assert len(set(seen)) == 7
     assert "tanh(" in seen[0]
+    assert re.search(r"the weight 1?[.0-9]+ of its class", seen[3])
+    assert "of its class" in seen[4]
     assert "δ3 =" in seen[6]
     page.enter("sample", "2")
     page.wait_until(lambda: page.text("lines") != seen[6], "another sample")
 
 
-def test_digits_have_a_confusion_matrix(page):
+def test_images_have_a_confusion_matrix_and_weights_as_images(page):
     page.open("data=digits&solver=adam&hidden_layer_sizes=16&batch_size=50")
     page.find("quality").find_element(By.TAG_NAME, "summary").click()
     page.click("run")
@@ -581,6 +630,48 @@ def test_digits_have_a_confusion_matrix(page):
     cells = page.find("confusion").find_elements(By.TAG_NAME, "td")
     assert len(cells) == 100
     assert "samples: says" in page.text("calibration")
+    pictures = (
+        "return [...document.querySelectorAll('.unit canvas')]"
+        ".map((canvas) => canvas.toDataURL())"
+    )
+    before = page.run(pictures)
+    assert len(set(before)) == 17  # a digit, and the weights of each unit
+    page.choose("data", "letters")
+    page.expect("data=letters", "OwnData.letters(noise=0.0, seed=0)")
+    assert "features" not in page.hash  # all pixels
+    after = page.run(pictures)
+    assert len({*before, *after}) == 34
+    outputs = page.browser.find_elements(By.CLASS_NAME, "result")
+    assert "".join(output.text for output in outputs) == "ABCDEFGHIJ"
+    page.enter("noise", "0.3")
+    page.expect("noise=0.3", "OwnData.letters(noise=0.3, seed=0)")
+
+
+def test_lbfgs_and_losses_of_positive_numbers_and_of_quantiles(page):
+    page.open("data=hills&hidden_layer_sizes=8")
+    page.choose("solver", "lbfgs")
+    page.expect("solver=lbfgs", "solver='lbfgs'")
+    for name in ("learning_rate_init", "learning_rate", "batch_size", "dropout"):
+        assert not page.find(name).is_enabled()
+        label = page.find(name).find_element(By.XPATH, "..")
+        assert "not used by lbfgs" in label.text
+    assert page.find("alpha").is_enabled()
+    page.click("step")
+    page.wait_until(lambda: page.epoch == 1, "an iteration")
+    page.choose("loss", "gamma")
+    page.expect("loss=gamma", "positive=True")
+    assert "exp(y)" in page.text("notes")
+    assert "2.72" in page.browser.find_element(By.ID, "legend").text
+    page.choose("loss", "quantile")
+    page.expect("loss=quantile", "quantile=0.5")
+    page.enter("quantile", "0.1, 0.9")
+    page.expect("quantile=0.1,0.9", "quantile=[0.1, 0.9]")
+    page.wait_until(lambda: "shows that of 0.9" in page.text("notes"), "a note")
+    assert page.text("output-1") == "q = 0.9"
+    page.run("location.hash = location.hash.replace('0.1,0.9', '0.2,0.8')")
+    page.wait_until(lambda: "quantile=[0.2, 0.8]" in page.code, "what it says")
+    page.enter("quantile", "2")
+    page.wait_until(lambda: "between 0 and 1" in page.text("message"), "a sentence")
 
 
 def test_a_race(page):
@@ -597,14 +688,21 @@ def test_a_race(page):
     page.wait_until(lambda: "epoch 0" in told(0) and "epoch 0" in told(1), "two lanes")
     page.click("add-lane")
     page.wait_until(lambda: "epoch 0" in told(2), "a third")
-    page.choose("solver-2", "rmsprop")
-    page.wait_until(lambda: '"solver":"rmsprop"' in page.hash, "its solver")
+    page.choose("solver-2", "lbfgs")
+    page.wait_until(lambda: '"solver":"lbfgs"' in page.hash, "its solver")
+    assert not page.find("learning_rate_init-2").is_enabled()
+    assert page.find("learning_rate_init-1").is_enabled()
+    page.choose("loss", "focal")
+    assert "loss=focal" in page.hash
+    notes = page.browser.find_element(By.ID, "notes")
+    page.wait_until(lambda: "one of its iterations" in notes.text, "a note")
     page.click("run")
     page.wait_until(
         lambda: all(int(told(i).split()[1].strip(",")) > 20 for i in range(3)), "epochs"
     )
     page.browser.refresh()
     page.wait_until(lambda: "epoch 0" in told(2), "three lanes after a reload")
-    assert page.find("solver-2").get_attribute("value") == "rmsprop"
+    assert page.find("solver-2").get_attribute("value") == "lbfgs"
+    assert page.find("loss").get_attribute("value") == "focal"
     page.click("remove-lane")
     page.wait_until(lambda: told(2) == "", "two lanes again")

@@ -57,6 +57,7 @@ def get(path, host="127.0.0.1", name="127.0.0.1:8080"):
             (f"/{name}.js", "text/javascript")
             for name in (
                 "main", "address", "chart", "connection", "network", "pictures",
+                "settings",
             )
         ],
     ],

@@ -1,5 +1,6 @@
 """The playground: tables of the user, weights set by hand, and a step by hand."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from processes import run
 from sklearn.datasets import load_wine
 
 from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.playground import server
 from fastmlp.playground.by_hand import step_by_hand
 from fastmlp.playground.datasets import COMPONENTS, RADIUS
 from fastmlp.playground.experiment import Experiment
@@ -156,6 +158,45 @@ def test_digits_show_their_weights_as_images():
     trainer.close()
 
 
+def test_letters_are_drawn_anew_for_each_seed():
+    plain, noisy = OwnData.letters(seed=1), OwnData.letters(noise=0.3, seed=1)
+    assert plain.labels == tuple("ABCDEFGHIJ")
+    assert plain.image == (10, 10)
+    assert plain.X.shape == (1000, 100)
+    np.testing.assert_array_equal(plain.X, OwnData.letters(seed=1).X)
+    assert not np.array_equal(plain.X, OwnData.letters(seed=2).X)
+    assert len(np.unique(plain.X, axis=0)) == 1000  # no two are alike
+    assert len(np.unique(noisy.X)) > 10 * len(np.unique(plain.X))
+    # of each letter the mean differs from those of the others
+    means = np.array([plain.X[plain.y == c].mean(axis=0) for c in range(10)])
+    distances = np.abs(means[:, None] - means).max(axis=2)
+    assert distances[~np.eye(10, dtype=bool)].min() > 0.5
+
+
+def test_numbers_of_ones_own_as_targets_of_losses_of_positive_ones():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"a": rng.normal(size=80), "n": 1.0 * np.arange(80)})
+    own = OwnData.from_frame(frame)
+    experiment = Experiment.of({"data": "own", "loss": "poisson"}, own)
+    data = experiment.make_data()
+    y = np.concatenate([data.y, data.y_test])
+    np.testing.assert_array_equal(np.sort(y), np.arange(80) / 39.5)
+    assert experiment.legend() == ["14.5", "39.5", "107"]
+    assert "divided by their mean" in experiment.notes()[0]
+    trainer = Trainer(experiment)
+    json.dumps(server._shown(data.points, experiment.shades(y)), allow_nan=False)
+    trainer.close()
+    # a zero is none of gamma's, and a negative number is of neither
+    with pytest.raises(ValueError, match="column to predict: y must be positive"):
+        Trainer(Experiment.of({"data": "own", "loss": "gamma"}, own))
+    own = OwnData.from_frame(frame - 5)
+    with pytest.raises(ValueError, match="column to predict: y must not be negative"):
+        Trainer(Experiment.of({"data": "own", "loss": "poisson"}, own))
+    squares = Experiment.of({"data": "own"}, own)
+    assert squares.legend() == ["-11.7", "34.5", "80.7"]  # two standard deviations
+    np.testing.assert_array_equal(squares.shades(np.array([-2.0, 1])), [-1, 0.5])
+
+
 def test_a_class_without_a_training_sample_is_an_error_that_says_so():
     frame = pd.DataFrame({"a": np.arange(60.0), "y": ["x", "z"] * 29 + ["rare"] * 2})
     experiment = Experiment.of({"data": "own", "share": 0.1}, OwnData.from_frame(frame))
@@ -268,7 +309,10 @@ def test_untrained_models_have_the_weights_that_training_starts_from():
 @pytest.mark.parametrize(
     "settings",
     [{}, {"activation": "gelu"}, {"data": "rings"}, {"data": "hills", "loss": "huber"},
-     {"loss": "focal", "alpha": 0.3, "l1": 0.1, "activation": "relu"}],
+     {"loss": "focal", "alpha": 0.3, "l1": 0.1, "activation": "relu"},
+     {"data": "plane", "loss": "gamma"},
+     {"data": "plane", "loss": "quantile", "quantile": (0.2, 0.7)},
+     {"data": "rings", "class_weight": "balanced", "alpha": 0.3}],
 )  # fmt: skip
 def test_a_step_by_hand_is_that_of_the_kernels(settings):
     """One step of plain gradient descent in float64 goes along the same gradient."""
@@ -276,7 +320,7 @@ def test_a_step_by_hand_is_that_of_the_kernels(settings):
     data = experiment.make_data()
     X, y = data.X[:20].astype(float), data.y[:20]
     if experiment.task == "classification":  # all classes must be there
-        y = np.arange(20) % (1 + int(data.y.max()))
+        y = (np.arange(20) % 4) % (1 + int(data.y.max()))  # not in equal numbers
     rate = 1e-3
     model = experiment.make_estimator().set_params(
         momentum=0.0, batch_size=20, max_iter=1, precision="float64",
@@ -286,7 +330,7 @@ def test_a_step_by_hand_is_that_of_the_kernels(settings):
     before = Snapshot(
         0, [c.copy() for c in model.coefs_], [i.copy() for i in model.intercepts_]
     )
-    step = step_by_hand(experiment, before, X, y)
+    step = step_by_hand(experiment, before, X, y, experiment.weights_of(y))
     model.fit(X, y)
     ours = [*step.gradients, *step.bias_gradients]
     old, new = [*before[1], *before[2]], [*model.coefs_, *model.intercepts_]

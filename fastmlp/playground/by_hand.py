@@ -7,7 +7,9 @@ as in the tutorial:
     D of the output = dL/dZ,           D = (D_next W_next^T) * g'(Z)
     dW = (A^T D + alpha W + l1 sign(W)) / n,     db = 1^T D / n
 
-in float64, from the functions of the tables. Tests compare them with the kernels.
+in float64, from the functions of the tables. With class weights, D and the loss of a
+sample are times its weight, and n is the sum of the weights. Tests compare the numbers
+with those of the kernels.
 """
 
 from typing import NamedTuple
@@ -31,10 +33,10 @@ class Step(NamedTuple):
     bias_gradients: list  # like the biases
 
 
-def step_by_hand(experiment, snapshot, X, y):
+def step_by_hand(experiment, snapshot, X, y, weights=None):
     """The step of an experiment on the samples X, y.
 
-    Without dropout, class weights and the average of weights.
+    Without dropout and the average of weights.
 
     Parameters
     ----------
@@ -43,34 +45,38 @@ def step_by_hand(experiment, snapshot, X, y):
         The network before the step.
     X : array of shape (n, n_features)
     y : array of shape (n,)
+    weights : array of shape (n,), default=None
+        Of the samples.
 
     Returns
     -------
     Step
     """
     row, loss = ACTIVATIONS[experiment.activation], LOSSES[experiment.loss_row]
-    parameters = [experiment.loss_parameters[name] for name in loss.parameters]
-    weights = [np.asarray(coef, np.float64) for coef in snapshot.coefs]
+    parameters = experiment.loss_parameters
+    coefs = [np.asarray(coef, np.float64) for coef in snapshot.coefs]
+    weights = np.ones(len(y)) if weights is None else weights
     a, targets = np.asarray(X, np.float64), np.asarray(y, np.float64)[:, None]
     inputs, pre_activations = [a], []
-    for coef, intercept in zip(weights, snapshot.intercepts, strict=True):
+    for coef, intercept in zip(coefs, snapshot.intercepts, strict=True):
         z = inputs[-1] @ coef + intercept
         pre_activations.append(z)
         inputs.append(row.value(z))
     inputs[-1] = pre_activations[-1]  # raw: the loss knows the output activation
-    deltas = [loss.delta(pre_activations[-1], targets, *parameters)]
-    for coef, z in zip(weights[:0:-1], pre_activations[-2::-1], strict=True):
+    delta = loss.delta(pre_activations[-1], targets, *parameters)
+    deltas = [delta * weights[:, None]]
+    for coef, z in zip(coefs[:0:-1], pre_activations[-2::-1], strict=True):
         deltas.insert(0, (deltas[0] @ coef.T) * row.derivative(z))
-    n = len(targets)
-    penalties = [experiment.alpha * w + experiment.l1 * np.sign(w) for w in weights]
+    n = weights.sum()
+    penalties = [experiment.alpha * w + experiment.l1 * np.sign(w) for w in coefs]
     return Step(
         pre_activations,
         inputs[1:],
         deltas,
-        loss.value(pre_activations[-1], targets, *parameters),
+        loss.value(pre_activations[-1], targets, *parameters) * weights,
         [
             (a.T @ d + penalty) / n
             for a, d, penalty in zip(inputs, deltas, penalties, strict=False)
         ],
-        [d.mean(axis=0) for d in deltas],
+        [d.sum(axis=0) / n for d in deltas],
     )

@@ -150,7 +150,9 @@ def features_of(points, names):
     return np.column_stack(columns).astype(np.float32)
 
 
-def make_data(name, *, noise=0.0, share=0.5, seed=0, features=("x1", "x2")):
+def make_data(
+    name, *, noise=0.0, share=0.5, seed=0, features=("x1", "x2"), positive=False
+):  # fmt: skip
     """A data set of the playground.
 
     Parameters
@@ -165,6 +167,8 @@ def make_data(name, *, noise=0.0, share=0.5, seed=0, features=("x1", "x2")):
         Of the random numbers.
     features : sequence of str, default=("x1", "x2")
         Names of rows of `FEATURES`.
+    positive : bool, default=False
+        Of a regression: whether its targets are ``exp(y)``, which are positive.
 
     Returns
     -------
@@ -174,6 +178,8 @@ def make_data(name, *, noise=0.0, share=0.5, seed=0, features=("x1", "x2")):
     rng = np.random.default_rng(seed)
     row = DATASETS[name]
     points, y = row.make(rng, row.n_samples, noise)
+    if positive:
+        y = np.exp(y)
     order = rng.permutation(len(points))
     points, y = points[order], y[order]
     cut = round(share * len(points))

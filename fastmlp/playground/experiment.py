@@ -1,10 +1,14 @@
 """What the page asks for: checked, and as an estimator, its data, and Python code."""
 
 from dataclasses import asdict, dataclass, field, fields
-from functools import cache
+from functools import lru_cache
 from numbers import Real
 
+import numpy as np
+from sklearn.utils.class_weight import compute_sample_weight
+
 from fastmlp import MLPClassifier, MLPRegressor
+from fastmlp.estimators.parameters import SOLVERS_OF, unused_parameters
 from fastmlp.playground.datasets import (
     COMPONENTS,
     DATASETS,
@@ -13,24 +17,30 @@ from fastmlp.playground.datasets import (
     make_data,
 )
 from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import SOLVERS
+from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.schedules import SCHEDULES
 
-__all__ = ["DIGITS", "OWN", "Experiment", "choices"]
+__all__ = ["IMAGES", "OWN", "Experiment", "choices"]
 
-#: Names of the data sets that are tables: the user's, and one that is always there.
-OWN, DIGITS = "own", "digits"
+#: Names of the data sets that are tables: the user's, and those of images.
+OWN, IMAGES = "own", ("digits", "letters")
 
 #: What the page can choose; the estimators take more.
 CLASS_WEIGHTS = ("none", "balanced")
 
 _CLASSES = {"classification": MLPClassifier, "regression": MLPRegressor}
 
-#: Losses without parameters that each task can have.
+#: task -> losses; the first is the default
 _LOSSES = {
-    "classification": ("log_loss", "focal"),
-    "regression": ("squared_error", "absolute_error", "huber"),
-}
+    task: list(dict.fromkeys(
+        row.choice
+        for row in LOSSES.values()
+        if row.is_of_classes == (task == "classification")
+    ))
+    for task in _CLASSES
+}  # fmt: skip
 
 #: name -> (smallest, largest) of numbers
 _RANGES = {
@@ -40,18 +50,14 @@ _RANGES = {
     "max_iter": (1, 20_000),
 }  # fmt: skip
 
-_MOST_LAYERS, _MOST_UNITS = 6, 16
-
-#: These would need all samples at once, or end the fit by themselves.
-_SCHEDULES = [name for name in SCHEDULES if name != "adaptive"]
-_SOLVERS = [name for name in SOLVERS if name != "lbfgs"]
+_MOST_LAYERS, _MOST_UNITS, _MOST_QUANTILES = 6, 16, 5
 
 
-@cache
-def _digits():
+@lru_cache(8)
+def _images(name, **settings):
     from fastmlp.playground.own_data import OwnData  # which needs pandas
 
-    return OwnData.digits()
+    return getattr(OwnData, name)(**settings)
 
 
 def choices():
@@ -59,8 +65,9 @@ def choices():
     return {
         "data": {
             **{name: row.task for name, row in DATASETS.items()},
-            DIGITS: "classification",
+            **dict.fromkeys(IMAGES, "classification"),
         },
+        "noisy": [*DATASETS, "letters"],
         "n_classes": {
             name: row.n_classes
             for name, row in DATASETS.items()
@@ -70,9 +77,14 @@ def choices():
         "components": COMPONENTS,
         "features": list(FEATURES),
         "activation": list(ACTIVATIONS),
-        "solver": _SOLVERS,
-        "learning_rate": _SCHEDULES,
+        "solver": list(SOLVERS),
+        "learning_rate": list(SCHEDULES),
         "loss": _LOSSES,
+        # settings that have no effect with a solver
+        "unused": {
+            solver: [name for name in _SETTINGS if not _is_used(name, solver)]
+            for solver in SOLVERS
+        },
         "ranges": _RANGES,
         "most_layers": _MOST_LAYERS,
         "most_units": _MOST_UNITS,
@@ -98,6 +110,7 @@ class Experiment:
     hidden_layer_sizes: tuple = (4, 2)
     activation: str = "tanh"
     loss: str = ""
+    quantile: tuple = (0.5,)
     solver: str = "sgd"
     learning_rate_init: float = 0.03
     learning_rate: str = "constant"
@@ -115,21 +128,13 @@ class Experiment:
     own: object = field(default=None, repr=False, compare=False)
 
     def __post_init__(self):
-        if self.data == OWN and self.own is None:
-            raise ValueError("the table is no longer here: drop the file once more")
-        if self.data != OWN:
-            own = _digits() if self.data == DIGITS else None
-            object.__setattr__(self, "own", own)
-        self._check_one_of("data", [*DATASETS, DIGITS, OWN])
+        self._check_one_of("data", [*DATASETS, *IMAGES, OWN])
         self._check_one_of("activation", ACTIVATIONS)
-        self._check_one_of("solver", _SOLVERS)
-        self._check_one_of("learning_rate", _SCHEDULES)
+        self._check_one_of("solver", SOLVERS)
+        self._check_one_of("learning_rate", SCHEDULES)
         self._check_one_of("class_weight", CLASS_WEIGHTS)
         if not isinstance(self.early_stopping, bool):
             raise ValueError("early_stopping must be true or false")
-        losses = _LOSSES[self.task]
-        if self.loss not in losses:  # of another task, or the default
-            object.__setattr__(self, "loss", losses[0])
         for name, (least, most) in _RANGES.items():
             value, kind = getattr(self, name), type(getattr(type(self), name))
             is_number = isinstance(value, Real) and not isinstance(value, bool)
@@ -139,11 +144,18 @@ class Experiment:
                     f"{name} must be a {what} from {least} to {most}, got {value!r}"
                 )
             object.__setattr__(self, name, kind(value))
-        for name in ("features", "hidden_layer_sizes", "axes"):
+        for name in ("features", "hidden_layer_sizes", "axes", "quantile"):
             value = getattr(self, name)
             if not isinstance(value, list | tuple):
                 raise ValueError(f"{name} must be a list, got {value!r}")
             object.__setattr__(self, name, tuple(value))
+        self._find_table()
+        losses = _LOSSES[self.task]
+        if self.loss not in losses:  # of another task, or the default
+            object.__setattr__(self, "loss", losses[0])
+        for name, default in _SETTINGS.items():
+            if not _is_used(name, self.solver):
+                object.__setattr__(self, name, default)
         everything = FEATURES if self.own is None else self.own.names
         known = [name for name in everything if name in self.features]
         if self.own is not None and not known:  # of another data set
@@ -159,6 +171,26 @@ class Experiment:
             raise ValueError(
                 f"at most {_MOST_LAYERS} hidden layers of 1 to {_MOST_UNITS} units"
             )
+        levels = self.quantile
+        if not 1 <= len(levels) <= _MOST_QUANTILES or not all(
+            type(q) in (int, float) and low < q < 1
+            for low, q in zip((0, *levels), levels, strict=False)
+        ):
+            raise ValueError(
+                f"quantile: 1 to {_MOST_QUANTILES} numbers between 0 and 1, in "
+                "ascending order"
+            )
+
+    def _find_table(self):
+        """Set `own` to the table that the data set is, if it is one."""
+        if self.data == OWN and self.own is None:
+            raise ValueError("the table is no longer here: drop the file once more")
+        if self.data == "letters":
+            own = _images(self.data, noise=self.noise, seed=self.seed)
+        else:
+            own = _images(self.data) if self.data in IMAGES else None
+        if self.data != OWN:
+            object.__setattr__(self, "own", own)
 
     def _possible_axes(self):
         """Two columns of the table, or its components: as asked, if they are there."""
@@ -210,22 +242,103 @@ class Experiment:
 
     @property
     def loss_parameters(self):
-        """name -> value, the estimators' defaults."""
+        """Of the row of the loss: the estimators' defaults, and the quantiles."""
         model = _CLASSES[self.task]()
         if self.task == "classification":
-            return {"gamma": model.focal_gamma, "smoothing": model.label_smoothing}
-        return {"delta": model.huber_delta}
+            values = {"gamma": model.focal_gamma, "smoothing": model.label_smoothing}
+        else:
+            values = {"delta": model.huber_delta}
+        names = LOSSES[self.loss_row].parameters
+        return self.quantile if self._levels else tuple(values[n] for n in names)
+
+    @property
+    def _levels(self):
+        """Of the quantiles to predict, if that is the loss."""
+        return self.quantile if self.loss == "quantile" else ()
+
+    @property
+    def _is_positive(self):
+        """Whether the loss allows not all numbers as targets."""
+        return LOSSES[self.loss_row].is_in_range is not None
+
+    @property
+    def n_batch(self):
+        """Samples of a step."""
+        takes_all = not _is_used("batch_size", self.solver)
+        return self._n_training if takes_all else min(self.batch_size, self._n_training)
 
     def make_data(self):
         """The samples, as `fastmlp.playground.datasets.Data`."""
+        positive = {"positive": True} if self._is_positive else {}
         if self.own is not None:
+            row = LOSSES[self.loss_row]
+            if positive and not row.is_in_range(self.own.numbers).all():
+                raise ValueError(
+                    f"{self.loss} does not suit the column to predict: {row.range}"
+                )
             return self.own.split(
-                share=self.share, seed=self.seed, features=self.features, axes=self.axes
-            )
+                share=self.share, seed=self.seed, features=self.features,
+                axes=self.axes, **positive,
+            )  # fmt: skip
         return make_data(
             self.data, noise=self.noise, share=self.share, seed=self.seed,
-            features=self.features,
+            features=self.features, **positive,
         )  # fmt: skip
+
+    def weights_of(self, y):
+        """Weights of samples, by their classes; None if they are all alike."""
+        weights = self._settings().get("class_weight")
+        return weights and compute_sample_weight(weights, y)
+
+    def shades(self, y):
+        """Numbers of a regression as colours, from -1 (very negative) to 1."""
+        with np.errstate(divide="ignore"):
+            return np.log(y) if self._is_positive else np.asarray(y) / self._deepest
+
+    @property
+    def _deepest(self):
+        """Of targets: what has the deepest colour."""
+        return 1 if self.own is None else 2  # standard deviations
+
+    def legend(self):
+        """What the colours -1, 0 and 1 of a regression stand for, as texts."""
+        if self.task == "classification":
+            return None
+        shades = np.array([-1, 0, 1])
+        values = np.exp(shades) if self._is_positive else shades * self._deepest
+        if self.own is not None:
+            numbers = self.own.numbers
+            with np.errstate(all="ignore"):
+                mean, spread = numbers.mean(), numbers.std()
+            values = mean * values if self._is_positive else mean + spread * values
+        return [f"{value:.3g}" for value in values]
+
+    def notes(self):
+        """Sentences on what is not as one may think."""
+        found = []
+        if self._is_positive and self.own is None:
+            found.append(
+                f"{self.loss} needs positive targets: here they are exp(y). Colours "
+                "show their logarithms."
+            )
+        elif self._is_positive:
+            found.append(
+                "Targets are divided by their mean, as this loss needs positive ones. "
+                "Colours show their logarithms."
+            )
+        if not _is_used("batch_size", self.solver):
+            found.append(
+                f"{self.solver} takes all samples at once: here, an epoch is one of "
+                "its iterations."
+            )
+        if len(self._levels) > 1:
+            shown = self.quantile[len(self.quantile) // 2]
+            found.append(f"Each quantile has an output; the map shows that of {shown}.")
+        told = unused_parameters(
+            self.make_estimator(), n_hidden=len(self.hidden_layer_sizes),
+            has_validation_set=False, incremental=False,
+        )  # fmt: skip
+        return [*found, *(f"{sentence}." for sentence in told)]
 
     def on_map(self, points):
         """X for points of the map, (n, 2)."""
@@ -235,7 +348,8 @@ class Experiment:
 
     def _data_code(self):
         """(lines of imports, line that makes the data)."""
-        split = f"share={self.share!r}, seed={self.seed!r}, features={self.features!r})"
+        split = f"share={self.share!r}, seed={self.seed!r}, features={self.features!r}"
+        split += ", positive=True)" if self._is_positive else ")"
         if self.own is not None:
             imports = ["from fastmlp.playground import OwnData"]
             if "pd." in self.own.source:
@@ -250,18 +364,31 @@ class Experiment:
                  "learning_rate_init", "learning_rate", "alpha", "batch_size",
                  "max_iter")  # fmt: skip
         settings = {name: getattr(self, name) for name in names}
-        settings["batch_size"] = min(self.batch_size, self._n_training)
+        settings["batch_size"] = self.n_batch
         for name in ("l1", "dropout", "ema_decay"):
             if getattr(self, name) > 0:
                 settings[name] = getattr(self, name)
         if self.class_weight != "none" and self.task == "classification":
             settings["class_weight"] = self.class_weight
+        if self._levels:
+            several = len(self.quantile) > 1
+            settings["quantile"] = list(self.quantile) if several else self.quantile[0]
         if self.early_stopping:
             # what is shown are the weights of the last epoch, not of the best
             settings |= {"early_stopping": True, "restore_best_weights": False}
-        else:  # all epochs run: whoever watches decides when to stop
+        elif not self._waits_for_plateaus:
+            # all epochs run: whoever watches decides when to stop
             settings |= {"tol": 0, "n_iter_no_change": self.max_iter}
-        return {**settings, "random_state": self.seed}
+        settings["random_state"] = self.seed
+        return {n: v for n, v in settings.items() if _is_used(n, self.solver)}
+
+    @property
+    def _waits_for_plateaus(self):
+        """Whether the schedule needs the estimator to see that a loss stands still."""
+        model = _CLASSES[self.task](
+            solver=self.solver, learning_rate=self.learning_rate
+        )
+        return not Optimizer.of(model).schedule.stops_on_plateau()[0]
 
     def make_estimator(self):
         """The estimator, not fitted."""
@@ -304,6 +431,17 @@ class Experiment:
                 "",
             ]
         )
+
+
+#: settings that estimators have, too -> defaults
+_SETTINGS = {
+    each.name: each.default for each in fields(Experiment) if each.name in SOLVERS_OF
+}
+
+
+def _is_used(name, solver):
+    """Whether a solver uses a parameter of the estimators."""
+    return solver in SOLVERS_OF.get(name, (solver,))
 
 
 def _fit_for(epochs, settings=""):

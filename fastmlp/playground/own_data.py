@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.datasets import load_digits
 
 from fastmlp.playground.datasets import COMPONENTS, RADIUS, Data
+from fastmlp.playground.letters import LETTERS, draw_letters
 
 __all__ = ["MOST_BYTES", "OwnData", "OwnDataError", "read_csv"]
 
@@ -47,6 +48,8 @@ class OwnData:
         Columns that were left out, and why.
     image : tuple of int
         Height and width, if the columns are the pixels of one.
+    numbers : ndarray of shape (n_samples,) or None
+        Of regression: what y was made of.
     """
 
     names: tuple
@@ -56,15 +59,44 @@ class OwnData:
     source: str = ""
     dropped: tuple = ()
     image: tuple = ()
+    numbers: np.ndarray | None = None
+
+    @classmethod
+    def _of_images(cls, images, y, labels, source):
+        n, height, width = images.shape
+        X = ((images - images.mean()) / images.std()).reshape(n, -1).astype(np.float32)
+        names = tuple(
+            f"pixel {row + 1}, {column + 1}"
+            for row in range(height)
+            for column in range(width)
+        )
+        return cls(names, X, y, tuple(labels), source, image=(height, width))
 
     @classmethod
     def digits(cls):
         """The handwritten digits that come with scikit-learn, 8 x 8 pixels each."""
-        pixels, y = load_digits(return_X_y=True)
-        X = ((pixels - pixels.mean()) / pixels.std()).astype(np.float32)
-        names = tuple(f"pixel {i // 8 + 1}, {i % 8 + 1}" for i in range(64))
-        labels = tuple(str(label) for label in range(10))
-        return cls(names, X, y, labels, "OwnData.digits()", image=(8, 8))
+        digits = load_digits()
+        return cls._of_images(
+            digits.images, digits.target, "0123456789", "OwnData.digits()"
+        )
+
+    @classmethod
+    def letters(cls, *, noise=0.0, seed=0):
+        """The letters A to J, 10 x 10 pixels each, which differ in place and stroke.
+
+        Parameters
+        ----------
+        noise : float, default=0.0
+            From 0 to 0.5, where strokes are 0.5 to 1.
+        seed : int, default=0
+            Of the random numbers.
+
+        Returns
+        -------
+        OwnData
+        """
+        source = f"OwnData.letters(noise={noise!r}, seed={seed!r})"
+        return cls._of_images(*draw_letters(noise, seed), LETTERS, source)
 
     @cached_property
     def _projection(self):
@@ -114,6 +146,7 @@ class OwnData:
         if len(frame) < 10:
             raise OwnDataError(f"fewer than ten rows have a value in {target!r}")
         y, labels = _target_of(frame[target])
+        numbers = None if labels else frame[target].to_numpy(np.float64)
         columns, dropped = {}, []
         for name in frame.columns.drop(target):
             encoded, reason = _columns_of(frame[name])
@@ -130,9 +163,13 @@ class OwnData:
                 "on the page"
             )
         X = np.column_stack([*columns.values()]).astype(np.float32)
-        return cls(tuple(columns), X, y, labels, source, tuple(dropped))
+        return cls(
+            tuple(columns), X, y, labels, source, tuple(dropped), numbers=numbers
+        )
 
-    def split(self, *, share=0.5, seed=0, features=None, axes=None):
+    def split(
+        self, *, share=0.5, seed=0, features=None, axes=None, positive=False
+    ):  # fmt: skip
         """Samples for training and for test.
 
         Parameters
@@ -145,13 +182,17 @@ class OwnData:
             Columns for the network; None for all.
         axes : (str, str), default=None
             Columns of the map, or `COMPONENTS`; None for the first two columns.
+        positive : bool, default=False
+            Of numbers to predict: whether they are divided by their mean, instead of
+            standardised.
 
         Returns
         -------
         fastmlp.playground.datasets.Data
         """
         order = np.random.default_rng(seed).permutation(len(self.y))
-        X, y = self.X[order], self.y[order]
+        y = self.numbers / self.numbers.mean() if positive else self.y
+        X, y = self.X[order], y[order]
         points = self._coordinates(X, axes or self.names[:2]).astype(float) * _SCALE
         points = np.clip(points, -RADIUS, RADIUS)
         if points.shape[1] == 1:

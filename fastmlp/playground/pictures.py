@@ -48,9 +48,9 @@ def forward(experiment, snapshot, X):
 def loss_of(experiment, snapshot, X, y):
     """Mean loss over samples, without penalties."""
     z = forward(experiment, snapshot, X)[1].astype(np.float64)
-    row = LOSSES[experiment.loss_row]
-    parameters = [experiment.loss_parameters[name] for name in row.parameters]
-    return float(row.value(z, np.asarray(y, float)[:, None], *parameters).mean())
+    value, parameters = LOSSES[experiment.loss_row].value, experiment.loss_parameters
+    with np.errstate(all="ignore"):
+        return float(value(z, np.asarray(y, float)[:, None], *parameters).mean())
 
 
 def _as_bytes(values):
@@ -111,12 +111,13 @@ def pictures_of(experiment, snapshot):
     -------
     bytes
         UNIT_GRID**2 of each hidden unit, layer by layer (of units that see pixels,
-        their weights as an image); then GRID**2 of the output:
-        for two classes the probability of the second, for regression the prediction
-        (255 for the largest target). With more classes, GRID**2 numbers of the class
-        follow, and the picture is its probability.
+        their weights as an image); then GRID**2 of the output: for two classes the
+        probability of the second, for regression the prediction (of several, that in
+        the middle) as `Experiment.shades` has it. With more classes, GRID**2 numbers of
+        the class follow, and the picture is its probability.
     """
     X = experiment.on_map(_POINTS[UNIT_GRID])
+    numbers = b""
     with np.errstate(all="ignore"):
         units = [_as_bytes(a) for a in forward(experiment, snapshot, X)[0]]
         if units and experiment.own is not None and experiment.own.image:
@@ -125,12 +126,12 @@ def pictures_of(experiment, snapshot):
         z = forward(experiment, snapshot, X)[1]
         output = OUTPUT_ACTIVATIONS[LOSSES[experiment.loss_row].output_activation]
         outputs = output.value(z)
-    if outputs.shape[1] > 1:
-        classes = outputs.argmax(axis=1)
-        signed, numbers = outputs.max(axis=1), np.uint8(classes).tobytes()
-    else:
-        signed, numbers = outputs[:, 0], b""
-        if experiment.task == "classification":
-            signed = signed * 2 - 1
+        if experiment.task == "regression":
+            signed = experiment.shades(outputs[:, outputs.shape[1] // 2])
+        elif outputs.shape[1] > 1:
+            numbers = np.uint8(outputs.argmax(axis=1)).tobytes()
+            signed = outputs.max(axis=1)
+        else:
+            signed = outputs[:, 0] * 2 - 1
     signed = np.clip(np.nan_to_num(signed), -1, 1)
     return b"".join([*units, np.uint8(signed * 127 + 128).tobytes(), numbers])

@@ -49,7 +49,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from fastmlp.playground.by_hand import step_by_hand
 from fastmlp.playground.datasets import RADIUS
-from fastmlp.playground.experiment import DIGITS, OWN, Experiment, choices
+from fastmlp.playground.experiment import IMAGES, OWN, Experiment, choices
 from fastmlp.playground.pictures import (
     GRID,
     UNIT_GRID,
@@ -104,7 +104,7 @@ class _Session:
             {"type": "choices", **choices(), "feature_pictures": shown,
              "grid": GRID, "unit_grid": UNIT_GRID,
              "radius": RADIUS, "own": own and _about(own),
-             "digits": _about(Experiment(data=DIGITS).own)}
+             "images": {name: _about(Experiment(data=name).own) for name in IMAGES}}
         )  # fmt: skip
         sending = asyncio.create_task(self._send_frames())
         try:
@@ -163,9 +163,12 @@ class _Session:
     async def _by_hand(self, sample):
         trainer = self._trainer
         epoch = trainer.epoch if self._sought is None else self._sought
-        n = min(trainer.experiment.batch_size, len(trainer.data.y))
+        n = trainer.experiment.n_batch
         X, y = trainer.data.X[:n], trainer.data.y[:n]
-        step = step_by_hand(trainer.experiment, trainer.at(epoch), X, y)
+        weights = trainer.experiment.weights_of(trainer.data.y)
+        weights = np.ones(n) if weights is None else weights[:n]
+        step = step_by_hand(trainer.experiment, trainer.at(epoch), X, y, weights)
+        mean = step.losses.sum() / weights.sum()
         i = sample if isinstance(sample, int) and 0 <= sample < n else 0
         await self._websocket.send_json(
             {
@@ -175,10 +178,11 @@ class _Session:
                 "n_samples": n,
                 "x": _rounded([X[i]])[0],
                 "y": float(y[i]),
+                "weight": float(weights[i]),
                 "z": _rounded(z[i] for z in step.pre_activations),
                 "a": _rounded(a[i] for a in step.activations),
                 "deltas": _rounded(d[i] for d in step.deltas),
-                "loss": _rounded([[step.losses[i], step.losses.mean()]])[0],
+                "loss": _rounded([[step.losses[i], mean]])[0],
                 "gradients": [_rounded(part) for part in step.gradients],
                 "bias_gradients": _rounded(step.bias_gradients),
             }
@@ -200,7 +204,9 @@ class _Session:
         trainer = await asyncio.to_thread(
             Trainer, experiment, self._changed, is_racing=self._is_racing
         )
-        data = trainer.data
+        data, targets = trainer.data, [trainer.data.y, trainer.data.y_test]
+        if experiment.task == "regression":
+            targets = [experiment.shades(y) for y in targets]
         try:
             await self._websocket.send_json(
                 {
@@ -210,8 +216,10 @@ class _Session:
                     "features": experiment.features,
                     "axes": experiment.axes,
                     "own": _about(experiment.own) if experiment.data == OWN else None,
-                    "train": _shown(data.points, data.y),
-                    "test": _shown(data.points_test, data.y_test),
+                    "train": _shown(data.points, targets[0]),
+                    "test": _shown(data.points_test, targets[1]),
+                    "legend": experiment.legend(),
+                    "notes": experiment.notes(),
                 }
             )
         finally:
@@ -265,10 +273,11 @@ def _shown(points, y):
 
 
 def _about(own):
-    """What the page needs to know of a table."""
+    """What the page needs to know of a table; of images, one for an example."""
     return {
         "names": own.names, "task": own.task, "labels": own.labels,
         "n_samples": len(own.y), "dropped": own.dropped, "image": own.image,
+        "example": _rounded(own.X[:1])[0] if own.image else None,
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ export function read({ defaults, most_layers, most_units }) {
       const parts = text === "" ? [] : text.split(",");
       found[name] = name === "hidden_layer_sizes"
         ? parts.map(Number).filter(fits).slice(0, most_layers)
-        : parts.map(decoded);
+        : parts.map(typeof usual[0] === "number" ? Number : decoded);
     } else if (typeof usual === "boolean") found[name] = text === "true";
     else found[name] = typeof usual === "number" ? Number(text) : text;
   }

@@ -4,6 +4,9 @@
 const show = (value) => (value === null ? "not finite" : Number(value.toPrecision(3)).toString());
 const signed = (value) => (value < 0 ? `(${show(value)})` : show(value));
 
+// a sum, of which not all terms are shown if they are many
+const sumOf = (terms) => (terms.length > 12 ? [...terms.slice(0, 4), "…", terms.at(-1)] : terms).join(" + ");
+
 // the stages of a network with so many layers: forward, the loss, backward
 export function stagesOf(nLayers) {
   const layers = [...Array(nLayers).keys()];
@@ -26,17 +29,18 @@ export function explain(stage, step, frame, { activation, loss, inputs, solver, 
       formula: isOutput ? "z = b + Σ w a" : `z = b + Σ w ${layer ? "a" : "x"},  a = ${activation}(z)`,
       lines: step.z[layer].map((z, j) => {
         const terms = before.map((a, i) => `${signed(frame.coefs[layer][i][j])}·${signed(a)}`);
-        const sum = `z${j + 1} = ${show(frame.intercepts[layer][j])} + ${terms.join(" + ")} = ${show(z)}`;
+        const sum = `z${j + 1} = ${show(frame.intercepts[layer][j])} + ${sumOf(terms)} = ${show(z)}`;
         return isOutput ? sum : `${sum},  a${j + 1} = ${activation}(${show(z)}) = ${show(step.a[layer][j])}`;
       }),
-      note: `Inputs: ${before.map((a, i) => `${nameOf(i)} = ${show(a)}`).join(", ")}.`,
+      note: before.length > 20 ? `Inputs: ${before.length} numbers.` : `Inputs: ${before.map((a, i) => `${nameOf(i)} = ${show(a)}`).join(", ")}.`,
     };
   }
+  const weight = step.weight === 1 ? "" : `the weight ${show(step.weight)} of its class`;
   if (kind === "loss") {
     return {
       title: "The loss",
-      formula: `L = ${loss}(z, y),  the mean over the ${step.n_samples} samples of the batch`,
-      lines: [`of this sample, with y = ${show(step.y)}: ${show(step.loss[0])}`, `of the batch: ${show(step.loss[1])}`],
+      formula: `L = ${weight && "weight · "}${loss}(z, y),  the mean${weight && " by weight"} over the ${step.n_samples} samples of the batch`,
+      lines: [`of this sample, with y = ${show(step.y)}${weight && ` and ${weight}`}: ${show(step.loss[0])}`, `of the batch: ${show(step.loss[1])}`],
       note: "",
     };
   }
@@ -45,15 +49,15 @@ export function explain(stage, step, frame, { activation, loss, inputs, solver, 
     title: `Backward: ${name}`,
     formula: isOutput ? "δ = ∂L/∂z" : "δ = (Σ w δ of the next layer) · g′(z)",
     lines: step.deltas[layer].map((delta, j) => {
-      if (isOutput) return `δ${j + 1} = ${show(delta)}`;
+      if (isOutput) return `δ${j + 1} = ${show(delta)}${weight && `, with ${weight}`}`;
       const terms = step.deltas[next].map((d, k) => `${signed(frame.coefs[next][j][k])}·${signed(d)}`);
       const sum = step.deltas[next].reduce((all, d, k) => all + frame.coefs[next][j][k] * d, 0);
       const slope = sum ? delta / sum : 0;
-      return `δ${j + 1} = (${terms.join(" + ")}) · ${signed(slope)} = ${show(delta)}`;
+      return `δ${j + 1} = (${sumOf(terms)}) · ${signed(slope)} = ${show(delta)}`;
     }),
-    note: `Gradients, means over the batch: ∂L/∂w = mean of a δ, ∂L/∂b = mean of δ: ` +
+    note: `Gradients, means over the batch${weight && " by weight"}: ∂L/∂w = mean of a δ, ∂L/∂b = mean of δ: ` +
       step.bias_gradients[layer].map((g, j) => `∂L/∂b${j + 1} = ${show(g)}`).join(", ") +
-      `. Point at a link for its own. ${solver} with a rate of ${rate} makes the step of them.`,
+      `. Point at a link for its own. ${solver}${rate === null ? "" : ` with a rate of ${rate}`} makes the step of them.`,
   };
 }
 

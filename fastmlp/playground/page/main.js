@@ -6,15 +6,18 @@ import { drawCurve } from "./chart.js";
 import { connect } from "./connection.js";
 import { NetworkView } from "./network.js";
 import { css, isDark, mix, ofClass, paint, paintPoints, signed } from "./pictures.js";
+import { defaultsOf, disableUnused, lossesOf, nameOfClass, settled, tableOf } from "./settings.js";
 
 const HIDEABLE = ["settings", "data", "layers", "by-hand", "curve", "quality", "copy-python", "to-race"];
 const COMPILING = "Compiling kernels: some ten seconds, the first time only.";
 const byId = (id) => document.getElementById(id);
 let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing;
 
-// name, label, and the values to choose from or what an input of numbers needs
+// name, label, the values to choose from or what an input needs, when it is shown, and help
 const SETTINGS = [
-  ["activation", "Activation"], ["loss", "Loss"], ["solver", "Solver"],
+  ["activation", "Activation"], ["loss", "Loss"],
+  ["quantile", "Quantiles", { type: "text" }, () => experiment.loss === "quantile", "one output for each"],
+  ["solver", "Solver"],
   ["learning_rate_init", "Learning rate", [0.00001, 0.0001, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]],
   ["learning_rate", "Schedule"],
   ["alpha", "L2 (alpha)", [0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10]],
@@ -24,15 +27,14 @@ const SETTINGS = [
   ["class_weight", "Class weights", null, () => choices.data[experiment.data] === "classification"],
   ["early_stopping", "Early stopping", { type: "checkbox" }],
   ["batch_size", "Batch size", { step: 1 }],
-  ["max_iter", "Epochs at most", { step: 1 }],
+  ["max_iter", "Epochs at most", { step: 1 }, null, "where training and its schedule end"],
 ];
-// the table that the data set is, if it is one
-const table = () => ({ own: choices.own, digits: choices.digits })[experiment.data] ?? null;
+const table = () => tableOf(choices, experiment.data);
 const hasTable = () => table() !== null;
 const hasColumns = () => hasTable() && !table().image.length && table().names.length > 1;
 const DATA_SETTINGS = [
   ["data", "Data set"],
-  ["noise", "Noise", { type: "range", step: 0.05 }, () => !hasTable()],
+  ["noise", "Noise", { type: "range", step: 0.05 }, () => choices.noisy.includes(experiment.data)],
   ["axis-0", "Map, to the right", null, hasColumns],
   ["axis-1", "Map, upwards", null, hasColumns],
   ["share", "Share for training", { type: "range", step: 0.1 }],
@@ -83,6 +85,7 @@ const send = connect({
       data = message;
       losses = [];
       frame = null;
+      byId("notes").textContent = message.notes.join(" ");
       byId("estimator").textContent = data.task === "regression" ? "MLPRegressor" : "MLPClassifier";
     }
   },
@@ -105,9 +108,15 @@ function begin(message) {
     const along = [i % n, n - 1 - Math.floor(i / n)][axes().indexOf(name)];
     return along === undefined ? 128 : 1 + (254 * along) / (n - 1);
   });
+  // of images: one of them
+  const ofImage = ({ image: [height, width], example }) => Uint8Array.from({ length: size }, (_, i) => {
+    const row = Math.floor((Math.floor(i / n) * height) / n), column = Math.floor(((i % n) * width) / n);
+    return 128 + 127 * Math.max(-1, Math.min(1, example[row * width + column] / 2));
+  });
   choices = {
     ...message,
-    featurePictures: (i) => (hasTable() ? ofColumn(features()[i]) : all.subarray(i * size, (i + 1) * size)),
+    featurePictures: (i) => (!hasTable() ? all.subarray(i * size, (i + 1) * size)
+      : table().image.length ? ofImage(table()) : ofColumn(features()[i])),
   };
   takeTable(message.own);
   experiment = read(choices);
@@ -133,6 +142,7 @@ const axes = () => (experiment.axes.length === 2 ? experiment.axes : features().
 // names of the outputs: one for each of several classes
 const outputs = () => {
   const labels = table()?.labels ?? [...Array(choices.n_classes[experiment.data] ?? 0).keys()].map((c) => `class ${c}`);
+  if (experiment.loss === "quantile" && experiment.quantile.length > 1) return experiment.quantile.map((q) => `q = ${q}`);
   return labels.length > 2 ? labels : ["output"];
 };
 // what the drawing shows as inputs: pixels are too many
@@ -158,13 +168,13 @@ async function upload() {
 }
 
 function valuesOf(name) {
-  if (name === "loss") return choices.loss[choices.data[experiment.data]] ?? [];
+  if (name === "loss") return lossesOf(choices, experiment.data);
   if (name === "data") return Object.keys(choices.data);
   if (name.startsWith("axis-")) return [...choices.own.names, choices.components[Number(name.at(-1))]];
   return choices[name];
 }
 
-function control(place, [name, label, given]) {
+function control(place, [name, label, given, , help]) {
   const box = place.appendChild(document.createElement("label"));
   box.append(label);
   const values = Array.isArray(given) ? given : given ? null : valuesOf(name);
@@ -185,9 +195,13 @@ function control(place, [name, label, given]) {
   if (input.type === "checkbox") input.checked = current;
   if (input.type === "range") {
     const shown = box.appendChild(document.createElement("output"));
+    shown.setAttribute("aria-live", "off"); // the slider itself says its value
     shown.value = experiment[name];
     input.oninput = () => (shown.value = input.value);
   }
+  if (Array.isArray(current) && input.type === "text") input.value = current.join(", ");
+  if (help) box.append(Object.assign(document.createElement("small"), { textContent: help }));
+  disableUnused(input, name, experiment.solver, choices);
   input.onchange = () => {
     if (axis !== null) {
       if (choices.components.includes(input.value)) return change({ axes: choices.components });
@@ -198,9 +212,10 @@ function control(place, [name, label, given]) {
     }
     if (input.type === "checkbox") return change({ [name]: input.checked });
     if (name === "data") {
-      const other = { own: choices.own, digits: choices.digits }[input.value];
-      experiment = { ...experiment, axes: [], features: other ? other.names : choices.defaults.features };
+      const { features } = defaultsOf(choices, input.value);
+      experiment = { ...experiment, axes: [], features };
     }
+    if (input.type === "text") return change({ [name]: input.value.split(",").map(Number) });
     const isNumber = typeof choices.defaults[name] === "number";
     change({ [name]: isNumber ? Number(input.value) : input.value });
   };
@@ -213,9 +228,8 @@ function change(changes) {
 
 function configure() {
   const focused = document.activeElement?.dataset?.testid;
-  const allowed = choices.loss[choices.data[experiment.data]] ?? [];
-  if (!allowed.includes(experiment.loss)) experiment.loss = allowed[0] ?? "";
-  write(experiment, { ...choices.defaults, loss: allowed[0] ?? "" });
+  experiment = settled(experiment, choices);
+  write(experiment, defaultsOf(choices, experiment.data));
   for (const id of HIDEABLE) byId(id).classList.toggle("hidden", hidden().includes(id));
   byId("to-race").href = "race.html" + location.hash;
   for (const [id, rows] of [["settings", SETTINGS], ["data-settings", DATA_SETTINGS]]) {
@@ -223,7 +237,7 @@ function configure() {
     rows.filter((row) => !row[3] || row[3]()).forEach((row) => control(byId(id), row));
   }
   const n = experiment.hidden_layer_sizes.length;
-  byId("n-layers").value = n;
+  byId("n-layers").value = `${n} hidden layer${n === 1 ? "" : "s"}`;
   byId("remove-layer").disabled = n === 0;
   byId("add-layer").disabled = n >= choices.most_layers;
   buildView();
@@ -255,7 +269,9 @@ function draw() {
   document.body.classList.toggle("running", runs);
   byId("run").textContent = runs ? "Pause" : "Run";
   byId("run").disabled = byId("step").disabled = state === "finished" || state === "failed";
-  if (state === "failed") say(`Training failed: ${frame.error} The learning rate may be too high.`, true);
+  const hasRate = !choices.unused[experiment.solver].includes("learning_rate_init");
+  if (state === "failed") say(`Training failed: ${frame.error}${hasRate ? " The learning rate may be too high." : ""}`, true);
+  else if (state === "finished" && frame.latest < experiment.max_iter) say("Training has ended by itself: the loss no longer improves.");
   else if (state === "finished") say("All epochs are done. Reset, or raise “Epochs at most”.");
   byId("time").max = frame.latest;
   byId("time").value = frame.epoch;
@@ -272,12 +288,13 @@ function draw() {
 function drawQuality(quality) {
   byId("quality").hidden = !quality;
   if (!quality || !byId("quality").open) return;
-  const nameOf = (c) => table()?.labels[c] ?? c;
+  const nameOf = (c) => nameOfClass(choices, experiment.data, c);
   const most = Math.max(1, ...quality.confusion.flat());
   const right = quality.confusion.reduce((sum, row, i) => sum + row[i], 0);
   const all = quality.confusion.flat().reduce((a, b) => a + b, 0);
   byId("accuracy").value = `${((100 * right) / all).toFixed(1)}%`;
-  byId("confusion").replaceChildren(...[["", ...quality.confusion.keys()].map((c) => (c === "" ? "true \\ predicted" : nameOf(c))),
+  const caption = Object.assign(document.createElement("caption"), { textContent: "Rows: the true class. Columns: the predicted one." });
+  byId("confusion").replaceChildren(caption, ...[["", ...quality.confusion.keys()].map((c) => (c === "" ? "" : nameOf(c))),
     ...quality.confusion.map((row, i) => [nameOf(i), ...row])].map((cells, i) => {
     const line = document.createElement("tr");
     cells.forEach((text, j) => {
@@ -308,13 +325,14 @@ function drawStage(step) {
   stage = Math.min(stage, stages.length - 1);
   const { title, formula, lines, note } = explain(stages[stage], step, frame, {
     activation: experiment.activation, loss: experiment.loss, inputs: experiment.features,
-    solver: experiment.solver, rate: experiment.learning_rate_init,
+    solver: experiment.solver,
+    rate: choices.unused[experiment.solver].includes("learning_rate_init") ? null : experiment.learning_rate_init,
   });
   byId("stage").textContent = `${stage + 1} of ${stages.length} · ${title}`;
   byId("formula").textContent = formula;
   byId("lines").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  const out = [experiment.dropout && "dropout", experiment.class_weight !== "none" && "class weights",
-    experiment.ema_decay && "the average of weights"].filter(Boolean);
+  const isUsed = (name) => experiment[name] && !choices.unused[experiment.solver].includes(name);
+  const out = [isUsed("dropout") && "dropout", isUsed("ema_decay") && "the average of weights"].filter(Boolean);
   byId("note").textContent = note + (out.length ? ` Left out here: ${out.join(", ")}.` : "");
   byId("sample").value = step.sample + 1;
   byId("sample").max = step.n_samples;
@@ -355,15 +373,15 @@ function drawMap() {
   const isClass = data.task === "classification";
   const several = isClass && rest.length > 0;
   const dark = isDark() ? [255, 255, 255] : [0, 0, 0]; // so that dots show on their own colour
-  const colour = (target) => css(mix(several ? ofClass(target) : signed(isClass ? 2 * target - 1 : target), dark, 0.25));
+  const colour = (target) => css(mix(several ? ofClass(target) : signed(isClass ? 2 * target - 1 : target ?? -1), dark, 0.25));
   paintPoints(context, size, choices.radius, data.train, colour, edge);
   if (byId("show-test").checked)
     paintPoints(context, size, choices.radius, data.test, colour, isDark() ? "#fff" : "#1f2933");
-  const nameOf = (c) => table()?.labels[c] ?? `class ${c}`;
+  const nameOf = (c) => nameOfClass(choices, experiment.data, c);
   const classes = several ? [...new Set(data.train[2])].sort((a, b) => a - b) : null;
   const entries = classes ? classes.map((c) => [css(ofClass(c)), nameOf(c)])
     : isClass ? [[css(signed(-1)), nameOf(0)], [css(signed(1)), nameOf(1)]]
-    : [[css(signed(-1)), "−1"], [css(signed(0)), "0"], [css(signed(1)), "1"]];
+    : data.legend.map((text, i) => [css(signed(i - 1)), text]);
   byId("legend").replaceChildren(...entries.map(([background, text]) => {
     const entry = document.createElement("span"), dot = entry.appendChild(document.createElement("i"));
     dot.style.background = background;

@@ -4,7 +4,7 @@
 import { css, paint, signed } from "./pictures.js";
 
 // a click edits a weight or bias: onEdit({ layer, start, end }, value)
-const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SVG = "http://www.w3.org/2000/svg";
+const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SPACE = 62, SVG = "http://www.w3.org/2000/svg";
 
 export class NetworkView {
   constructor(place, callbacks) {
@@ -15,9 +15,9 @@ export class NetworkView {
     const chosen = new Set(experiment.features);
     const sizes = experiment.hidden_layer_sizes;
     const columns = sizes.length + 2;
-    const width = Math.max(this.place.clientWidth, LEFT + columns * 84);
+    const width = Math.max(this.place.clientWidth, LEFT + columns * SPACE);
     const rows = Math.max(choices.features.length, choices.outputs.length, ...sizes);
-    const height = TOP + rows * ROW;
+    const height = TOP + rows * ROW + 8;
     const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
     const y = (row) => TOP + ROW / 2 + row * ROW;
     this.place.replaceChildren();
@@ -30,6 +30,7 @@ export class NetworkView {
     sizes.forEach((n, k) => layers.push(Array.from({ length: n }, (_, i) => [x(k + 1), y(i)])));
     layers.push(choices.outputs.map((_, i) => [x(columns - 1), y(i)]));
     this.places = layers;
+    this.biases = [];
     this.links = layers.slice(1).map((ends, k) =>
       layers[k].map((start, i) => ends.map((end, j) => this.#link(svg, start, end, { layer: k, start: i, end: j, standsForMany: k === 0 && inputs[0].name === "pixels" }))));
     choices.features.forEach((name, i) => {
@@ -44,20 +45,26 @@ export class NetworkView {
       this.#pointed(button, () => choices.featurePictures(i));
     });
     this.units = sizes.flatMap((n, k) => Array.from({ length: n }, (_, i) => {
-      const button = this.#unit(x(k + 1), y(i), `unit ${i + 1} of hidden layer ${k + 1}`);
-      const bias = button.appendChild(document.createElement("i"));
-      bias.className = "bias";
-      bias.dataset.testid = `bias-${k}-${i}`;
-      bias.onclick = (event) => this.#edit(event, { layer: k, start: null, end: i }, this.frame?.intercepts[k][i]);
-      const unit = { canvas: button.querySelector("canvas"), bias, layer: k, number: i };
+      const name = `unit ${i + 1} of hidden layer ${k + 1}`;
+      const button = this.#unit(x(k + 1), y(i), name);
+      button.dataset.testid = `unit-${k}-${i}`;
+      const unit = { canvas: button.querySelector("canvas") };
       this.#pointed(button, () => unit.bytes);
+      this.#walked(button, k, i, inputs);
+      this.#bias(x(k + 1), y(i), k, i, name);
       return unit;
     }));
     choices.outputs.forEach((name, i) => {
-      const result = this.place.appendChild(document.createElement("p"));
-      Object.assign(result, { className: "result", textContent: name });
-      Object.assign(result.style, { left: `${x(columns - 1) - SIZE / 2}px`, top: `${y(i)}px` });
+      const button = this.place.appendChild(document.createElement("button"));
+      Object.assign(button, { className: "result", textContent: name, title: name });
+      Object.assign(button.style, { left: `${x(columns - 1) - SIZE / 2}px`, top: `${y(i)}px` });
+      button.dataset.testid = `output-${i}`;
+      this.#walked(button, sizes.length, i, inputs);
+      this.#bias(x(columns - 1), y(i), sizes.length, i, name);
     });
+    this.said = this.place.appendChild(document.createElement("p"));
+    this.said.className = "said";
+    this.said.setAttribute("role", "status");
     sizes.forEach((n, k) => this.#counter(x(k + 1), n, k, choices.most_units));
   }
 
@@ -67,29 +74,84 @@ export class NetworkView {
     path.setAttribute("d", `M${x1 + SIZE / 2} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - SIZE / 2} ${y2}`);
     path.setAttribute("fill", "none");
     path.dataset.testid = `weight-${which.layer}-${which.start}-${which.end}`;
-    if (!which.standsForMany) path.onclick = (event) => this.#edit(event, which, this.frame?.coefs[which.layer][which.start][which.end]);
+    if (!which.standsForMany) path.onclick = (event) => {
+      const box = this.place.getBoundingClientRect();
+      this.#edit([event.clientX - box.left + this.place.scrollLeft, event.clientY - box.top], which);
+    };
     path.appendChild(document.createElementNS(SVG, "title"));
     return path;
   }
 
-  #edit(event, which, value) {
-    event.stopPropagation();
-    if (value === undefined) return; // nothing is drawn yet
+  // an input at a place; `back` is called when the keyboard has closed it
+  #edit([x, y], which, back = () => {}) {
+    if (!this.frame) return; // nothing is drawn yet
+    const { coefs, intercepts } = this.frame, { layer, start, end } = which;
+    const value = start === null ? intercepts[layer][end] : coefs[layer][start][end];
     this.place.querySelector(".editor")?.remove();
     const input = this.place.appendChild(document.createElement("input"));
     Object.assign(input, { type: "number", step: "any", className: "editor", value });
     input.dataset.testid = "editor";
-    input.setAttribute("aria-label", which.start === null ? "bias" : "weight");
-    const box = this.place.getBoundingClientRect();
-    input.style.left = `${event.clientX - box.left + this.place.scrollLeft}px`;
-    input.style.top = `${event.clientY - box.top}px`;
-    input.onkeydown = ({ key }) => {
+    input.setAttribute("aria-label", start === null ? "bias" : "weight");
+    // not beyond the edges
+    const inside = Math.max(60, Math.min(this.place.scrollWidth - 60, x));
+    Object.assign(input.style, { left: `${inside}px`, top: `${y}px` });
+    input.onkeydown = (event) => {
+      const { key } = event;
+      if (key !== "Enter" && key !== "Escape") return;
       if (key === "Enter" && input.value !== "") this.onEdit(which, Number(input.value));
-      if (key === "Enter" || key === "Escape") input.blur();
+      event.preventDefault(); // else it clicks what has the focus next
+      input.blur();
+      back();
     };
     input.onblur = () => input.remove();
     input.select();
     input.focus();
+  }
+
+  #bias(x, y, layer, end, name) {
+    const button = this.place.appendChild(document.createElement("button"));
+    button.className = "bias";
+    button.dataset.testid = `bias-${layer}-${end}`;
+    button.setAttribute("aria-label", `bias of ${name}`);
+    const place = [x - SIZE / 2, y + SIZE / 2 - 2];
+    Object.assign(button.style, { left: `${place[0]}px`, top: `${place[1]}px` });
+    button.onclick = () => this.#edit(place, { layer, start: null, end }, () => button.focus());
+    this.biases.push({ button, layer, end });
+  }
+
+  // with the keyboard: up and down choose one of the links into a unit, Enter edits it
+  #walked(button, layer, end, inputs) {
+    const links = this.links[layer].map((row) => row[end]), n = links.length;
+    if (layer === 0 && inputs[0]?.name === "pixels") return;
+    let chosen = null;
+    const middle = () => {
+      const { x, y } = links[chosen].getPointAtLength(links[chosen].getTotalLength() / 2);
+      return [x, y];
+    };
+    const choose = (start) => {
+      links[chosen]?.classList.remove("chosen");
+      chosen = start;
+      links[chosen]?.classList.add("chosen");
+      const from = layer ? `unit ${start + 1}` : inputs[start]?.name;
+      this.said.textContent = start === null ? "" : `from ${from}: ${links[start].firstChild.textContent}`;
+      if (start === null) return;
+      const [x, y] = middle();
+      Object.assign(this.said.style, { left: `${x}px`, top: `${y}px` });
+    };
+    button.addEventListener("blur", () => choose(null));
+    button.addEventListener("keydown", (event) => {
+      if (!this.frame || !n) return;
+      const by = { ArrowDown: 1, ArrowUp: -1 }[event.key], start = chosen;
+      if (by) choose(start === null ? (by > 0 ? 0 : n - 1) : (start + by + n) % n);
+      else if (event.key === "Escape") choose(null);
+      else if (event.key === "Enter" && start !== null)
+        this.#edit(middle(), { layer, start, end }, () => {
+          button.focus();
+          choose(start);
+        });
+      else return;
+      event.preventDefault();
+    });
   }
 
   #unit(x, y, label) {
@@ -137,7 +199,7 @@ export class NetworkView {
       const [layer, i] = key.split("-").map(Number), [x, y] = this.places[layer + 1][i];
       const label = this.place.appendChild(document.createElement("b"));
       Object.assign(label, { className: "number", textContent: text });
-      Object.assign(label.style, { left: `${x}px`, top: `${y + SIZE / 2 + 2}px` });
+      Object.assign(label.style, { left: `${x - SIZE / 2 + 8}px`, top: `${y + SIZE / 2 + 1}px` }); // beside the bias
     }
     if (stage?.kind === "backward" && this.links[stage.layer].length === gradients[stage.layer].length)
       this.links[stage.layer].forEach((row, i) => row.forEach((path, j) => {
@@ -155,10 +217,12 @@ export class NetworkView {
     this.units.forEach((unit, i) => {
       unit.bytes = frame.pictures.subarray(i * size, (i + 1) * size);
       paint(unit.canvas, unit.bytes, grid);
-      const bias = frame.intercepts[unit.layer][unit.number];
-      unit.bias.style.background = css(signed(bias));
-      unit.bias.title = `bias ${bias}`;
     });
+    for (const { button, layer, end } of this.biases) {
+      const bias = frame.intercepts[layer][end];
+      button.style.background = css(signed(bias));
+      button.title = `bias ${bias}`;
+    }
     frame.coefs.forEach((weights, k) => {
       // of many pixels, one link stands for all: the root of the mean square
       const rows = this.links[k].length === weights.length ? weights

@@ -3,6 +3,7 @@
 import { read } from "./address.js";
 import { connect } from "./connection.js";
 import { isDark, paint } from "./pictures.js";
+import { disableUnused, lossesOf, settled } from "./settings.js";
 
 const byId = (id) => document.getElementById(id);
 const COLOURS = ["#0077bb", "#ee7733", "#009988", "#cc3311"];
@@ -36,6 +37,10 @@ class Lane {
       this.build();
       this.configure();
     } else if (message.type === "error") say(message.error);
+    else if (message.type === "data") {
+      this.notes = message.notes;
+      byId("notes").textContent = [...new Set(lanes.flatMap(({ notes }) => notes ?? []))].join(" ");
+    }
   }
 
   build() {
@@ -48,11 +53,13 @@ class Lane {
       for (const value of values ?? []) input.add(new Option(value, value));
       input.value = String(this.experiment()[name]);
       input.dataset.testid = `${name}-${this.number}`;
+      disableUnused(input, name, this.experiment().solver, choices);
       input.onchange = () => {
         const text = input.value.trim();
         if (name === "hidden_layer_sizes") this.changes[name] = text ? text.split(",").map(Number).slice(0, choices.most_layers) : [];
         else this.changes[name] = typeof choices.defaults[name] === "number" ? Number(text) : text;
         write();
+        if (name === "solver") this.rebuild();
         restart();
       };
     }
@@ -60,6 +67,12 @@ class Lane {
     this.told.dataset.testid = `told-${this.number}`;
     this.map = this.box.appendChild(document.createElement("canvas"));
     this.map.setAttribute("aria-hidden", "true");
+  }
+
+  // other controls are without effect now
+  rebuild() {
+    this.build();
+    this.box.querySelector(`[data-testid="solver-${this.number}"]`).focus();
   }
 
   experiment() {
@@ -95,9 +108,9 @@ class Lane {
 function begin(message) {
   choices = message;
   if (message.own) choices.data.own = message.own.task;
-  base = read(choices);
-  const allowed = choices.loss[choices.data[base.data]] ?? [];
-  if (!allowed.includes(base.loss)) base.loss = allowed[0] ?? "";
+  base = settled(read(choices), choices);
+  for (const loss of lossesOf(choices, base.data)) byId("loss").add(new Option(loss, loss));
+  byId("loss").value = base.loss;
 }
 
 const say = (text) => (byId("message").textContent = text);
@@ -106,7 +119,9 @@ const say = (text) => (byId("message").textContent = text);
 function write() {
   const parts = new URLSearchParams(location.hash.slice(1));
   parts.set("lanes", JSON.stringify(lanes.map(({ changes }) => changes)));
+  if (base) parts.set("loss", base.loss);
   history.replaceState(null, "", "#" + parts);
+  byId("back").href = "./" + location.hash;
 }
 
 function restart() {
@@ -155,6 +170,11 @@ byId("run").onclick = () => {
 byId("reset").onclick = () => { say(""); restart(); };
 byId("add").onclick = () => { lanes.push(new Lane(lanes.length, { ...lanes.at(-1).changes })); write(); showRun(); };
 byId("remove").onclick = () => { lanes.pop().close(); write(); showRun(); drawCurves(); };
+byId("loss").onchange = () => {
+  base.loss = byId("loss").value;
+  write();
+  restart();
+};
 byId("which").onchange = byId("clock").onchange = drawCurves;
 addEventListener("resize", drawCurves);
 
