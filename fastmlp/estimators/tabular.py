@@ -27,10 +27,11 @@ __all__ = ["TabularMLPClassifier", "TabularMLPRegressor"]
 
 _TEXTS = {
     "preset": """\
-    preset : {'fast', 'default', 'best'}, default='default'
+    preset : {'fast', 'default', 'best', 'realmlp-td', 'realmlp-td-s'}, \\
+            default='default'
         How much time to spend: the size of the networks, how long they are trained, and
         how many there are. All parameters that are None are chosen by it, and by the
-        number of samples.
+        number of samples. The last two are the authors' RealMLP, to compare with.
     categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \
             default='from_dtype'
         Columns of numbers that stand for categories: a mask, indices, or names. With
@@ -245,8 +246,8 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         tags.target_tags.multi_output = False
         return tags
 
-    def _recipe(self, n_samples):
-        recipe, n_members = super()._recipe(n_samples)
+    def _recipe(self, n_samples, n_numbers):
+        recipe, n_members = super()._recipe(n_samples, n_numbers)
         if self.label_smoothing is not None:
             recipe = replace(recipe, smoothing=self.label_smoothing)
         return recipe, n_members

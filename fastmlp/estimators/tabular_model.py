@@ -43,9 +43,6 @@ from fastmlp.tables.recipes import PRESETS, for_samples
 
 __all__ = ["TabularModel", "lazily"]
 
-#: Levels of a category that is one-hot encoded, at most, without the unknown one.
-_ONE_HOT_LEVELS = 9
-
 #: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
 #: they hold addresses in this process.
 _idle = WeakKeyDictionary()
@@ -79,7 +76,7 @@ def _one_hot_values(shares):
     return np.array(values)
 
 
-def _columns_for(columns, Z):
+def _columns_for(columns, Z, one_hot_levels):
     """What the network's first layer is told of each column of the matrix Z."""
     told = []
     for j, kind in enumerate(columns.kinds_):
@@ -95,7 +92,7 @@ def _columns_for(columns, Z):
                     has_missing=bool(columns.has_missing_[j]),
                 )
             )
-        elif levels - 1 <= _ONE_HOT_LEVELS:
+        elif levels - 1 <= one_hot_levels:
             counts = np.bincount(Z[:, j].astype(int), minlength=levels)[1:levels]
             values = _one_hot_values(counts / len(Z))
             told.append(Column(ONE_HOT, n_levels=levels, values=values))
@@ -201,7 +198,6 @@ class TabularModel(BaseEstimator):
             "columns_": columns.columns_,
             "n_features_in_": columns.n_features_in_,
             "_columns": columns,
-            "_encoded": _columns_for(columns, Z),
         }
         if hasattr(columns, "feature_names_in_"):
             state["feature_names_in_"] = columns.feature_names_in_
@@ -220,7 +216,8 @@ class TabularModel(BaseEstimator):
         _idle.pop(self, None)
         return self
 
-    def _recipe(self, n_samples):
+    def _recipe(self, n_samples, n_numbers):
+        """(recipe, number of networks) for a table with so many columns of numbers."""
         preset = PRESETS[self.preset]
         recipe = preset.classes if self._classifies else preset.numbers
         given = {
@@ -238,7 +235,7 @@ class TabularModel(BaseEstimator):
                 raise ValueError(
                     f"hidden_layer_sizes must be > 0, got {given['widths']}."
                 )
-        if not self.numeric_embedding:
+        if not self.numeric_embedding or n_numbers > recipe.most_columns:
             given["n_cosines"] = 0
         chosen = {name: value for name, value in given.items() if value is not None}
         n_members = preset.n_members if self.n_members is None else self.n_members
@@ -247,7 +244,10 @@ class TabularModel(BaseEstimator):
     def _train(self, state, Z, y, sample_weight, scoring_weight, validation):
         """The fitted attributes that training gives."""
         tabular = lazily("training.tabular")
-        recipe, n_members = self._recipe(len(Z))
+        columns = state["_columns"]
+        n_numbers = int((columns.kinds_ == NUMBER).sum())
+        recipe, n_members = self._recipe(len(Z), n_numbers)
+        encoded = _columns_for(columns, Z, recipe.one_hot_levels)
         targets = self._targets(y, state, recipe)
         X_val, y_val, weight_val = validation
         val_targets = None if X_val is None else self._targets(y_val, state, recipe)
@@ -265,7 +265,7 @@ class TabularModel(BaseEstimator):
         progress = self._progress(n_members, recipe, len(Z))
         try:
             fit = tabular.TabularFit(
-                state["_encoded"], Z, targets, sample_weight, recipe, n_members,
+                encoded, Z, targets, sample_weight, recipe, n_members,
                 score_for, check_random_state(self.random_state), X_val=X_val,
                 n_folds=PRESETS[self.preset].n_folds,
                 n_jobs=self.n_jobs,
@@ -288,6 +288,7 @@ class TabularModel(BaseEstimator):
             "loss_curves_": [m.run.history.loss_curve for m in members],
             "validation_score_": float(np.mean(scores)),
             "_recipe_used": fit.recipe,
+            "_encoded": encoded,
             "temperature_": self._temperature(
                 fit, targets, val_targets, weight_val, scoring_weight
             ),
