@@ -56,6 +56,7 @@ OWNERS = {
 }  # fmt: skip
 
 BANNED = {"parallel", "fastmath"}
+BANNED_FLAGS = {"nnan", "ninf", "fast"}
 
 
 def name_of(path):

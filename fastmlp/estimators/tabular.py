@@ -32,7 +32,7 @@ _TEXTS = {
         How much time to spend: the size of the networks, how long they are trained, and
         how many there are. All parameters that are None are chosen by it, and by the
         number of samples. The last two are the authors' RealMLP, to compare with.
-    categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \
+    categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \\
             default='from_dtype'
         Columns of numbers that stand for categories: a mask, indices, or names. With
         'from_dtype', those are categories whose dtype in a data frame says so. Text is
