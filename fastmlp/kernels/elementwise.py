@@ -26,6 +26,7 @@ from fastmlp.kernels.simd import (
 
 __all__ = [
     "cosine_and_sine_of_turns",
+    "cosine_of_turns",
     "exp",
     "expm1_of_negative",
     "log",
@@ -200,16 +201,36 @@ def power(x, exponent):
 
 
 @jit
-def cosine_and_sine_of_turns(x):
-    """(cos(2 pi x), sin(2 pi x)); far from 0 only as precise as x itself."""
-    quarter, half = cast(0.25, x), cast(0.5, x)
-    t = x - ((x + _SHIFT(x)) - _SHIFT(x))  # between -1/2 and 1/2
+def _part_of_turn(x):
+    """x without its whole turns: between -1/2 and 1/2; and its absolute value."""
+    half = cast(0.5, x)
+    t = x - ((x + _SHIFT(x)) - _SHIFT(x))
     size = absolute(t)
-    size = half if size > half else size  # where _SHIFT does not round to integers
-    s = quarter - size
-    cosine = s * _SINE_OF_TURNS(s * s)
+    return (
+        t,
+        half if size > half else size,
+    )  # _SHIFT does not round a huge x to integers
+
+
+@jit
+def cosine_of_turns(x):
+    """The first result of `cosine_and_sine_of_turns`, with the same bits."""
+    _, size = _part_of_turn(x)
+    s = cast(0.25, x) - size
+    return s * _SINE_OF_TURNS(s * s)
+
+
+@jit
+def cosine_and_sine_of_turns(x):
+    """(cos(2 pi x), sin(2 pi x)), within one unit in the last place of 1.
+
+    Only as precise as x itself: where neighbouring numbers x are half a turn apart or
+    more, results are between -1 and 1, but say nothing.  An infinite x gives NaN.
+    """
+    quarter, half = cast(0.25, x), cast(0.5, x)
+    t, size = _part_of_turn(x)
     s = half - size if size > quarter else size
-    return cosine, copy_sign(s * _SINE_OF_TURNS(s * s), t)
+    return cosine_of_turns(x), copy_sign(s * _SINE_OF_TURNS(s * s), t)
 
 
 @jit
