@@ -120,7 +120,7 @@ def network_for(
 
 def job_for(network, X, y, activation="tanh", **settings):
     job = TrainingJob(
-        network, X, y, batch_size=settings.pop("batch_size", len(X)),
+        network, X, y, batch_size=settings.pop("batch_size", X.shape[0]),
         activation=activation, loss=settings.pop("loss", "squared_error"),
         optimizer=settings.pop("optimizer", "gradient"), **settings,
     )  # fmt: skip

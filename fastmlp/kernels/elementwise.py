@@ -7,7 +7,8 @@ loops over these functions into vector code.  NaN gives NaN.
 The range reductions are those of Cody and Waite, "Software Manual for the
 Elementary Functions" (1980); the coefficients are Chebyshev interpolants of the
 remainders, computed with 60 digits.  Errors stay below 1 unit in the last place
-for exp and 3 for the others (tests/test_elementwise.py holds this).  Results
+for exp and 3 for the others (tests/test_elementwise.py holds this), unless said
+otherwise.  Results
 below the smallest normal number may be flushed to zero.
 """
 
@@ -222,10 +223,11 @@ def cosine_of_turns(x):
 
 @jit
 def cosine_and_sine_of_turns(x):
-    """(cos(2 pi x), sin(2 pi x)), within one unit in the last place of 1.
+    """(cos(2 pi x), sin(2 pi x)), within 2 units in the last place of 1.
 
-    Only as precise as x itself: where neighbouring numbers x are half a turn apart or
-    more, results are between -1 and 1, but say nothing.  An infinite x gives NaN.
+    That is for x as it is: far from 0, it may be rounded itself.  Where neighbouring
+    numbers x are half a turn apart or more, results are between -1 and 1, but say
+    nothing.  An infinite x gives NaN.
     """
     quarter, half = cast(0.25, x), cast(0.5, x)
     t, size = _part_of_turn(x)
