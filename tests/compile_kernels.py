@@ -10,7 +10,7 @@ import sys
 from numba import types
 
 import fastmlp
-from fastmlp.kernels.passes import predict, train_steps
+from fastmlp.kernels.passes import FOR_TABLES, predict, train_steps
 
 #: tiles, sparse, strips: see `fastmlp.kernels.passes.train_steps`.
 _WAYS = {
@@ -30,9 +30,8 @@ _FOR_DENSE = [
     (True, None, None, True, None),
     (True, True, True, True, None),
 ]
-_FOR_TABLES = [(True, True, True, None, True)]
 _CHOICES = {
-    "tiles": _FOR_DENSE + _FOR_TABLES,
+    "tiles": [*_FOR_DENSE, FOR_TABLES[3:]],
     "sparse": [_PLAIN, _ALL],
     "strips": _FOR_DENSE,
 }

@@ -31,9 +31,13 @@ from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, architecture_of
 from fastmlp.engine.options import StepOptions
 from fastmlp.kernels.buffers import round_up
+from fastmlp.kernels.layers.dense import Dense
+from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.kernels.layers.scale import Scale
+from fastmlp.kernels.passes import FOR_TABLES
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.encodings import EMBEDDING, FLAG, NUMBER, ONE_HOT, Column
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
@@ -42,9 +46,9 @@ ENDS = (True, False)  # where a buffer is next to a forbidden page: its end, its
 LAYOUTS = ("C", "F", "reversed", "strided")
 #: By which kernels steps go: "all" are compiled for stored derivatives, for masks, for
 #: losses with parameters and, if X is dense, for a Scale as the first layer; to compile
-#: every choice by itself would take too long.
+#: every choice by itself would take too long.  "all encoded" is for an Encoding.
 WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "all tiles": 0,
-        "all strips": 3, "all sparse": 0}  # fmt: skip
+        "all strips": 3, "all sparse": 0, "all encoded": 0}  # fmt: skip
 
 #: Fields of LAYER that lead to parameters.
 PARAMETERS = ("weights", "per_output")
@@ -57,16 +61,17 @@ PLAIN = (
 
 
 @contextmanager
-def tight(strips=0, depth=1):
+def tight(strips=0, depth=1, most_rows=48):
     """Buffers without a number to spare; samples are always fetched ahead.
 
-    strips : that a batch is cut into; depth : panels that a product sums at once.
+    strips : that a batch is cut into; depth : panels that a product sums at once;
+    most_rows : of a block.
     """
     with (
         patch.object(jobs, "strips_of", lambda *_: strips),
         patch.object(jobs, "panels_at_once", lambda _: depth),
         patch.object(jobs, "_LEAST_BLOCK_ROWS", 1),
-        patch.object(jobs, "_MOST_BLOCK_ROWS", 48),
+        patch.object(jobs, "_MOST_BLOCK_ROWS", most_rows),
         patch.object(samples, "_NEAR_BYTES", -1),
         patch.object(
             jobs._Job, "_capacity", lambda job, n: round_up(n, job.network.shape.rows)
@@ -273,29 +278,73 @@ def cases(ways, n_samples=lambda rows: rows):
                 l2=random.choice((0.0, 0.1)), left_out=random.choice((0, 1, 2)),
             )  # fmt: skip
             note(case)
-            case.layers, case.weights = network_for(case.units, is_scaled(way))
-            X = rng.standard_normal((n_samples(rows), case.units[0]))
+            case.layers, case.weights = network_for(case.units, way)
+            X = rng.standard_normal((n_samples(rows), case.layers[0].fan_in))
+            if is_encoded(way):
+                for j, column in enumerate(case.layers[0].columns):
+                    if column.n_levels:
+                        X[:, j] = rng.integers(0, column.n_levels, len(X))
             memory = Memory(case.at_end, adjoining=WAYS.get(way, 0) > 0)
             yield case, memory, memory.of_layout(case.layout, X.astype(case.other))
 
 
 def is_scaled(way):
     """Whether the first layer is a Scale."""
-    return "all" in way and "sparse" not in way
+    return "all" in way and "sparse" not in way and not is_encoded(way)
 
 
-def network_for(units, scaled):
+def is_encoded(way):
+    """Whether the first layer is an Encoding."""
+    return "encoded" in way
+
+
+def network_for(units, way):
     """(layers, their parameters in the order of `Network.groups`)."""
     layers, weights = architecture_of(units), random_network(units)
-    if not scaled:
-        return layers, weights
-    factors = np.random.default_rng(0).uniform(0.2, 1, units[0])
-    return (Scale(units[0], rate=2.0), *layers), (*weights, [factors])
+    rng = np.random.default_rng(0)
+    if is_scaled(way):
+        factors = rng.uniform(0.2, 1, units[0])
+        return (Scale(units[0], rate=2.0), *layers), (*weights, [factors])
+    if is_encoded(way):
+        first, last = encoding_for(units[0]), layers[-1]
+        inner = [
+            Dense(layer.fan_in, layer.fan_out, is_parametric=i != 1)
+            for i, layer in enumerate(layers[:-1])
+        ]
+        layers = first, *inner, last
+        rest = [
+            rng.uniform(0.2, 1, parameter.shape) / (1 if parameter.initial else 8)
+            for layer in layers
+            for parameter in layer.parameters()
+            if parameter.group not in ("weights", "biases")
+        ]
+        alphas = [rest[3:]] if len(rest) > 3 else []
+        return layers, (*weights, *([array] for array in rest[:3]), *alphas)
+    return layers, weights
+
+
+def encoding_for(n_inputs):
+    """An Encoding that gives so many inputs, of columns of as many kinds as fit."""
+    values = np.array([[0.0, 1.0], [-0.5, 0.5]])
+    kinds = (
+        Column(NUMBER, scale=0.5, has_missing=True),
+        Column(ONE_HOT, n_levels=3, values=values),
+        Column(EMBEDDING, n_levels=4),
+        Column(NUMBER),
+    )
+    columns, left = [], n_inputs
+    while left:
+        column = kinds[len(columns) % len(kinds)]
+        if column.n_inputs(2, 3) > left:
+            column = Column(FLAG)
+        columns.append(column)
+        left -= column.n_inputs(2, 3)
+    return Encoding(tuple(columns), 2, 3, 2.0, 0.5, 3.0)
 
 
 def extras_for(case):
     """Everything that steps can do; dropout in some of the cases that compile it."""
-    rates = (0.3,) * len(case.layers)
+    rates = dropout_for(case.layers, 0.3)
     return StepOptions(
         loss_parameters=reference.parameters_of(case.loss, case.units[-1]),
         dropout=rates if "all" in case.way and case.left_out else (),
@@ -303,8 +352,15 @@ def extras_for(case):
     )  # fmt: skip
 
 
+def dropout_for(layers, rate):
+    """The rate for each layer, but none for the columns of a table."""
+    return (0.0 if isinstance(layers[0], Encoding) else rate, *[rate] * len(layers[1:]))
+
+
 def choices_for(case):
     """What kernels are compiled for, see `fastmlp.kernels.passes.train_steps`."""
+    if is_encoded(case.way):
+        return FOR_TABLES
     sparse = True if case.layout == "sparse" else None
     ways = (None, None, True) if WAYS[case.way] else (True, sparse, None)
     chosen = [True if "all" in case.way else None] * 3

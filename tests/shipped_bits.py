@@ -27,6 +27,12 @@ import numpy as np  # noqa: E402
 from scipy.sparse import csr_array  # noqa: E402
 
 from fastmlp import MLPClassifier, MLPRegressor  # noqa: E402
+from fastmlp.engine.jobs import PredictionJob, TrainingJob  # noqa: E402
+from fastmlp.engine.network import Network  # noqa: E402
+from fastmlp.engine.threads import Team  # noqa: E402
+from fastmlp.kernels.layers.dense import Dense  # noqa: E402
+from fastmlp.kernels.layers.encoding import Encoding  # noqa: E402
+from fastmlp.tables.encodings import EMBEDDING, FLAG, NUMBER, Column  # noqa: E402
 
 warnings.simplefilter("ignore")
 
@@ -45,11 +51,50 @@ OPTIONS = {
 
 def digest(model, X):
     """Of all weights and predictions."""
-    found = hashlib.sha256()
     predict = getattr(model, "predict_proba", model.predict)
-    for array in [*model.coefs_, *model.intercepts_, predict(X), predict(X[:1])]:
+    return digest_of(*model.coefs_, *model.intercepts_, predict(X), predict(X[:1]))
+
+
+def digest_of(*arrays):
+    """Of their bytes."""
+    found = hashlib.sha256()
+    for array in arrays:
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()[:16]
+
+
+def digest_of_tables(X, y):
+    """Of a network whose first layer is an Encoding, and of both its predictions."""
+    kinds = (
+        Column(NUMBER, has_missing=True),
+        Column(FLAG),
+        Column(EMBEDDING, n_levels=3),
+    )
+    encoding = Encoding(tuple(kinds[j % 3] for j in range(X.shape[1])))
+    layers = (
+        encoding, Dense(encoding.fan_out, 50, is_parametric=True), Dense(50, 1)
+    )  # fmt: skip
+    network = Network(layers, "float32", trainable=True, n_moments=2)
+    rng = np.random.default_rng(0)
+    network.write(
+        *([rng.normal(0, 0.2, a.shape) for a in group] for group in network.read())
+    )
+    settings = {"activation": "selu", "n_threads": 2}
+    job = TrainingJob(
+        network, X, y[:, None], batch_size=256, loss="squared_error", optimizer="adam",
+        **settings,
+    )  # fmt: skip
+    job.refresh()
+    rates = {"rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
+    with Team(2) as team:
+        job.run(team, 0, job.n_steps, **rates)
+        outputs = [
+            PredictionJob(
+                network, X, output_activation="identity", dtype=dtype, **settings
+            ).run(team)
+            for dtype in ("float32", "float64")
+        ]
+    return digest_of(*(a for group in network.read() for a in group), *outputs)
 
 
 def main(wanted=""):
@@ -71,6 +116,10 @@ def main(wanted=""):
         settings = {"max_iter": 2, "precision": precision, **OPTIONS[options]}
         model = MLPClassifier(sizes[way], random_state=0, n_jobs=2, **settings)
         print(name, digest(model.fit(kinds[kind], y), kinds[kind]))
+    for kind in ("dense float32", "dense float64"):
+        name = f"tables, {kind}"
+        if wanted in name:
+            print(name, digest_of_tables(kinds[kind], y))
     for kind in kinds:
         name = f"lbfgs, {kind}"
         if wanted in name:

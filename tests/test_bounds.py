@@ -21,10 +21,12 @@ from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import Team
 from fastmlp.kernels import products, simd
 from fastmlp.kernels.buffers import round_up
-from fastmlp.kernels.job import JOB
+from fastmlp.kernels.job import JOB, SCRATCH
+from fastmlp.kernels.layers.encoding import COLUMN
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.shuffling import shuffle
 from fastmlp.kernels.simd import tile_shape
+from fastmlp.tables.encodings import EMBEDDING, NUMBER, ONE_HOT
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +44,9 @@ EVERY_KERNEL = """
     from fastmlp.compilation import jit
     from fastmlp.engine.jobs import PredictionJob, TrainingJob
     from fastmlp.kernels.layers.dense import Dense
+    from fastmlp.kernels.layers.encoding import Encoding
     from fastmlp.kernels.layers.scale import Scale
+    from fastmlp.tables.encodings import Column, NUMBER
     from fastmlp.engine.network import Network
     from fastmlp.engine.threads import Team
     from fastmlp.engine.warming import compile_kernels
@@ -57,8 +61,8 @@ EVERY_KERNEL = """
     def number_at(array, i):
         return number_of(array, i)
 
-    def train_scaled(X, y):
-        layers = Scale(4), Dense(4, 1)
+    def train_after(first, X, y):
+        layers = first, Dense(first.fan_out, 1)
         network = Network(layers, "float32", trainable=True)
         job = TrainingJob(network, X, y[:, None], batch_size=len(y), activation="relu",
                           loss="squared_error", optimizer="sgd")
@@ -83,7 +87,8 @@ EVERY_KERNEL = """
                 loss="huber", hidden_layer_sizes=(2,), activation="gelu", max_iter=1,
                 clip_norm=1.0, dropout=0.5, input_dropout=0.5,
             ).fit(X, np.arange(n)).predict(X)
-        train_scaled(dense, np.arange(n))
+        train_after(Scale(4), dense, np.arange(n))
+    train_after(Encoding((Column(NUMBER),) * 4), dense, np.arange(n))
     for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
         if str(kernel.__module__).startswith("numba."):
             continue
@@ -225,7 +230,7 @@ def sweep_training():
 
 def sweep_prediction():
     """Samples of every form, chosen ones, and plain ones by themselves."""
-    ways = "dense", "sparse", "all dense", "all sparse"
+    ways = "dense", "sparse", "all dense", "all sparse", "all encoded"
     for case, memory, X in guards.cases(ways):
         settings = {
             "activation": case.activation, "output_activation": case.output_activation,
@@ -300,14 +305,33 @@ def places_of(job, memory):
             yield name, record, [name], 0
     for part in job.arena.starts["scratch"]:
         yield part, record, [part], 0
-    if type(job) is PredictionJob:
-        return  # it has no other workspace than two buffers, in turn
+    if job.network.encoding:
+        yield from places_of_columns(job.network, memory, layers)
+    if type(job) is PredictionJob:  # its activations are in two buffers, in turn
+        for part in job.arena.starts["workspace"]:
+            if part in JOB.names:
+                yield f"{part} of a prediction", record, [part], 0
+        return
     transposed = [(i, "transposed") for i in job.network.arena.starts["transposed"]]
     for i, field in (*transposed, *job.arena.starts["workspace"], *job.network.sizes):
+        if field in ("cosines", "tables"):
+            continue  # each column knows where its own are
         is_parameter = field in guards.PARAMETERS
         fields = guards.PARAMETERS if is_parameter and memory._adjoining else [field]
         kind = type(job.network.architecture[i]).__name__
         yield f"{field} of {kind}", layers, fields, i
+
+
+def places_of_columns(network, memory, layers):
+    """Likewise, of what the records of columns lead to, and of these."""
+    yield "columns", layers, ["columns"], 0
+    columns = memory.copy_of(network._columns[0])
+    kinds = [column.kind for column in network.encoding.columns]
+    for kind, field in (
+        (NUMBER, "parameters"), (EMBEDDING, "parameters"), (ONE_HOT, "values")
+    ):  # fmt: skip
+        having = [i for i, other in enumerate(kinds) if other == kind]
+        yield f"{field} of kind {kind}", columns, [field], having[-memory._at_end]
 
 
 def sweep_one_number_further():
@@ -317,16 +341,25 @@ def sweep_one_number_further():
     # strips have room for two more units of each layer, rounded up to whole vectors
     units, n = [2 * shape.width - 2] * 3, 2 * shape.rows * shape.lanes
     declared, noticed = set(), set()
-    ways = [way for way in guards.WAYS if way != "one strip"] + ["prediction"]
+    ways = [way for way in guards.WAYS if way != "one strip"]
+    ways += ["prediction", "encoded prediction"]
     for at_end, way, clip in product(guards.ENDS, ways, (0.0, 1.0)):
         strips = guards.WAYS.get(way, 0)
         memory = guards.Memory(at_end, adjoining=strips > 0)
         layout = "sparse" if "sparse" in way else "C"
-        layers, weights = guards.network_for(units, guards.is_scaled(way))
-        X = memory.of_layout(layout, np.ones((n, units[0]), dtype))
+        # an Encoding writes no padding
+        inputs = 2 * shape.width if guards.is_encoded(way) else units[0]
+        layers, weights = guards.network_for([inputs, *units[1:]], way)
+        X = memory.of_layout(layout, np.ones((n, layers[0].fan_in), dtype))
         common = {"samples": np.arange(n), "n_threads": 1}
-        with guards.tight(strips), Team(1) as team, memory.in_use(team):
-            if way == "prediction":
+        # an Encoding computes up to 128 rows at once
+        most_rows = 128 if guards.is_encoded(way) else 48
+        with (
+            guards.tight(strips, most_rows=most_rows),
+            Team(1) as team,
+            memory.in_use(team),
+        ):
+            if "prediction" in way:
                 network = Network(layers, dtype)
                 network.write(*weights)
                 job = memory.prediction_job(
@@ -337,7 +370,7 @@ def sweep_one_number_further():
                 again = partial(team.run, job._predict)
             else:
                 case = SimpleNamespace(way=way, layout=layout)
-                drops = (0.5,) * len(layers) if "all" in way else ()
+                drops = guards.dropout_for(layers, 0.5) if "all" in way else ()
                 job = memory.training_job(
                     layers, X, np.zeros((n, 1)), weights, dtype=dtype, batch_size=n,
                     activation="gelu" if "all" in way else "tanh", loss="log_loss",
@@ -353,8 +386,9 @@ def sweep_one_number_further():
                 declared.add((name, at_end))
                 wide = name in ("order", "row_starts", "feature_starts")
                 step = (8 if wide else 4) if records.dtype == JOB else 1
-                if name in job.arena.starts["scratch"]:
+                if fields[0] in SCRATCH:
                     step = 1
+                step = {"values": 8, "columns": COLUMN.itemsize}.get(fields[0], step)
                 for field in fields:
                     records[field][i] += step if at_end else -step
                 if guards.dies(again):

@@ -149,7 +149,7 @@ class _Job:
         for i, row in zip(active, rows, strict=True):
             self.layers["activation"][i] = row.code
             self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
-            self._stored[i] = row.stores_derivatives
+            self._stored[i] = row.stores_derivatives or network.encoding is not None
         self._set(
             **network.arena.arrays,
             layers=self.layers,
@@ -392,6 +392,11 @@ class TrainingJob(_Job):
                 f"got {len(options.dropout)} dropout rates for {network.n_layers} "
                 "layers"
             )
+        if network.encoded and any(options.dropout[:1]):
+            raise ValueError(
+                "the columns of a table cannot be dropped, only what an "
+                "Encoding makes of them: the inputs of layer 1"
+            )
 
     def _declared_workspace(self):
         """What layers declare of their workspace: (layer, field) -> numbers per row.
@@ -597,7 +602,8 @@ class PredictionJob(_Job):
         self._allocate(passes.prediction_buffers(sizes, widths, self._output_dtype))
         turns = self.arena.starts["workspace"]
         if network.encoding is not None:
-            self._set(encoding_values=turns["encoding_values"])
+            fields = "encoding_values", "pre_activations"
+            self._set(**{field: turns[field] for field in fields})
         for i, layer in enumerate(self.layers):
             layer["inputs"], layer["outputs"] = turns[i % 2], turns[(i + 1) % 2]
         self._integers = self._records.view(np.int64)

@@ -205,7 +205,7 @@ class Network:
         if self.encoding is not None:
             starts = self.arena.starts["parameters"]
             places = {field: start for (i, field), start in starts.items() if i == 0}
-            self._columns = self.encoding.records(places)
+            self._columns = self.encoding.records(places, address_of)
             layers["columns"][0] = address_of(self._columns[0])
 
     @property

@@ -23,10 +23,9 @@ __all__ = [
     "RELU_CODE",
     "activate",
     "activate_any",
-    "activate_parametric",
+    "activate_any_with_derivative",
     "activate_with_derivative",
     "multiply_by_derivative",
-    "parametric_values",
 ]
 
 
@@ -230,48 +229,21 @@ def _activate_with_derivative(value, value_and_derivative):
     return activate
 
 
-def _value_and_derivative(row):
-    """z -> (g(z), g'(z)), of any row."""
-    value, other = KERNELS[row.name]
+def _activate_with_derivative_of_activation(value, derivative):
+    @jit
+    def activate(z, derivatives, count):
+        for i in range(count):
+            a = value(z[i])
+            derivatives[i] = derivative(a)
+            z[i] = a
+
+    return activate
+
+
+def _activate_any_with_derivative(row):
     if row.stores_derivatives:
-        return other
-
-    @jit
-    def both(z):
-        a = value(z)
-        return a, other(a)
-
-    return both
-
-
-def _activate_parametric(row):
-    both = _value_and_derivative(row)
-
-    @jit
-    def activate(z, derivatives, excess, alphas, rows, width):
-        one = cast(1, z[0])
-        for r in range(rows):
-            for j in range(width):
-                i = r * width + j
-                a, derivative = both(z[i])
-                excess[i] = a - z[i]
-                derivatives[i] = one + alphas[j] * (derivative - one)
-                z[i] += alphas[j] * excess[i]
-
-    return activate
-
-
-def _parametric_values(row):
-    value, _ = KERNELS[row.name]
-
-    @jit
-    def activate(z, alphas, rows, width):
-        for r in range(rows):
-            for j in range(width):
-                i = r * width + j
-                z[i] += alphas[j] * (value(z[i]) - z[i])
-
-    return activate
+        return _activate_with_derivative(*KERNELS[row.name])
+    return _activate_with_derivative_of_activation(*KERNELS[row.name])
 
 
 def _dispatch(make, rows):
@@ -297,14 +269,7 @@ activate_with_derivative = _dispatch(_activate_with_derivative, _STORED)
 #: activate_any(code, z, count): `activate` for every row.
 activate_any = _dispatch(_activate_with, ACTIVATIONS.values())
 
-#: activate_parametric(code, z, derivatives, excess, alphas, rows, width), for all rows:
-#: z <- z + alpha (g(z) - z), one alpha for each column; derivatives: of that by z;
-#: excess: by alpha.
-activate_parametric = dispatch(
-    [(row.code, _activate_parametric(row)) for row in ACTIVATIONS.values()]
-)
-
-#: parametric_values(code, z, alphas, rows, width): the same, of z alone.
-parametric_values = dispatch(
-    [(row.code, _parametric_values(row)) for row in ACTIVATIONS.values()]
+#: activate_any_with_derivative(code, z, derivatives, count): likewise.
+activate_any_with_derivative = dispatch(
+    [(row.code, _activate_any_with_derivative(row)) for row in ACTIVATIONS.values()]
 )

@@ -7,7 +7,8 @@ loops over these functions into vector code.  NaN gives NaN.
 The range reductions are those of Cody and Waite, "Software Manual for the
 Elementary Functions" (1980); the coefficients are Chebyshev interpolants of the
 remainders, computed with 60 digits.  Errors stay below 1 unit in the last place
-for exp and 3 for the others (tests/test_elementwise.py holds this).  Results
+for exp and 3 for the others (tests/test_elementwise.py holds this), unless said
+otherwise.  Results
 below the smallest normal number may be flushed to zero.
 """
 
@@ -26,6 +27,7 @@ from fastmlp.kernels.simd import (
 
 __all__ = [
     "cosine_and_sine_of_turns",
+    "cosine_of_turns",
     "exp",
     "expm1_of_negative",
     "log",
@@ -200,16 +202,37 @@ def power(x, exponent):
 
 
 @jit
-def cosine_and_sine_of_turns(x):
-    """(cos(2 pi x), sin(2 pi x)); far from 0 only as precise as x itself."""
-    quarter, half = cast(0.25, x), cast(0.5, x)
-    t = x - ((x + _SHIFT(x)) - _SHIFT(x))  # between -1/2 and 1/2
+def _part_of_turn(x):
+    """x without its whole turns: between -1/2 and 1/2; and its absolute value."""
+    half = cast(0.5, x)
+    t = x - ((x + _SHIFT(x)) - _SHIFT(x))
     size = absolute(t)
-    size = half if size > half else size  # where _SHIFT does not round to integers
-    s = quarter - size
-    cosine = s * _SINE_OF_TURNS(s * s)
+    return (
+        t,
+        half if size > half else size,
+    )  # _SHIFT does not round a huge x to integers
+
+
+@jit
+def cosine_of_turns(x):
+    """The first result of `cosine_and_sine_of_turns`, with the same bits."""
+    _, size = _part_of_turn(x)
+    s = cast(0.25, x) - size
+    return s * _SINE_OF_TURNS(s * s)
+
+
+@jit
+def cosine_and_sine_of_turns(x):
+    """(cos(2 pi x), sin(2 pi x)), within 2 units in the last place of 1.
+
+    That is for x as it is: far from 0, it may be rounded itself.  Where neighbouring
+    numbers x are half a turn apart or more, results are between -1 and 1, but say
+    nothing.  An infinite x gives NaN.
+    """
+    quarter, half = cast(0.25, x), cast(0.5, x)
+    t, size = _part_of_turn(x)
     s = half - size if size > quarter else size
-    return cosine, copy_sign(s * _SINE_OF_TURNS(s * s), t)
+    return cosine_of_turns(x), copy_sign(s * _SINE_OF_TURNS(s * s), t)
 
 
 @jit

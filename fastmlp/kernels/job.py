@@ -36,6 +36,7 @@ SCRATCH = (
     "encoding_sums",
     "encoding_row",
     "alpha_sums",  # see layers.parametric
+    "pre_activations",
 )
 _INTEGERS = (
     # the network

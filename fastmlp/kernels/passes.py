@@ -161,7 +161,7 @@ def _first_layer_forward(
     if sparse is None:
         a = inputs_of(job, workspace, layer)
         gather(job, a, first, first + rows, step.start, False, like)
-        if masks is not None:
+        if masks is not None and encoded is None:  # codes of categories are no numbers
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
                 drop(a, first, rows, key, keep)
@@ -194,13 +194,14 @@ def _first_layer_forward(
 @jit
 def _forward(job, workspace, parameters, layer, first, tiles, stored, encoded):
     """Forward pass of a layer that is not the first."""
-    if encoded is not None and layer.alphas >= 0:
+    if encoded is not None:
         a, c = inputs_of(job, workspace, layer), outputs_of(job, workspace, layer)
         weights = dense.weights_of(parameters, layer)
         biases = advance(parameters, layer.per_output)
         none = cast(0, layer.activation)
         dense.add_products(a, weights, biases, c, first, tiles, job.depth, none)
-        parametric.forward(job, workspace, parameters, layer, first, tiles)
+        if layer.derivatives >= 0:
+            parametric.forward(job, workspace, parameters, layer, first, tiles)
         return
     dense.forward(job, workspace, parameters, layer, first, tiles, stored)
 
@@ -215,12 +216,13 @@ def _backward(
     if masks is not None:
         key, keep = inputs_mask(job, step, i)
         kept = cast(keep, kept)
-    if encoded is not None and before.alphas >= 0:
+    if encoded is not None:
         none = cast(0, first)
         dense.hand_back(job, workspace, transposed, layer, before, first, tiles, none)
         if masks is not None and keep < 1.0:
             drop(deltas_of(job, workspace, before), first, rows, key, keep)
-        parametric.backward(job, workspace, before, first, tiles)
+        if before.derivatives >= 0:
+            parametric.backward(job, workspace, before, first, tiles)
         return
     dense.backward(
         job, workspace, transposed, layer, before, first, tiles, kept, stored
@@ -572,6 +574,7 @@ def prediction_buffers(sizes, widths, dtype):
     turns = {i: sizes.batch_rows * max(widths[i::2]) for i in range(2)}
     if sizes.encoding is not None:
         turns["encoding_values"] = encoding.numbers_of_values(sizes.encoding)
+        turns["pre_activations"] = parametric.numbers_of_block(sizes.shape)
     n_outputs = (sizes.n_outputs + 2) * sizes.block_rows
     return [
         Buffer("workspace", turns, copies=sizes.n_threads),
@@ -614,8 +617,10 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
                 encoding.forward(job, workspace, parameters, values, layer, top, rows)
             if is_dense:
                 dense.add_products(a, weights, biases, c, top, tiles, job.depth, fused)
-        if encoded is not None and layer.alphas >= 0:
-            parametric.predict(parameters, layer, c, top, tiles * mr)
+        if encoded is not None:
+            if layer.activation != 0:
+                kept = advance(workspace, job.pre_activations)
+                parametric.predict(parameters, layer, c, top, tiles * mr, kept)
         elif layer.activation != fused:
             dense.activate_panels_of_any(c, top, tiles * mr, layer)
     layer = layer_of(job, job.n_layers - 1)

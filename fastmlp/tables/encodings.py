@@ -26,6 +26,7 @@ __all__ = [
     "ONE_HOT",
     "Column",
     "encode",
+    "levels_of",
     "smooth_clip",
 ]
 
@@ -42,12 +43,12 @@ MOST = 1e15
 class Column(NamedTuple):
     """A column of X, and what becomes of it.
 
-    kind : NUMBER: z = scale (x - center), smoothly clipped; then an embedding of that,
-        if the network has one for numbers; then 1 or 0 for a missing value (NaN), if
-        `has_missing`.
+    kind : NUMBER: z = scale (x - center), smoothly clipped, 0 if it is NaN; then an
+        embedding of that, if the network has one for numbers; then 1 or 0 for a missing
+        value (NaN in X), if `has_missing`.
         FLAG: the number as it is; 0 if it is NaN.
         ONE_HOT: one input for each level but the first, level 0, which stands for what
-        is unknown: `values` of it.
+        is unknown (any number that is not one of a level): `values` of it.
         EMBEDDING: as many inputs as the network's embeddings have numbers, learnt for
         each level.
     n_levels : of a category, level 0 included; X has the numbers of the levels.
@@ -77,6 +78,12 @@ def smooth_clip(z):
     return z / np.sqrt(1 + (z / 3) ** 2)
 
 
+def levels_of(x, n_levels):
+    """The level that each number stands for: 0, what is unknown, if it is none."""
+    is_level = np.isin(x, np.arange(n_levels))
+    return np.where(is_level, x, 0).astype(int)
+
+
 def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
     """The inputs of the network for each row of X, in float64.
 
@@ -101,9 +108,9 @@ def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
     for column, x in zip(columns, np.asarray(X, np.float64).T, strict=True):
         if column.kind == NUMBER:
             missing = np.isnan(x)
-            z = smooth_clip(
-                column.scale * (np.where(missing, column.center, x) - column.center)
-            )
+            with np.errstate(invalid="ignore", over="ignore"):
+                z = column.scale * (x - column.center)
+            z = smooth_clip(np.where(np.isnan(z), 0, z))
             inputs.append(z[:, None])
             if n_cosines:
                 frequencies, phases, *weights, biases = cosines[number]
@@ -113,12 +120,12 @@ def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
             if column.has_missing:
                 inputs.append(missing[:, None].astype(float))
         elif column.kind == FLAG:
-            inputs.append(np.nan_to_num(x)[:, None])
+            inputs.append(np.where(np.isnan(x), 0, x)[:, None])
         elif column.kind == ONE_HOT:
             cold, hot = np.transpose(column.values)
             levels = np.arange(1, column.n_levels)
             inputs.append(np.where(x[:, None] == levels, hot, cold))
         else:
-            inputs.append(tables[row + x.astype(int)])
+            inputs.append(tables[row + levels_of(x, column.n_levels)])
             row += column.n_levels
     return np.concatenate(inputs, axis=1) * factors

@@ -112,7 +112,7 @@ class Dense(Layer):
     def workspace(self, stored):
         """Activations, deltas, and what is kept of activations that need it."""
         kept = ["outputs", "deltas"]
-        if stored or self.is_parametric:
+        if stored:  # always after an Encoding
             kept.append("derivatives")
         if self.is_parametric:
             kept.append("excess")

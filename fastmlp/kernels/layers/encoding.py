@@ -13,8 +13,8 @@ respect to the inputs of the network:
                 dp = -1^T q,   df = -2 pi z^T q   with q = sin(...) * ((D s) V^T)
                 dT[k] = sum of the rows of D s where x = k
 
-A piece of the gradient is a column: one thread sums it over the whole batch, row after
-row.  Numbers in the lanes of a vector are rows here, not units.
+A piece of the gradient is a column: one thread sums it over the whole batch, block by
+block.  Numbers in the lanes of a vector are rows here, not units.
 
 `fastmlp.tables.encodings` says what a column is, and has all this in NumPy.
 """
@@ -26,7 +26,7 @@ import numpy as np
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.buffers import of_thread
-from fastmlp.kernels.elementwise import cosine_and_sine_of_turns
+from fastmlp.kernels.elementwise import cosine_and_sine_of_turns, cosine_of_turns
 from fastmlp.kernels.job import layer_of
 from fastmlp.kernels.layers.layer import (
     Layer,
@@ -36,7 +36,14 @@ from fastmlp.kernels.layers.layer import (
     outputs_of,
 )
 from fastmlp.kernels.panels import width_at
-from fastmlp.kernels.simd import advance, cast, panel_width, pointer, record_at
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    fused_multiply_add,
+    panel_width,
+    pointer,
+    record_at,
+)
 from fastmlp.kernels.updating import make_gradient, rule_for, update_parameters
 from fastmlp.tables.encodings import (
     EMBEDDING,
@@ -83,7 +90,8 @@ class Encoding(Layer):
     """The inputs of a network from a table; only as its first layer.
 
     columns : tuple of fastmlp.tables.encodings.Column
-    n_cosines : numbers of the embedding of each number, beside the number; 0 for none.
+    n_cosines : numbers of the embedding of each number, beside the number; 0 for none,
+        and at most N_FREQUENCIES.
     n_embedded : numbers of the embedding of a category.
     factors_rate, cosines_rate, tables_rate : factors on the learning rate.
     """
@@ -97,6 +105,20 @@ class Encoding(Layer):
 
     has_activation = False
     takes_sparse = False
+
+    def __post_init__(self):
+        if not 0 <= self.n_cosines <= N_FREQUENCIES:
+            raise ValueError(f"n_cosines is {self.n_cosines}, above {N_FREQUENCIES}")
+        for column, n in zip(self.columns, self.counts, strict=True):
+            if column.kind in (ONE_HOT, EMBEDDING) and column.n_levels < 1:
+                raise ValueError("a category has no levels, not even one for unknowns")
+            if column.kind == ONE_HOT and np.shape(column.values) != (n, 2):
+                raise ValueError(
+                    f"values of a column have shape {np.shape(column.values)}, "
+                    f"expected {(n, 2)}"
+                )
+        if self.fan_out == 0:
+            raise ValueError("an Encoding needs columns that give inputs to a network")
 
     @property
     def fan_in(self):
@@ -141,10 +163,11 @@ class Encoding(Layer):
         """Inputs of the network, and deltas."""
         return {"outputs": self.fan_out, "deltas": self.fan_out}
 
-    def records(self, places):
+    def records(self, places, address_of):
         """(records COLUMN, arrays that they lead to).
 
         places : field of LAYER -> where the parameters of this layer begin.
+        address_of : array -> the address that kernels get.
         """
         records, kept, first = np.zeros(self.fan_in, COLUMN), [], 0
         places = dict(places)
@@ -157,12 +180,7 @@ class Encoding(Layer):
             record["parameters"], record["n_parameters"] = places[field], count
             if column.kind == ONE_HOT:
                 kept.append(np.array(column.values, np.float64, order="C"))
-                if kept[-1].shape != (n, 2):
-                    raise ValueError(
-                        f"values of a column have shape {kept[-1].shape}, "
-                        f"expected {(n, 2)}"
-                    )
-                record["values"] = kept[-1].ctypes.data
+                record["values"] = address_of(kept[-1])
             places[field] += count
             first += n
         return records, kept
@@ -234,11 +252,26 @@ def _clip(column, x, step, rows, z):
 
 
 @jit
+def _turns_of(phase):
+    """A phase in radians, in turns."""
+    return phase * cast(0.5 / math.pi, phase)
+
+
+@jit
+def _cosines(z, frequency, phase, rows, cosines):
+    """Cosines of 2 pi z frequency + phase."""
+    turns = _turns_of(phase)
+    for r in range(rows):
+        cosines[r] = cosine_of_turns(fused_multiply_add(z[r], frequency, turns))
+
+
+@jit
 def _waves(z, frequency, phase, rows, cosines, sines):
     """Cosines and sines of 2 pi z frequency + phase."""
-    turns = phase * cast(0.5 / math.pi, phase)
+    turns = _turns_of(phase)
     for r in range(rows):
-        cosines[r], sines[r] = cosine_and_sine_of_turns(z[r] * frequency + turns)
+        x = fused_multiply_add(z[r], frequency, turns)
+        cosines[r], sines[r] = cosine_and_sine_of_turns(x)
 
 
 @jit
@@ -251,7 +284,7 @@ def _store(values, factor, target, rows):
 
 @jit
 def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
-    z, cosines, sines = values, advance(values, _ROWS), advance(values, 2 * _ROWS)
+    z, cosines = values, advance(values, _ROWS)
     sums, n_cosines = advance(values, 4 * _ROWS), _cosines_of(column)
     _clip(column, x, step, rows, z)
     _store(z, factors[0], _entry(c, column.first, first_row), rows)
@@ -262,7 +295,7 @@ def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
             sums[k * _ROWS + r] = bias
     if n_cosines > 0:
         for f in range(N_FREQUENCIES):
-            _waves(z, own[f], own[N_FREQUENCIES + f], rows, cosines, sines)
+            _cosines(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
             for k in range(n_cosines):
                 weight = weights[k * N_FREQUENCIES + f]
                 for r in range(rows):
@@ -347,9 +380,11 @@ def _sum_number(
     if column.has_missing:
         last = column.inputs - 1
         source, stride = _entry(d, column.first + last, first_row)
+        total = zero
         for r in range(rows):
             is_known = x[r * step] == x[r * step]
-            factor_sums[last] += zero if is_known else source[r * stride]
+            total += zero if is_known else source[r * stride]
+        factor_sums[last] += total
 
 
 # --- categories -----------------------------------------------------------------------
@@ -358,8 +393,9 @@ def _sum_number(
 @jit
 def _level_of(number, n_levels):
     """The level that a number stands for: 0, what is unknown, if it is none."""
-    is_level = number >= cast(0, number) and number < cast(n_levels, number)
-    return np.int64(number) if is_level else np.int64(0)
+    is_near = number >= cast(0, number) and number < cast(n_levels, number)
+    level = np.int64(number) if is_near else np.int64(0)
+    return level if cast(level, number) == number else np.int64(0)
 
 
 @jit
@@ -383,20 +419,19 @@ def _sum_level(column, own, factors, x, step, d, first_row, rows, sums, factor_s
     zero, pairs = cast(0, factors[0]), pointer(column.values, 0.0)
     for k in range(column.inputs):
         source, stride = _entry(d, column.first + k, first_row)
+        total = zero
         if column.kind == ONE_HOT:
             cold, hot = cast(pairs[2 * k], zero), cast(pairs[2 * k + 1], zero)
             for r in range(rows):
                 is_hot = x[r * step] == cast(k + 1, zero)
-                factor_sums[k] += source[r * stride] * (hot if is_hot else cold)
+                total += source[r * stride] * (hot if is_hot else cold)
         else:
             for r in range(rows):
-                delta, level = (
-                    source[r * stride],
-                    _level_of(x[r * step], column.n_levels),
-                )
-                place = level * column.inputs + k
+                level = _level_of(x[r * step], column.n_levels)
+                place, delta = level * column.inputs + k, source[r * stride]
                 sums[place] += factors[k] * delta
-                factor_sums[k] += own[place] * delta
+                total += own[place] * delta
+        factor_sums[k] += total
 
 
 # --- columns --------------------------------------------------------------------------
@@ -454,8 +489,10 @@ def _sum_column(job, workspace, parameters, scratch, layer, j, rows, sums, facto
             )  # fmt: skip
         elif column.kind == FLAG:
             source, stride = _entry(d, column.first, first)
+            total = zero
             for r in range(count):
-                factor_sums[0] += source[r * stride] * _known(x[r * step])
+                total += source[r * stride] * _known(x[r * step])
+            factor_sums[0] += total
         else:
             _sum_level(
                 column, own, factors, x, step, d, first, count, sums, factor_sums

@@ -1,15 +1,18 @@
-"""Activation functions with a parameter for each unit, behind a Dense layer.
+"""Activation functions in networks with an Encoding; they may have parameters.
 
 With Z the pre-activations, g the function, a a number for each unit (1 at first) and D
 the derivatives of the loss with respect to A:
 
-    forward     A = Z + a (g(Z) - Z)
-    backward    D <- D * (1 + a (g'(Z) - 1))
+    forward     A = (1 - a) Z + a g(Z)
+    backward    D <- D * (1 - a + a g'(Z))
     gradient    da = 1^T (D * (g(Z) - Z))
 
-So a unit is linear where its parameter is 0.  On the way forward, two more matrices are
-kept: the derivatives, and what g exceeds its argument by; on the way back, the second
-one becomes D * (g(Z) - Z).
+So a unit is linear where its parameter is 0, and where it is 1, this is g to the last
+bit.  On the way forward, two more matrices are kept: the derivatives, and what g
+exceeds its argument by; on the way back, the second one becomes D * (g(Z) - Z).
+
+Layers without such parameters keep their derivatives too, whatever the function is: so
+that only one kernel for each function has to be compiled.
 
 References
 ----------
@@ -18,11 +21,11 @@ boosted trees on tabular data" (2024).
 """
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.activations import activate_parametric, parametric_values
+from fastmlp.kernels.activations import activate_any, activate_any_with_derivative
 from fastmlp.kernels.buffers import of_thread
 from fastmlp.kernels.layers.dense import sum_deltas
 from fastmlp.kernels.layers.layer import deltas_of, derivatives_of, outputs_of
-from fastmlp.kernels.panels import multiply_panels, panels, width_at
+from fastmlp.kernels.panels import clear_columns, multiply_panels, panels, width_at
 from fastmlp.kernels.simd import advance, cast, panel_width, tile_rows, vector_lanes
 from fastmlp.kernels.updating import make_gradient, rule_for, update_parameters
 
@@ -30,6 +33,7 @@ __all__ = [
     "alpha_buffers",
     "backward",
     "forward",
+    "numbers_of_block",
     "predict",
     "sum_alphas",
     "update_alphas",
@@ -38,6 +42,8 @@ __all__ = [
 
 def alpha_buffers(sizes):
     """Sums for the parameters of a panel of units."""
+    if sizes.encoding is None:
+        return []
     return [of_thread(sizes, alpha_sums=sizes.shape.width)]
 
 
@@ -48,30 +54,54 @@ def _excess_of(job, workspace, layer):
 
 
 @jit
+def _copy(source, target, count):
+    for i in range(count):
+        target[i] = source[i]
+
+
+@jit
 def forward(job, workspace, parameters, layer, first_row, tiles):
     """From pre-activations to activations, for `tiles` tiles of rows."""
     c, rows = outputs_of(job, workspace, layer), tiles * tile_rows(workspace)
-    derivatives = derivatives_of(job, workspace, layer)
-    excess = _excess_of(job, workspace, layer)
+    derivatives, excess = (
+        derivatives_of(job, workspace, layer),
+        _excess_of(job, workspace, layer),
+    )
     for column in range(0, c.columns, panel_width(c.data)):
         width = width_at(column, c.columns, c.data)
         offset = column * c.rows + first_row * width
-        activate_parametric(
-            layer.activation,
-            advance(c.data, offset),
-            advance(derivatives.data, offset),
-            advance(excess.data, offset),
-            advance(parameters, layer.alphas + column),
-            rows,
-            width,
-        )
+        z, slopes = advance(c.data, offset), advance(derivatives.data, offset)
+        g = z
+        if layer.alphas >= 0:
+            g = advance(excess.data, offset)
+            _copy(z, g, rows * width)
+        activate_any_with_derivative(layer.activation, g, slopes, rows * width)
+        if layer.alphas >= 0:
+            alphas = advance(parameters, layer.alphas + column)
+            _mix(z, slopes, g, alphas, rows, width)
+        elif not layer.maps_zero_to_zero:
+            clear_columns(c, column, first_row, rows, width)
+
+
+@jit
+def _mix(z, slopes, g, alphas, rows, width):
+    """z <- (1 - a) z + a g, slopes <- 1 - a + a slopes, g <- g - z."""
+    one = cast(1, z[0])
+    for r in range(rows):
+        for j in range(width):
+            i, rest = r * width + j, one - alphas[j]
+            linear, curved = z[i], g[i]
+            z[i] = rest * linear + alphas[j] * curved
+            slopes[i] = rest + alphas[j] * slopes[i]
+            g[i] = curved - linear
 
 
 @jit
 def backward(job, workspace, layer, first_row, tiles):
     """From D to the deltas of the layer."""
     deltas, rows = deltas_of(job, workspace, layer), tiles * tile_rows(workspace)
-    multiply_panels(_excess_of(job, workspace, layer), deltas, first_row, rows)
+    if layer.alphas >= 0:
+        multiply_panels(_excess_of(job, workspace, layer), deltas, first_row, rows)
     multiply_panels(deltas, derivatives_of(job, workspace, layer), first_row, rows)
 
 
@@ -103,11 +133,42 @@ def update_alphas(model, rule, layer, column):
     update_parameters(model, rule, place, width, advance(model.gradients, place))
 
 
+#: Numbers of each unit that `predict` mixes at once.
+_ROWS = 16
+
+
+def numbers_of_block(shape):
+    """Numbers of the buffer `kept` of `predict`."""
+    return _ROWS * shape.width
+
+
 @jit
-def predict(parameters, layer, c, first_row, rows):
-    """C <- C + a (g(C) - C) for `rows` rows."""
+def predict(parameters, layer, c, first_row, rows, kept):
+    """C <- (1 - a) C + a g(C) for `rows` rows; C <- g(C) if there are no parameters.
+
+    kept : room for `numbers_of_block`.
+    """
     for column in range(0, c.columns, panel_width(c.data)):
         width = width_at(column, c.columns, c.data)
         panel = advance(c.data, column * c.rows + first_row * width)
+        if layer.alphas < 0:
+            activate_any(layer.activation, panel, rows * width)
+            if not layer.maps_zero_to_zero:
+                clear_columns(c, column, first_row, rows, width)
+            continue
         alphas = advance(parameters, layer.alphas + column)
-        parametric_values(layer.activation, panel, alphas, rows, width)
+        for first in range(0, rows, _ROWS):
+            count, z = min(_ROWS, rows - first), advance(panel, first * width)
+            _copy(z, kept, count * width)
+            activate_any(layer.activation, kept, count * width)
+            _mix_values(z, kept, alphas, count, width)
+
+
+@jit
+def _mix_values(z, g, alphas, rows, width):
+    """z <- (1 - a) z + a g, with the bits of `_mix`."""
+    one = cast(1, z[0])
+    for r in range(rows):
+        for j in range(width):
+            i, rest = r * width + j, one - alphas[j]
+            z[i] = rest * z[i] + alphas[j] * g[i]
