@@ -48,9 +48,9 @@ _TEXTS = {
     activation : str, default=None
         Activation function of the hidden layers, such as 'selu', 'mish' or 'relu'. Each
         unit has a parameter that turns it from the function to the identity.
-    numeric_embedding : bool, default=True
-        Whether each number also enters the networks as a few numbers more, which are a
-        trainable function of it: weighted sums of cosines.
+    numeric_embedding : {'cosines', 'piecewise'} or None, default='cosines'
+        What else enters the networks for each number, beside itself: a few trainable
+        functions of it, made of cosines, or linear between quantiles; or nothing.
     n_members : int, default=None
         Networks whose predictions are averaged. Each is trained on 4/5 of the samples,
         and validated on the rest, which is another fifth each time.
@@ -214,7 +214,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def __init__(
         self, preset="default", *, categorical_features="from_dtype", loss="log_loss",
         focal_gamma=2.0, label_smoothing=None, class_weight=None, scoring=None,
-        hidden_layer_sizes=None, activation=None, numeric_embedding=True,
+        hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
         dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
@@ -452,7 +452,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
     def __init__(
         self, preset="default", *, categorical_features="from_dtype",
         loss="squared_error", huber_delta=1.0, quantile=0.5, scoring=None,
-        hidden_layer_sizes=None, activation=None, numeric_embedding=True,
+        hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
         dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,

@@ -76,7 +76,7 @@ def _one_hot_values(shares):
     return np.array(values)
 
 
-def _columns_for(columns, Z, one_hot_levels):
+def _columns_for(columns, Z, one_hot_levels, is_piecewise):
     """What the network's first layer is told of each column of the matrix Z."""
     told = []
     for j, kind in enumerate(columns.kinds_):
@@ -90,6 +90,7 @@ def _columns_for(columns, Z, one_hot_levels):
                     center=float(columns.center_[j]),
                     scale=float(columns.scale_[j]),
                     has_missing=bool(columns.has_missing_[j]),
+                    is_piecewise=is_piecewise,
                 )
             )
         elif levels - 1 <= one_hot_levels:
@@ -109,7 +110,7 @@ class TabularModel(BaseEstimator):
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "hidden_layer_sizes": ["array-like", None],
         "activation": [StrOptions(set(ACTIVATIONS)), None],
-        "numeric_embedding": ["boolean"],
+        "numeric_embedding": [StrOptions({"cosines", "piecewise"}), None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left"), None],
@@ -235,7 +236,7 @@ class TabularModel(BaseEstimator):
                 raise ValueError(
                     f"hidden_layer_sizes must be > 0, got {given['widths']}."
                 )
-        if not self.numeric_embedding or n_numbers > recipe.most_columns:
+        if self.numeric_embedding is None or n_numbers > recipe.most_columns:
             given["n_cosines"] = 0
         chosen = {name: value for name, value in given.items() if value is not None}
         n_members = preset.n_members if self.n_members is None else self.n_members
@@ -247,7 +248,8 @@ class TabularModel(BaseEstimator):
         columns = state["_columns"]
         n_numbers = int((columns.kinds_ == NUMBER).sum())
         recipe, n_members = self._recipe(len(Z), n_numbers)
-        encoded = _columns_for(columns, Z, recipe.one_hot_levels)
+        is_piecewise = self.numeric_embedding == "piecewise"
+        encoded = _columns_for(columns, Z, recipe.one_hot_levels, is_piecewise)
         targets = self._targets(y, state, recipe)
         X_val, y_val, weight_val = validation
         val_targets = None if X_val is None else self._targets(y_val, state, recipe)

@@ -62,6 +62,7 @@ class Column(NamedTuple):
     has_missing: bool = False
     n_levels: int = 0
     values: object = None
+    is_piecewise: bool = False
 
     def n_inputs(self, n_cosines, n_embedded):
         """How many inputs of the network it gives."""
@@ -87,14 +88,17 @@ def levels_of(x, n_levels):
 def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
     """The inputs of the network for each row of X, in float64.
 
+    The embedding of a number z is a linear function of cosines, cos(2 pi f z + p), or,
+    if the column `is_piecewise`, of ramps, f z + p cut off at 0 and 1.
+
     Parameters
     ----------
     columns : sequence of Column
     X : ndarray of shape (n_samples, n_columns)
     factors : ndarray of shape (n_inputs,)
     cosines : ndarray of shape (n_numbers * (n_cosines + 3) * N_FREQUENCIES,)
-        For each column of numbers, the frequencies (in periods per unit), the phases
-        (in radians), `n_cosines` rows of weights and a row with as many biases.
+        For each column of numbers, the frequencies f (in periods per unit), the phases
+        p (in radians), `n_cosines` rows of weights and a row with as many biases.
     tables : ndarray of shape (total of n_levels * n_embedded,)
         The embeddings of the levels of each column of kind EMBEDDING.
 
@@ -114,7 +118,10 @@ def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
             inputs.append(z[:, None])
             if n_cosines:
                 frequencies, phases, *weights, biases = cosines[number]
-                waves = np.cos(2 * np.pi * z[:, None] * frequencies + phases)
+                if column.is_piecewise:
+                    waves = np.clip(z[:, None] * frequencies + phases, 0, 1)
+                else:
+                    waves = np.cos(2 * np.pi * z[:, None] * frequencies + phases)
                 inputs.append(waves @ np.transpose(weights) + biases[:n_cosines])
                 number += 1
             if column.has_missing:

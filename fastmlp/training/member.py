@@ -13,7 +13,7 @@ from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.encodings import N_FREQUENCIES, encode
+from fastmlp.tables.encodings import N_FREQUENCIES, NUMBER, encode, smooth_clip
 from fastmlp.tables.recipes import SHAPES
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.run import Run, Stopping, TimeIsUp
@@ -77,6 +77,28 @@ def _draw_cosines(size, n_cosines, spread, rng):
     return cosines.ravel()
 
 
+def _ramps_between(z):
+    """(slopes, offsets) of ramps, each from 0 to 1 between two quantiles of z."""
+    edges = np.unique(np.quantile(z, np.linspace(0, 1, N_FREQUENCIES + 1)))
+    slopes, offsets = np.zeros(N_FREQUENCIES), np.zeros(N_FREQUENCIES)
+    n = len(edges) - 1
+    slopes[:n] = 1 / np.diff(edges)
+    offsets[:n] = -edges[:-1] * slopes[:n]
+    return slopes, offsets
+
+
+def _set_ramps(cosines, columns, X):
+    """For columns whose embedding is linear in pieces: ramps, and weights of 0."""
+    numbers = [j for j, column in enumerate(columns) if column.kind == NUMBER]
+    for own, j in zip(cosines, numbers, strict=True):
+        column, x = columns[j], X[:, j].astype(np.float64)
+        if column.is_piecewise:
+            z = smooth_clip(column.scale * (x[~np.isnan(x)] - column.center))
+            own[:] = 0
+            if len(z):
+                own[:2] = _ramps_between(z)
+
+
 def _draw_layer(a, fan_out, rng):
     """(weights, biases) with which pre-activations of the inputs a have variance 1.
 
@@ -106,6 +128,8 @@ def initialize(network, X, recipe, rng):
     )
     if cosines.size:
         cosines[:] = _draw_cosines(cosines.size, encoding.n_cosines, recipe.spread, rng)
+        shape = -1, encoding.n_cosines + 3, N_FREQUENCIES
+        _set_ramps(cosines.reshape(shape), encoding.columns, X)
     tables[:] = rng.normal(size=tables.size)
     a = encode(
         encoding.columns, X, factors, cosines, tables, encoding.n_cosines,

@@ -69,6 +69,7 @@ _INTEGERS = (
     "first",  # its first input of the network
     "inputs",  # how many these are
     "has_missing",
+    "is_piecewise",
     "n_levels",
     "values",  # address of two float64 for each input, see tables.encodings.Column
     "parameters",  # where its own parameters are among all
@@ -175,6 +176,7 @@ class Encoding(Layer):
             field, count = self.own(column)
             record["kind"], record["first"], record["inputs"] = column.kind, first, n
             record["has_missing"] = column.has_missing
+            record["is_piecewise"] = column.is_piecewise
             record["n_levels"] = column.n_levels
             record["center"], record["scale"] = column.center, column.scale
             record["parameters"], record["n_parameters"] = places[field], count
@@ -266,6 +268,16 @@ def _cosines(z, frequency, phase, rows, cosines):
 
 
 @jit
+def _ramps(z, slope, start, rows, ramps):
+    """z slope + start, cut off at 0 and 1."""
+    zero, one = cast(0, slope), cast(1, slope)
+    for r in range(rows):
+        x = fused_multiply_add(z[r], slope, start)
+        x = zero if x < zero else x
+        ramps[r] = one if x > one else x
+
+
+@jit
 def _waves(z, frequency, phase, rows, cosines, sines):
     """Cosines and sines of 2 pi z frequency + phase."""
     turns = _turns_of(phase)
@@ -295,7 +307,10 @@ def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
             sums[k * _ROWS + r] = bias
     if n_cosines > 0:
         for f in range(N_FREQUENCIES):
-            _cosines(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
+            if column.is_piecewise:
+                _ramps(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
+            else:
+                _cosines(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
             for k in range(n_cosines):
                 weight = weights[k * N_FREQUENCIES + f]
                 for r in range(rows):
@@ -359,7 +374,10 @@ def _sum_number(
         factor_sums[1 + k] += weights[place] * total
     if n_cosines > 0:
         for f in range(N_FREQUENCIES):
-            _waves(z, own[f], own[N_FREQUENCIES + f], rows, cosines, sines)
+            if column.is_piecewise:
+                _ramps(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
+            else:
+                _waves(z, own[f], own[N_FREQUENCIES + f], rows, cosines, sines)
             for r in range(rows):
                 q[r] = zero
             for k in range(n_cosines):
@@ -373,6 +391,8 @@ def _sum_number(
                 slope = factors[1 + k] * weight
                 for r in range(rows):
                     q[r] += slope * of_k[r]
+            if column.is_piecewise:  # the ramps are not trained
+                continue
             for r in range(rows):
                 q[r] *= sines[r]
             sums[f] -= cast(2 * math.pi, zero) * _dot(q, z, rows)
