@@ -351,7 +351,7 @@ def test_all_kernels_are_compiled_ahead(monkeypatch):
     compile_kernels(["float64"], sparse=True, general=True)
     one_each = [tuple(True if i == j else None for j in range(3)) for i in range(3)]
     assert seen == {
-        (*way, *features, None)
+        (*way, *features, None, None)
         for features in [*one_each, (True, True, True)]
         for way in (
             ("float32", True, None, None),

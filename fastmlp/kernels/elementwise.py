@@ -8,8 +8,7 @@ The range reductions are those of Cody and Waite, "Software Manual for the
 Elementary Functions" (1980); the coefficients are Chebyshev interpolants of the
 remainders, computed with 60 digits.  Errors stay below 1 unit in the last place
 for exp and 3 for the others (tests/test_elementwise.py holds this), unless said
-otherwise.  Results
-below the smallest normal number may be flushed to zero.
+otherwise.  Results below the smallest normal number may be flushed to zero.
 """
 
 from fastmlp.compilation import jit
@@ -207,10 +206,8 @@ def _part_of_turn(x):
     half = cast(0.5, x)
     t = x - ((x + _SHIFT(x)) - _SHIFT(x))
     size = absolute(t)
-    return (
-        t,
-        half if size > half else size,
-    )  # _SHIFT does not round a huge x to integers
+    size = half if size > half else size  # where _SHIFT does not round to integers
+    return t, size
 
 
 @jit

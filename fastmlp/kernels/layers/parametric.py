@@ -63,10 +63,8 @@ def _copy(source, target, count):
 def forward(job, workspace, parameters, layer, first_row, tiles):
     """From pre-activations to activations, for `tiles` tiles of rows."""
     c, rows = outputs_of(job, workspace, layer), tiles * tile_rows(workspace)
-    derivatives, excess = (
-        derivatives_of(job, workspace, layer),
-        _excess_of(job, workspace, layer),
-    )
+    derivatives = derivatives_of(job, workspace, layer)
+    excess = _excess_of(job, workspace, layer)
     for column in range(0, c.columns, panel_width(c.data)):
         width = width_at(column, c.columns, c.data)
         offset = column * c.rows + first_row * width
@@ -133,7 +131,7 @@ def update_alphas(model, rule, layer, column):
     update_parameters(model, rule, place, width, advance(model.gradients, place))
 
 
-#: Numbers of each unit that `predict` mixes at once.
+#: Rows that `predict` mixes at once.
 _ROWS = 16
 
 
