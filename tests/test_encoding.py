@@ -586,7 +586,10 @@ def test_what_does_not_fit_together_is_refused():
         "weights": 1, "biases": 1, "factors": 1, "cosines": 1, "tables": 1
     }  # fmt: skip
     for make, problem in (
-        (lambda: [Dense(6, 6), first, Dense(n, 1)], "only be the first layer"),
+        (
+            lambda: [Dense(6, len(COLUMNS)), first, Dense(n, 1)],
+            "only be the first layer",
+        ),
         (lambda: [first, Dense(n, 1, is_parametric=True)], "cannot be parametric"),
         (lambda: [Dense(2, 2, is_parametric=True), Dense(2, 1)], "need an Encoding"),
         (lambda: [Encoding(number, N_FREQUENCIES + 1)], "n_cosines is 17, above 16"),
