@@ -368,6 +368,27 @@ def test_a_row_is_predicted_as_among_others(fitted, table):
             np.testing.assert_array_equal(method(X.iloc[[i]])[0], some[i])
 
 
+def test_predictor(fitted, table):
+    X, _ = table
+    for model in fitted:
+        expected = getattr(model, "predict_proba", model.predict)(X[:20])
+        predictor = model.predictor()
+        np.testing.assert_array_equal(predictor(X[:20]), expected)
+        for i in range(20):
+            row = X.iloc[i].tolist()
+            np.testing.assert_array_equal(predictor(row), expected[i])
+            np.testing.assert_array_equal(predictor(tuple(row)), expected[i])
+        with pytest.raises(ValueError, match="the row has 2 cells"):
+            predictor([1.0, 2.0])
+    numbers = np.random.default_rng(0).standard_normal((50, 3))
+    model = TabularMLPRegressor(**SMALL).fit(numbers, numbers[:, 0])
+    predictor, expected = model.predictor(), model.predict(numbers)
+    assert predictor(numbers[3]) == expected[3]
+    assert predictor(numbers[3].tolist()) == expected[3]
+    model.fit(numbers, -numbers[:, 0])
+    np.testing.assert_array_equal(predictor(numbers), expected)
+
+
 def test_threads_predict_at_once(fitted, table):
     X, _ = table
     for model in fitted:

@@ -194,6 +194,36 @@ class Columns:
                 matrix[:, k] = self._scaled(numbers.astype(np.float64), k)
         return matrix
 
+    def transform_row(self, row):
+        """The matrix of one row, given as a sequence of its cells.
+
+        Parameters
+        ----------
+        row : list, tuple or ndarray of shape (n_features,)
+            In the order of columns in fit.
+
+        Returns
+        -------
+        ndarray of shape (1, n_encoded), float32
+
+        Raises
+        ------
+        ValueError
+            If there are more or fewer cells than in fit, or if one is of a kind that
+            its column has not.
+        """
+        if len(row) != self.n_features_in_:
+            raise ValueError(
+                f"the row has {len(row)} cells, but {self.caller} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        if isinstance(row, np.ndarray) and row.dtype.kind in "fiu":
+            table = read(row[np.newaxis])
+            if self._are_numbers:
+                return self._transform_numbers(table, range(len(row)))
+            row = row.tolist()
+        return self._transform_cells([row], range(len(row)))
+
     def _transform_cells(self, cells, places):
         numbers = np.empty((len(cells), len(self.kinds_)))
         columns = list(zip(*cells, strict=True))

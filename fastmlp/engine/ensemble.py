@@ -60,7 +60,7 @@ class Ensemble:
         """
         n_threads = threads_for_prediction(n_jobs, self._networks[0], len(X))
         if n_threads == 1 and len(X) <= _ROWS and kernels_can_read(X):
-            outputs = [job.outputs_for(X) for job in self._jobs_for_few()]
+            outputs = PredictionJob.outputs_of_all(self._jobs_for_few(), X)
         else:
             with Team(n_threads) as team:
                 outputs = [
@@ -69,10 +69,7 @@ class Ensemble:
                     ).run(team)
                     for network in self._networks
                 ]
-        total = outputs[0]
-        for each in outputs[1:]:
-            total += each
-        return total / len(outputs)
+        return sum(outputs[1:], start=outputs[0]) / len(outputs)
 
     def _jobs_for_few(self):
         if self._jobs is None:

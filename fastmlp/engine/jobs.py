@@ -42,10 +42,12 @@ _PANEL_BYTES = 16 * 1024
 _CACHE_WAY_BYTES = 4096
 
 #: Positions of these fields among the numbers of a JOB.
-_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _N_THREADS, _TEAM = (
+_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _NEXT_JOB, _N_THREADS, _TEAM = (
     JOB.fields[name][1] // 8
-    for name in ("X", "X_is_double", "n_samples", "outputs", "n_threads", "team")
-)
+    for name in (
+        "X", "X_is_double", "n_samples", "outputs", "next_job", "n_threads", "team"
+    )
+)  # fmt: skip
 _OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES]
 
 #: Fewest samples per strip, and most strips per batch.
@@ -637,6 +639,13 @@ class PredictionJob(_Job):
         -------
         ndarray of shape (n_samples, n_outputs)
         """
+        outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
+        self._take(X, outputs)
+        self._predict(0)
+        return outputs
+
+    def _take(self, X, outputs):
+        """Get ready to predict these samples, in one thread."""
         self._check_shape(X)
         if not kernels_can_read(X):
             raise ValueError("X must be a contiguous array of float32 or float64")
@@ -644,7 +653,6 @@ class PredictionJob(_Job):
             raise ValueError(
                 "this job was made for sparse or strided X, or for chosen samples"
             )
-        outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
         fields = self._integers
         fields[_X] = address_of(X)
         fields[_X_IS_DOUBLE] = X.itemsize == 8
@@ -654,7 +662,35 @@ class PredictionJob(_Job):
         fields[_TEAM] = self._alone_address
         self._joined = None, 0
         self._alone[:] = 0
-        self._predict(0)
+
+    @staticmethod
+    def outputs_of_all(jobs, X):
+        """Predict samples with several jobs like this one, in the calling thread alone.
+
+        Parameters
+        ----------
+        jobs : sequence of PredictionJob
+            Of networks of the same form.
+        X : ndarray of shape (n_samples, n_features)
+            See `outputs_for`.
+
+        Returns
+        -------
+        ndarray of shape (n_jobs, n_samples, n_outputs)
+        """
+        first = jobs[0]
+        shape = len(jobs), len(X), first.network.units[-1]
+        outputs = np.empty(shape, first._output_dtype)
+        following = 0
+        for job, of_job in zip(reversed(jobs), outputs[::-1], strict=True):
+            job._take(X, of_job)
+            job._integers[_NEXT_JOB] = following
+            following = job.address
+        try:
+            first._predict(0)
+        finally:
+            for job in jobs:
+                job._integers[_NEXT_JOB] = 0
         return outputs
 
     def run(self, team):

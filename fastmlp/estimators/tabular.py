@@ -372,9 +372,11 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             probability of each.
         """
         check_is_fitted(self)
-        if not self.members_:
-            return np.ones((len(self._columns.transform(X)), 1))
-        return self._outputs(X)
+        return self._finish(self._columns.transform(X))
+
+    def _finish(self, Z):
+        """Probabilities for the matrix that `Columns` make of a table."""
+        return self._outputs_of(Z) if self.members_ else np.ones((len(Z), 1))
 
     def predict(self, X):
         """Predict classes.
@@ -387,12 +389,22 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         -------
         ndarray of shape (n_samples,) or (n_samples, n_labels)
         """
-        state = (
-            {name: getattr(self, name) for name in ("classes_", "_is_multilabel")}
-            if hasattr(self, "classes_")
-            else {}
-        )
-        return self._labels(self.predict_proba(X), state)
+        probabilities = self.predict_proba(X)
+        return self._labels(probabilities, vars(self))
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
 
 @_documented
@@ -544,4 +556,9 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Within the range of the targets in fit.
         """
-        return self._numbers(self._outputs(X), vars(self))
+        check_is_fitted(self)
+        return self._finish(self._columns.transform(X))
+
+    def _finish(self, Z):
+        """Numbers for the matrix that `Columns` make of a table."""
+        return self._numbers(self._outputs_of(Z), vars(self))

@@ -87,6 +87,7 @@ _INTEGERS = (
     "n_samples",
     "batch_size",
     "outputs",  # address of n_samples x n_outputs predictions
+    "next_job",  # address of a job to be predicted after this one, or 0
     # the team
     "n_threads",
     "team",  # address of the array that the threads share, see team

@@ -637,24 +637,30 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
 def predict(job_address, precision, output_type, thread, sparse, scaled, encoded):
     """Predict blocks of samples, and write the results to the job's outputs.
 
+    Then those of the next job, if there is one; each job has a team of its own.
+
+
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
     sparse, scaled, encoded : see `train_steps`.
     """
     control = flush_denormals()
-    job = job_at(job_address)
-    parameters = pointer(job.parameters, precision)
-    workspace = advance(pointer(job.workspace, precision), thread * job.workspace_size)
-    scratch = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
-    z = advance(scratch, job.raw_outputs)
-    n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
-    piece = next_piece(job, ROWS, thread, n_pieces)
-    while piece >= 0:
-        first = piece * job.block_rows
-        _predict_rows(
-            job, workspace, parameters, z, first, precision, sparse, scaled, encoded
-        )
+    while job_address != 0:
+        job = job_at(job_address)
+        parameters = pointer(job.parameters, precision)
+        workspace = pointer(job.workspace, precision)
+        workspace = advance(workspace, thread * job.workspace_size)
+        scratch = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
+        z = advance(scratch, job.raw_outputs)
+        n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
         piece = next_piece(job, ROWS, thread, n_pieces)
+        while piece >= 0:
+            first = piece * job.block_rows
+            _predict_rows(
+                job, workspace, parameters, z, first, precision, sparse, scaled, encoded
+            )
+            piece = next_piece(job, ROWS, thread, n_pieces)
+        job_address = job.next_job
     restore_denormals(control)
 
 

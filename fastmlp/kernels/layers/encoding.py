@@ -208,8 +208,9 @@ def numbers_of_values(layer):
     return (4 + layer.n_cosines) * _ROWS
 
 
-#: Rows that are computed at once.
+#: Rows that are computed at once; so few that frequencies fill a vector better.
 _ROWS = 128
+_FEW_ROWS = 6
 
 
 @jit
@@ -268,6 +269,14 @@ def _cosines(z, frequency, phase, rows, cosines):
 
 
 @jit
+def _cosines_of_row(z, own, cosines):
+    """The same of one number, for all frequencies."""
+    for f in range(N_FREQUENCIES):
+        turns = _turns_of(own[N_FREQUENCIES + f])
+        cosines[f] = cosine_of_turns(fused_multiply_add(z, own[f], turns))
+
+
+@jit
 def _ramps(z, slope, start, rows, ramps):
     """z slope + start, cut off at 0 and 1."""
     zero, one = cast(0, slope), cast(1, slope)
@@ -305,7 +314,13 @@ def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
         bias = weights[n_cosines * N_FREQUENCIES + k]
         for r in range(rows):
             sums[k * _ROWS + r] = bias
-    if n_cosines > 0:
+    if n_cosines > 0 and rows < _FEW_ROWS and not column.is_piecewise:
+        for r in range(rows):
+            _cosines_of_row(z[r], own, cosines)
+            for f in range(N_FREQUENCIES):
+                for k in range(n_cosines):
+                    sums[k * _ROWS + r] += weights[k * N_FREQUENCIES + f] * cosines[f]
+    elif n_cosines > 0:
         for f in range(N_FREQUENCIES):
             if column.is_piecewise:
                 _ramps(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
