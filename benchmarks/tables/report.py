@@ -267,7 +267,7 @@ def _draw_times(axes, results, task):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
-    axes.margins(x=0.3, y=0.1)
+    axes.margins(x=0.45, y=0.1)
     axes.set_title(TASKS[task])
 
 
