@@ -77,57 +77,65 @@ def _warm_up(models):
             measure(model, table.classifies, *split(table, 0, _FIRST_ROWS), 0)
 
 
-def as_text(stored):
-    """JSON with one line for each fit."""
-    head = json.dumps({**stored, "results": []}, indent=1).removesuffix("[]\n}")
-    return (
-        f"{head}[\n  " + ",\n  ".join(map(json.dumps, stored["results"])) + "\n ]\n}\n"
-    )
+def _store(folder, n_rows, results):
+    """Write tabular.json, with one line for each fit."""
+    about = {
+        "date": time.strftime("%Y-%m-%d"), "processor": _processor(),
+        "cores": cpu_count(only_physical_cores=True), "system": platform.system(),
+        "python": platform.python_version(), "libraries": dict(_libraries()),
+        "rows": n_rows, "results": [],
+    }  # fmt: skip
+    head = json.dumps(about, indent=1).removesuffix("[]\n}")
+    lines = ",\n  ".join(map(json.dumps, results))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f"{head}[\n  {lines}\n ]\n}}\n"
+    (folder / "tabular.json").write_text(text, encoding="utf-8")
+
+
+def _in_turn(models, name, table, seed, n_rows):
+    """Yield the results of all models on one split of a table."""
+    train, test = split(table, seed, n_rows)
+    for model in models:
+        row = {
+            "set": name,
+            "task": "classes" if table.classifies else "numbers",
+            "rows": len(train[1]),
+            "seed": seed,
+            "model": model,
+        }
+        try:
+            row |= measure(model, table.classifies, train, test, seed)
+        except Exception as error:
+            row["failed"] = repr(error)[:300]
+        print(json.dumps(row), flush=True)
+        yield row
 
 
 def compare(options):
     """Run what the options say, see __main__.py."""
     warnings.filterwarnings("ignore")
     models = [model for model in options.models if is_installed(model)]
-    for model in set(options.models) - set(models):
-        row = MODELS[model]
-        print(f"skipped: {row.label}, for {row.package} is not installed")
+    for model in options.models:
+        if model not in models:
+            row = MODELS[model]
+            print(f"skipped: {row.label}, for {row.package} is not installed")
     makers = {name: SHIPPED[name] for name in options.sets}
     for folder in options.folders:
-        makers |= in_folder(folder, options.target)
+        for name, make in in_folder(folder, options.target).items():
+            makers[f"{folder.name}/{name}" if name in makers else name] = make
     n_rows = min(options.rows, 300) if options.quick else options.rows
     seeds = options.seeds[:1] if options.quick else options.seeds
+    output = options.output
     if not options.quick:
+        output = output or ROOT / "docs"
         _warm_up(models)
     results = []
     for name, make in makers.items():
         table = make()
         for seed in seeds:
-            train, test = split(table, seed, n_rows)
-            for model in models:
-                row = {
-                    "set": name,
-                    "task": "classes" if table.classifies else "numbers",
-                    "rows": len(train[1]),
-                    "seed": seed,
-                    "model": model,
-                }
-                try:
-                    row |= measure(model, table.classifies, train, test, seed)
-                except Exception as error:
-                    row["failed"] = repr(error)[:300]
-                results.append(row)
-                print(json.dumps(row), flush=True)
+            results += _in_turn(models, name, table, seed, n_rows)
+        if output is not None:  # now, for a library may end the process
+            _store(output, n_rows, results)
     print(summary(results))
-    if options.quick and options.output is None:
-        return
-    folder = options.output or ROOT / "docs"
-    folder.mkdir(parents=True, exist_ok=True)
-    stored = {
-        "date": time.strftime("%Y-%m-%d"), "processor": _processor(),
-        "cores": cpu_count(only_physical_cores=True), "system": platform.system(),
-        "python": platform.python_version(), "libraries": dict(_libraries()),
-        "rows": n_rows, "results": results,
-    }  # fmt: skip
-    (folder / "tabular.json").write_text(as_text(stored), encoding="utf-8")
-    render(folder)
+    if output is not None:
+        render(output)
