@@ -75,12 +75,12 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 
 #: Pages about each group of parameters.
-TABLES = "Tables </tables>"
+FORMULAS = "Formulas </tables>"
 GUIDES = {
-    "Network and data": ["/guide/choosing", "/guide/scaling", TABLES],
-    "Loss": ["/guide/choosing", "/guide/weights", TABLES],
-    "Solver": ["/guide/choosing", "/learn/descent", TABLES],
-    "Learning rate": ["/guide/choosing", TABLES],
+    "Network and data": ["/guide/choosing", "/guide/scaling", FORMULAS],
+    "Loss": ["/guide/choosing", "/guide/weights", FORMULAS],
+    "Solver": ["/guide/choosing", "/learn/descent", FORMULAS],
+    "Learning rate": ["/guide/choosing", FORMULAS],
     "Regularization": ["/guide/choosing"],
     "Stopping": ["/guide/early-stopping", "/guide/long-fits"],
     "Progress and resuming": ["/guide/long-fits"],
@@ -101,6 +101,7 @@ THUMBNAILS = {
     "losses/plot_robust_losses": (0.03, 0.12, 0.64, 0.92),
     "speed/plot_grid_search": (0, 0, 0.4, 0.95),
     "speed/plot_sparse": (0.16, 0, 0.6, 1),
+    "tables/plot_tabular": (0, 0, 0.48, 1),
     "training/plot_callbacks": (0.51, 0, 1, 0.78),
     "training/plot_early_stopping": (0, 0, 0.53, 1),
     "training/plot_overfitting": (0.02, 0, 0.88, 1),
@@ -114,7 +115,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "subsection_order": [
         f"examples/{group}"
-        for group in ("training", "losses", "understanding", "speed")
+        for group in ("tables", "training", "losses", "understanding", "speed")
     ],
     "gallery_dirs": "auto_examples",
     "within_subsection_order": "FileNameSortKey",
@@ -143,7 +144,7 @@ html_theme_options = {
     "logo": {"text": "fastmlp", "image_light": "_static/favicon.svg",
              "image_dark": "_static/favicon.svg"},
     "navbar_align": "left",
-    "header_links_before_dropdown": 7,
+    "header_links_before_dropdown": 8,
     "navigation_with_keys": False,
     "show_prev_next": True,
     "show_toc_level": 2,
@@ -170,7 +171,7 @@ DESCRIPTIONS = {
     "guide/weights": "How to train on imbalanced data: sample_weight, class_weight, "
     "and what they do to predicted probabilities.",
 }
-html_sidebars = {"index": [], "install": []}
+html_sidebars = {"index": [], "install": [], "tabular": []}
 
 # only what one types, not what is printed
 copybutton_selector = (

@@ -14,26 +14,10 @@ import argparse
 import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-
-
-def environment(folder):
-    """The Python of an environment with all contestants, made if it is not there."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "complete"
-    requirements = HERE / "requirements.txt"
-    if not done.exists() or done.read_text() != requirements.read_text():
-        print(f"making {folder} (once)", flush=True)
-        venv.create(folder, clear=True, with_pip=True)
-        install = [python, "-m", "pip", "install", "--quiet"]
-        subprocess.run([*install, "-r", requirements], check=True)
-        subprocess.run([*install, "--editable", ROOT], check=True)
-        done.write_text(requirements.read_text())
-    return python
 
 
 def main():
@@ -58,7 +42,10 @@ def main():
     if options.render:
         command = [sys.executable, HERE / "report.py", output]
     else:
-        python = environment(options.environment.resolve())
+        sys.path.append(str(HERE.parent))
+        from environment import environment
+
+        python = environment(options.environment.resolve(), HERE / "requirements.txt")
         command = [python, HERE / "compare.py", *options.workloads]
         command += ["--repeats", str(options.repeats), "--output", output]
         command += ["--machine", options.machine] if options.machine else []

@@ -84,7 +84,7 @@ _TEXTS = {
         `note`. See also the method `summary`.
     n_features_in_ : int
         Number of columns of X.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Their names, if X has names.
     members_ : list of dict
         The parameters of each network: name of a group -> list of arrays.
