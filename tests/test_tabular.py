@@ -229,6 +229,22 @@ def test_labels_of_any_type(table):
         np.testing.assert_array_equal(model.classes_, np.unique(labels))
 
 
+def test_labels_that_are_missing_or_of_several_types(table):
+    X, y = table
+    for missing in (None, np.nan, pd.NA):
+        labels = classes_of(y).astype(object)
+        labels[3] = missing
+        with pytest.raises(ValueError, match=r"y has missing values|contains NaN"):
+            TabularMLPClassifier(**SMALL).fit(X, labels)
+    labels[3] = 1.5
+    with pytest.raises((ValueError, TypeError), match=r"type|label"):
+        TabularMLPClassifier(**SMALL).fit(X, labels)
+    y = y.copy()
+    y[3] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        TabularMLPRegressor(**SMALL).fit(X, y)
+
+
 def test_one_class_and_a_constant_target():
     X = np.arange(20.0)[:, None]
     model = TabularMLPClassifier(**SMALL).fit(X, ["a"] * 20)

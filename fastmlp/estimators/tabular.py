@@ -14,6 +14,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from fastmlp.data.cells import is_missing
 from fastmlp.data.targets import Targets, number_targets
 from fastmlp.estimators.tabular_model import TabularModel, lazily
 from fastmlp.tables.losses import (
@@ -256,6 +257,10 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         y = check_array(
             y, ensure_2d=False, dtype=None, input_name=name, accept_sparse="csr"
         )
+        if y.dtype.kind == "O" and any(is_missing(label) for label in y.ravel()):
+            raise ValueError(
+                f"{name} has missing values: leave out samples without a label"
+            )
         check_classification_targets(y)
         if type_of_target(y).startswith("multilabel"):
             return np.asarray(y.todense() if hasattr(y, "todense") else y)
