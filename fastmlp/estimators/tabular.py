@@ -6,6 +6,7 @@ from dataclasses import replace
 from numbers import Real
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_array
@@ -254,13 +255,15 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         return recipe, n_members
 
     def _checked_targets(self, y, name="y"):
+        if not issparse(y):
+            y = np.asarray(y)
+            if y.dtype.kind == "O" and any(is_missing(label) for label in y.ravel()):
+                raise ValueError(
+                    f"{name} has missing values: leave out samples without a label"
+                )
         y = check_array(
             y, ensure_2d=False, dtype=None, input_name=name, accept_sparse="csr"
         )
-        if y.dtype.kind == "O" and any(is_missing(label) for label in y.ravel()):
-            raise ValueError(
-                f"{name} has missing values: leave out samples without a label"
-            )
         check_classification_targets(y)
         if type_of_target(y).startswith("multilabel"):
             return np.asarray(y.todense() if hasattr(y, "todense") else y)
