@@ -264,7 +264,11 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         y = check_array(
             y, ensure_2d=False, dtype=None, input_name=name, accept_sparse="csr"
         )
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+            np.unique(y if y.dtype.kind == "O" else ())
+        except TypeError as error:
+            raise ValueError(f"{name} has labels of several types: {error}") from error
         if type_of_target(y).startswith("multilabel"):
             return np.asarray(y.todense() if hasattr(y, "todense") else y)
         return column_or_1d(y, warn=True)
