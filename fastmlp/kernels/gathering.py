@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.panels import width_at
+from fastmlp.kernels.panels import copy_strided, width_at
 from fastmlp.kernels.simd import (
     advance,
     cast,
@@ -19,6 +19,7 @@ from fastmlp.kernels.transposing import transpose_blocks
 __all__ = ["gather", "gather_column", "gather_transposed"]
 
 _ROWS_AHEAD = 6  # how many samples ahead of the copied one to prefetch
+_CACHE_LINE = 64  # bytes
 
 
 @jit
@@ -26,15 +27,10 @@ def _fetch(job, sample, n_features):
     """Prefetch a shuffled sample: the CPU cannot predict where the next one is."""
     if job.is_far == 0 or job.column_stride != 1:
         return
-    start = sample * job.row_stride
-    if job.X_is_double:
-        doubles = pointer(job.X, np.float64(0))
-        for j in range(0, n_features, 8):
-            prefetch(advance(doubles, start + j))
-    else:
-        singles = pointer(job.X, np.float32(0))
-        for j in range(0, n_features, 16):
-            prefetch(advance(singles, start + j))
+    itemsize = 8 if job.X_is_double else 4
+    start = job.X + sample * job.row_stride * itemsize
+    for line in range(0, n_features * itemsize, _CACHE_LINE):
+        prefetch(pointer(start + line, 0))
 
 
 @jit
@@ -45,12 +41,7 @@ def _gather_row(source, stride, target, columns, rows, row, like):
         width = width_at(column, columns, like)
         count = min(full_width, columns - column)
         to = advance(target, column * rows + row * width)
-        start = advance(source, column * stride)
-        if stride == 1:
-            copy_row(to, start, count)
-        else:
-            for j in range(count):
-                to[j] = cast(start[j * stride], like)
+        copy_strided(to, advance(source, column * stride), stride, count)
 
 
 @jit

@@ -36,11 +36,7 @@ from fastmlp.kernels.job import (
 )
 from fastmlp.kernels.layers import dense, scale
 from fastmlp.kernels.layers.layer import deltas_of, inputs_of, outputs_of
-from fastmlp.kernels.losses import (
-    any_loss_and_deltas,
-    loss_and_deltas,
-    output_activation,
-)
+from fastmlp.kernels.losses import evaluate, output_activation
 from fastmlp.kernels.panels import (
     drop,
     from_output_major,
@@ -87,7 +83,6 @@ from fastmlp.kernels.updating import (
 )
 
 __all__ = [
-    "losses_and_deltas",
     "pieces_of",
     "predict",
     "prediction_buffers",
@@ -101,7 +96,7 @@ __all__ = [
 
 
 def loss_buffers(sizes):
-    """Buffers of `losses_and_deltas`."""
+    """Buffers of `_losses_and_deltas`."""
     return [
         Buffer("sample_losses", {"sample_losses": sizes.batch_rows}),
         of_thread(
@@ -113,40 +108,19 @@ def loss_buffers(sizes):
 
 
 @jit
-def losses_and_deltas(
-    job, outputs, scratch, start, first_row, rows, batch_rows, parametric
-):
+def _losses_and_deltas(job, outputs, scratch, step, first, rows, parametric):
     """Sample losses of some rows; their raw outputs become the output deltas.
 
     parametric : True if the loss has parameters, else None.
     """
-    n_outputs, n_targets = outputs.columns, job.n_targets
     z, targets = advance(scratch, job.raw_outputs), advance(scratch, job.loss_targets)
-    like = z[0]
-    order = pointer(job.order, 0)
-    all_targets = pointer(job.targets, like)
-    for r in range(rows):
-        # rows that round the batch up to whole tiles are ignored
-        position = min(first_row + r, batch_rows - 1)
-        y = advance(all_targets, order[start + position] * n_targets)
-        for j in range(n_targets):
-            targets[j * rows + r] = y[j]
-    to_output_major(outputs, first_row, rows, z)
-    losses = advance(pointer(job.sample_losses, like), first_row)
-    if parametric is None:
-        loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
-    else:
-        parameters = pointer(job.loss_parameters, like)
-        any_loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses, parameters)
-    if job.sample_weights != 0:
-        sample_weights = pointer(job.sample_weights, like)
-        for r in range(rows):
-            position = min(first_row + r, batch_rows - 1)
-            weight = sample_weights[order[start + position]]
-            losses[r] *= weight
-            for j in range(n_outputs):
-                z[j * rows + r] *= weight
-    from_output_major(z, outputs, first_row, rows)
+    order = advance(pointer(job.order, 0), step.start + first)
+    losses = advance(pointer(job.sample_losses, z[0]), first)
+    to_output_major(outputs, first, rows, z)
+    # rows that round the batch up to whole tiles are ignored
+    count, n_outputs = step.rows - first, outputs.columns
+    evaluate(job, z, n_outputs, order, count, rows, targets, losses, parametric)
+    from_output_major(z, outputs, first, rows)
 
 
 @jit
@@ -228,9 +202,7 @@ def _carry_rows(
                 drop(inputs_of(job, workspace, layer), first, rows, key, keep)
         dense.forward(job, workspace, model.parameters, layer, first, tiles, stored)
     outputs = outputs_of(job, workspace, layer_of(job, last))
-    losses_and_deltas(
-        job, outputs, scratch, step.start, first, tiles * mr, step.rows, parametric
-    )
+    _losses_and_deltas(job, outputs, scratch, step, first, tiles * mr, parametric)
     for i in range(last, 0, -1):
         _backward(
             job, workspace, model.transposed, i, first, tiles, step, rows, stored, masks

@@ -29,10 +29,10 @@ import numpy as np
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE
 from fastmlp.kernels.buffers import Buffer, of_thread, round_up
-from fastmlp.kernels.gathering import gather_column, gather_transposed
+from fastmlp.kernels.gathering import gather_transposed
 from fastmlp.kernels.job import inputs_mask, layer_of, layer_of_piece
 from fastmlp.kernels.layers import dense, scale
-from fastmlp.kernels.losses import any_loss_and_deltas, loss_and_deltas
+from fastmlp.kernels.losses import evaluate
 from fastmlp.kernels.masks import multiply_by_masks, row_key
 from fastmlp.kernels.panels import Panel, clear_units, panel_at, width_at
 from fastmlp.kernels.products import ADD
@@ -122,27 +122,12 @@ def _losses_and_deltas(job, workspace, scratch, panel, step, parametric):
     """Sample losses of a panel; its raw outputs become the output deltas."""
     like, targets = step.rule.scale, advance(scratch, job.loss_targets)
     layer = layer_of(job, job.n_layers - 1)
-    n_outputs, n_targets = layer.fan_out, job.n_targets
+    n_outputs = layer.fan_out
     z = panel_at(workspace, layer.outputs, n_outputs, panel)
     losses = advance(pointer(job.sample_losses, like), panel.first)
     order = advance(pointer(job.order, 0), step.start + panel.first)
-    all_targets = pointer(job.targets, like)
     width, count = panel.width, step.rows - panel.first
-    for j in range(n_targets):
-        y = advance(all_targets, j)
-        gather_column(y, order, n_targets, count, width, advance(targets, j * width))
-    if parametric is None:
-        loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
-    else:
-        parameters = pointer(job.loss_parameters, like)
-        any_loss_and_deltas(job.loss, z, targets, n_outputs, width, losses, parameters)
-    if job.sample_weights != 0:
-        sample_weights = pointer(job.sample_weights, like)
-        for r in range(width):
-            weight = sample_weights[order[min(r, count - 1)]]
-            losses[r] *= weight
-            for j in range(n_outputs):
-                z[j * width + r] *= weight
+    evaluate(job, z, n_outputs, order, count, width, targets, losses, parametric)
     clear_units(z, n_outputs, width)
 
 

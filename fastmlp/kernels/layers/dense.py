@@ -189,31 +189,24 @@ def activate_outputs(job, workspace, layer, c, first_row, tiles, stored):
     _activate_panels(c, first_row, rows, layer)
 
 
-@jit
-def _activate_panels(c, first_row, rows, layer):
-    """C <- g(C) for `rows` rows; the padding of C stays zero.
+def _activate_panels_by(activate):
+    """C <- g(C) for `rows` rows; the padding of C stays zero."""
 
-    layer : its activation's derivative must be a function of the activation.
-    """
-    like = c.data[0]
-    for column in range(0, c.columns, panel_width(like)):
-        width = width_at(column, c.columns, like)
-        panel = advance(c.data, column * c.rows + first_row * width)
-        activate(layer.activation, panel, rows * width)
-        if not layer.maps_zero_to_zero:
-            clear_columns(c, column, first_row, rows, width)
+    @jit
+    def activate_panels(c, first_row, rows, layer):
+        like = c.data[0]
+        for column in range(0, c.columns, panel_width(like)):
+            width = width_at(column, c.columns, like)
+            panel = advance(c.data, column * c.rows + first_row * width)
+            activate(layer.activation, panel, rows * width)
+            if not layer.maps_zero_to_zero:
+                clear_columns(c, column, first_row, rows, width)
+
+    return activate_panels
 
 
-@jit
-def activate_panels_of_any(c, first_row, rows, layer):
-    """Like `_activate_panels`, for every activation."""
-    like = c.data[0]
-    for column in range(0, c.columns, panel_width(like)):
-        width = width_at(column, c.columns, like)
-        panel = advance(c.data, column * c.rows + first_row * width)
-        activate_any(layer.activation, panel, rows * width)
-        if not layer.maps_zero_to_zero:
-            clear_columns(c, column, first_row, rows, width)
+_activate_panels = _activate_panels_by(activate)
+activate_panels_of_any = _activate_panels_by(activate_any)
 
 
 @jit
