@@ -44,11 +44,8 @@ class PackedModel:
         if not isinstance(activation, str):
             activation = tuple(activation)
         self._key = units, activation, output_activation, precision, n_jobs
-        self._settings = {
-            "activation": activation,
-            "output_activation": output_activation,
-        }
-        self._n_jobs = n_jobs
+        names = {"activation": activation, "output_activation": output_activation}
+        self._names, self._n_jobs = names, n_jobs
         self._network = Network(units, precision)
         self._jobs = {}  # jobs for a few rows, by the dtype of their outputs
 
@@ -78,7 +75,7 @@ class PackedModel:
             rows = max(1, min(_ROWS, _NUMBERS // max(units)))
             some_rows = np.zeros((rows, units[0]), np.float32)
             self._jobs[dtype] = PredictionJob(
-                self._network, some_rows, dtype=dtype, **self._settings
+                self._network, some_rows, dtype=dtype, **self._names
             )
         return self._jobs[dtype]
 
@@ -102,7 +99,7 @@ class PackedModel:
             if is_readable:
                 return self._job_for(dtype).outputs_for(X)
         job = PredictionJob(
-            self._network, X, n_threads=n_threads, dtype=dtype, **self._settings
+            self._network, X, n_threads=n_threads, dtype=dtype, **self._names
         )
         with Team(n_threads) as team:
             return job.run(team)

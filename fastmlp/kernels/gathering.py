@@ -34,18 +34,18 @@ def _fetch(job, sample, n_features):
 
 
 @jit
-def _gather_row(source, stride, target, columns, rows, row, like):
-    """Copy one sample into row `row` of the panels, converted to their type."""
-    full_width = panel_width(like)
-    for column in range(0, columns, full_width):
-        width = width_at(column, columns, like)
-        count = min(full_width, columns - column)
-        to = advance(target, column * rows + row * width)
+def _gather_row(source, stride, a, row):
+    """Copy one sample into row `row` of the panels `a`, converted to their type."""
+    full_width = panel_width(a.data)
+    for column in range(0, a.columns, full_width):
+        width = width_at(column, a.columns, a.data)
+        count = min(full_width, a.columns - column)
+        to = advance(a.data, column * a.rows + row * width)
         copy_strided(to, advance(source, column * stride), stride, count)
 
 
 @jit
-def gather(job, a, first, last, start, in_order, like):
+def gather(job, a, first, last, start, in_order):
     """Fill rows first..last of the panels `a` with the samples at `start` onwards.
 
     in_order : whether positions are sample indices, or positions in the epoch's order.
@@ -60,11 +60,9 @@ def gather(job, a, first, last, start, in_order, like):
         sample = start + row if in_order else order[start + row]
         offset = sample * job.row_stride
         if job.X_is_double:
-            x = advance(doubles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+            _gather_row(advance(doubles, offset), stride, a, row)
         else:
-            x = advance(singles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+            _gather_row(advance(singles, offset), stride, a, row)
 
 
 @jit
@@ -93,16 +91,13 @@ def _turn(samples, order, job, n_features, count, width, target, rows):
                     _fetch(job, order[first + r + _ROWS_AHEAD], n_features)
                 x = advance(samples, sample * row_stride)
                 copy_row(advance(rows, r * row_size), x, n_features)
-            transpose_blocks(
-                row_size // lanes, advance(target, first), width, rows, row_size
-            )
+            to = advance(target, first)
+            transpose_blocks(row_size // lanes, to, width, rows, row_size)
         return
     mr = tile_rows(like)
     for j in range(n_features):
-        column = advance(samples, j * column_stride)
-        gather_column(
-            column, order, row_stride, count, width, advance(target, j * width)
-        )
+        column, to = advance(samples, j * column_stride), advance(target, j * width)
+        gather_column(column, order, row_stride, count, width, to)
     for i in range(n_features * width, (n_features + mr - 1) // mr * mr * width):
         target[i] = cast(0, like)
 

@@ -12,7 +12,7 @@ Losses with parameters are compiled only if a fit needs them.
 """
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dispatching import dispatch
+from fastmlp.compilation.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     exp,
     expm1_of_negative,

@@ -13,10 +13,6 @@ so that the order of every sum is the same for any number of threads.  If the no
 the gradient is clipped, the pieces are kept, and the weights are updated in a third
 phase.  Small networks train in strips instead, see `fastmlp.kernels.strips`.
 
-Options that do not change the data flow (rules, penalties, rates, averages) are
-branches at run time, taken once per piece.  Options that do are choices at compile
-time: arguments that are None or True.  So a plain fit compiles no line of them.
-
 Kernels never raise and allocate nothing.  One record, `fastmlp.kernels.job.JOB`, filled
 by `fastmlp.engine.jobs`, tells them where everything is.
 """
@@ -130,10 +126,10 @@ def _first_layer_forward(
 ):  # fmt: skip
     """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
-    start, like = step.start + first, step.rule.scale
+    start = step.start + first
     if sparse is None:
         a = inputs_of(job, workspace, layer)
-        gather(job, a, first, first + rows, step.start, False, like)
+        gather(job, a, first, first + rows, step.start, False)
         if masks is not None:
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
@@ -333,10 +329,8 @@ def _tiles_phase(job, workspace, model, step, scratch, thread, sparse):
         count = _tiles_at(layer, row, like) * mr * width
         place = layer.weights + column * layer.weight_rows + row * width
         row_place = layer.per_output + column
-        sums, row_sums = (
-            advance(scratch, job.piece_sums),
-            advance(scratch, job.piece_row),
-        )
+        sums = advance(scratch, job.piece_sums)
+        row_sums = advance(scratch, job.piece_row)
         if clips:
             sums = advance(model.gradients, place)
             row_sums = advance(model.gradients, row_place)
@@ -492,10 +486,8 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
     top, in_order = cast(0, tiles), job.order == 0
     for i in range(job.n_layers):
         layer = layer_of(job, i)
-        weights, c = (
-            dense.weights_of(parameters, layer),
-            outputs_of(job, workspace, layer),
-        )
+        weights = dense.weights_of(parameters, layer)
+        c = outputs_of(job, workspace, layer)
         biases = advance(parameters, layer.per_output)
         fused = layer.activation if layer.activation == RELU_CODE else 0
         if sparse is not None and i == 0:
@@ -504,7 +496,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled):
         else:
             a = inputs_of(job, workspace, layer)
             if i == 0:
-                gather(job, a, top, rows, first, in_order, like)
+                gather(job, a, top, rows, first, in_order)
             if scaled is not None and i == 0:
                 scale.forward(job, workspace, parameters, layer, top, tiles)
             else:

@@ -105,20 +105,9 @@ def _has(builder, mode, flag):
 
 @intrinsic
 def product(
-    typing_context,
-    vectors,
-    tiles,
-    output,
-    full,
-    segments,
-    jump,
-    tail,
-    tail_width,
-    tail_length,
-    b,
-    extra,
-    mode,
-):
+    typing_context, vectors, tiles, output, full, segments, jump, tail, tail_width,
+    tail_length, b, extra, mode,
+):  # fmt: skip
     """One panel of C = A B: `tiles` tiles of MR rows, `vectors` vectors wide.
 
     output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.

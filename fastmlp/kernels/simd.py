@@ -4,16 +4,10 @@ Everything here is a numba *intrinsic*, a function that emits its own LLVM IR.  
 uses generic LLVM vectors throughout, so the code is correct on every target; the table
 `_TILE_SHAPES` only affects speed.
 
-Column panels
--------------
-A matrix of R rows and C columns is stored as panels of ``panel_width`` (NR)
-columns.  Panel p holds the columns from p*NR on, as R rows of the panel's width, one
-after the other.  All panels but the last are NR wide; the width of the last is its
-number of columns, rounded up to whole vectors.  Element (r, c) is at
-
-    p*NR*R + r*width(p) + (c - p*NR),        p = c // NR.
-
-The columns that round up the last panel are called padding and hold zeros.
+A matrix of R rows and C columns is stored as *column panels* of ``panel_width`` (NR)
+columns: element (r, c) is at ``p*NR*R + r*width(p) + (c - p*NR)`` with p = c // NR.
+The last panel is as wide as its number of columns, rounded up to whole vectors; the
+columns that round it up, called padding, hold zeros.  See docs/internals/layouts.md.
 """
 
 from typing import NamedTuple

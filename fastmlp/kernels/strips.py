@@ -1,27 +1,16 @@
 """Training steps of small networks: strips of samples in the lanes of vectors.
 
-In `fastmlp.kernels.passes` the lanes of a vector hold units, and every thread reads all
-activations of a batch for its part of the gradient.  In a network with few units, that
-wastes lanes, and threads wait for each other's activations longer than they compute.
-Here the lanes hold samples, and a *strip* of the batch stays with one thread until its
-gradient is summed:
+The lanes hold samples, and a *strip* of the batch stays with one thread until its
+gradient is summed (docs/internals/strips.md):
 
-1. strips  a thread carries each of its strips through all layers, forward and
-           backward, and sums the gradient of all weights over the strip, a few
-           panels at a time;
-2. (barrier)
-3. slices  each thread adds up the strips' gradients for its slices of the
-           parameters, in order, and updates them;
-4. (barrier)
+1. strips  a thread carries each of its strips through all layers, forward and back,
+           and sums the gradient of all weights over it, a few panels at a time;
+2. slices  after a barrier, each thread adds up the strips' gradients for its slices of
+           the parameters, in order, and updates them;
 
-and, if the norm of the gradient is clipped, the updates in a third phase.
-
-How a batch is cut into strips depends only on the network and the batch size, so that
-the order of every sum is the same for any number of threads.
-
-A panel holds as many samples as a panel of `fastmlp.kernels.simd` has columns; its
-rows are features or units.  What a layer computes for panels of samples is in its file
-in `fastmlp.kernels.layers`.
+and, if the norm of the gradient is clipped, the updates after one more.  How a batch is
+cut into strips depends only on the network and the batch size, so that the order of
+every sum is the same for any number of threads.
 """
 
 import numpy as np

@@ -1,9 +1,7 @@
 """How the threads of a team share the work of a phase, and wait for each other.
 
-A phase is cut into pieces.  Each thread has a share of them, always the same one, so
-that what it wrote is still in its cache.  A thread that has finished its share takes
-pieces from the others' shares (work stealing), so that a busy or slow core does not
-keep the rest waiting.  No number depends on which thread takes a piece.
+A phase is cut into pieces.  Each thread has a share of them; when that is done, it
+takes pieces from the others' shares (work stealing, docs/internals/threads.md).
 
 The threads share an array of int64 (`team_size` elements), zero at the start.  For the
 barrier, it holds how many threads have arrived, its generation, and whether the team
