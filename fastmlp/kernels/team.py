@@ -9,6 +9,8 @@ was abandoned; then, for each phase, how many pieces of each share are taken.  T
 numbers are _GAP elements apart, so that each has its own cache lines.
 """
 
+import numpy as np
+
 from fastmlp.compilation import jit
 from fastmlp.kernels.processor import (
     atomic_add,
@@ -35,8 +37,9 @@ __all__ = [
 _GAP = 16
 
 #: The phases of a training step; the last is used only if the whole gradient is needed
-#: before the first update.
-ROWS, TILES, UPDATES = 0, 1, 2
+#: before the first update.  No literals: numba would compile the functions below for
+#: each of them.
+ROWS, TILES, UPDATES = np.int64(0), np.int64(1), np.int64(2)
 
 #: The element that says whether the team has been abandoned.
 ABANDONED = 2 * _GAP
