@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+# SciPy's and NumPy's threads would only spin: lbfgs works on short vectors. Before they
+# are imported, here and in the workers; `processes.run` takes it away again.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(

@@ -43,6 +43,7 @@ def run(script, directory, *, seconds=120, environment=(), arguments=()):
     variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "OPENBLAS_NUM_THREADS": None,  # of the tests themselves, see conftest
         **dict(environment),
     }
     variables = {name: value for name, value in variables.items() if value is not None}

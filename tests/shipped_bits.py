@@ -1,12 +1,13 @@
 """Digests of models, over every entry point: to compare where kernels come from.
 
-    python tests/shipped_bits.py [FILTER]
+    python tests/shipped_bits.py [PATTERN]
 
 With ``FASTMLP_TEST_WITHOUT_NUMBA=1``, numba and llvmlite cannot be imported.
 """
 
 import hashlib
 import os
+import re
 import sys
 import warnings
 from itertools import product
@@ -98,7 +99,7 @@ def digest_of_tables(X, y):
 
 
 def main(wanted=""):
-    """Print a line for each model whose name contains `wanted`."""
+    """Print a line for each model in whose name a pattern is found."""
     rng = np.random.default_rng(0)
     X = np.where(rng.random((5100, 23)) < 0.5, 0, rng.standard_normal((5100, 23)))
     y = (X[:, 0] > 0) + (X[:, 1] > 0.5)
@@ -111,7 +112,7 @@ def main(wanted=""):
     cases = product(("float32", "float64"), sizes, kinds, OPTIONS)
     for precision, way, kind, options in cases:
         name = f"{precision}, {way}, {kind}, {options}"
-        if wanted not in name:
+        if not re.search(wanted, name):
             continue
         settings = {"max_iter": 2, "precision": precision, **OPTIONS[options]}
         model = MLPClassifier(sizes[way], random_state=0, n_jobs=2, **settings)
@@ -122,7 +123,7 @@ def main(wanted=""):
             print(name, digest_of_tables(kinds[kind], y))
     for kind in kinds:
         name = f"lbfgs, {kind}"
-        if wanted in name:
+        if re.search(wanted, name):
             model = MLPRegressor(
                 hidden_layer_sizes=(20,), solver="lbfgs", max_iter=5, random_state=0
             )

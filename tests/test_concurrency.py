@@ -37,7 +37,8 @@ with ThreadPoolExecutor(8) as pool:
 for part, predicted in zip(parts, together):
     np.testing.assert_array_equal(predicted, model.predict(part))
 """
-    run(START + script, tmp_path, environment={"FASTMLP_CACHE_DIR": str(tmp_path)})
+    environment = {"FASTMLP_CACHE_DIR": str(tmp_path), "NUMBA_OPT": "0"}  # sooner there
+    run(START + script, tmp_path, environment=environment)
 
 
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])

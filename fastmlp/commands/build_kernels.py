@@ -54,7 +54,8 @@ class NoLinker(Exception):
 def entry_points(precision, *, few=False):
     """(entry point, types of its arguments) for all that the public classes use.
 
-    few : whether to leave out all that scikit-learn's networks do not need.
+    few : whether to leave out all that scikit-learn's networks do not need, and in
+        float64 all but strips.
     """
     import numpy as np
 
@@ -62,13 +63,14 @@ def entry_points(precision, *, few=False):
 
     kind = np.dtype(precision).type
     none = type(None)
-    for way in _WAYS:
+    is_least = few and precision != _PRECISIONS[0]
+    for way in _WAYS[-1:] if is_least else _WAYS:
         for features in _FEATURES[:1] if few else _FEATURES:
             chosen = (*way, *features, None, None)
             choices = [bool if each else none for each in chosen]
             yield passes.train_steps, (int, kind, int, int, int, *choices)
     for output in (np.float32, np.float64):
-        for sparse in (none, bool):
+        for sparse in (none,) if is_least else (none, bool):
             yield passes.predict, (int, kind, output, int, sparse, none, none)
     if precision == _PRECISIONS[0] and not few:  # of models for tables
         chosen = [bool if each else none for each in passes.FOR_TABLES]
@@ -138,7 +140,7 @@ def build(directory, names=None, *, few=False):
     names : collection of str, default=None
         Of levels; None for the highest that this CPU can run.
     few : bool, default=False
-        Whether to leave out all that scikit-learn's networks do not need: for tests.
+        Whether to leave out most: for tests, see `entry_points`.
 
     Returns
     -------

@@ -11,8 +11,9 @@ from rich.text import Text
 
 import fastmlp
 from fastmlp.compilation import CHOICE, cache_directory, cache_size
+from fastmlp.compilation.target import features as features_of_cpu
 from fastmlp.engine.threads import available_threads
-from fastmlp.kernels import processor, simd
+from fastmlp.kernels import simd
 
 __all__ = ["describe", "show_info"]
 
@@ -37,7 +38,7 @@ def _kernels():
             "library": f"{library.path} ({library.path.stat().st_size / 1e6:.1f} MB)",
             "made for": f"{library.level.cpu} ({CHOICE.reason})",
         }
-    triple, name, features = processor.features()
+    triple, name, features = features_of_cpu()
     return {
         "from": "Numba, when they are first needed, and then its cache",
         "why": CHOICE.reason,

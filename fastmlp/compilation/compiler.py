@@ -40,7 +40,8 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
-from numba.core.untyped_passes import IRProcessing
+from numba.core.typed_passes import NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes, IRProcessing
 
 from fastmlp.compilation.patience import explained_wait
 from fastmlp.compilation.sources import SOURCES
@@ -222,11 +223,17 @@ def _without_garbage_collection():
             gc.enable()
 
 
+#: Passes for array expressions and for closures inside of functions, which kernels have
+#: none of: looking for them is a twentieth.
+_NEEDLESS = (NopythonRewrites, InlineClosureLikes)
+
+
 class _EntryCompiler(CompilerBase):
     choice = _ChooseEntryLibrary
 
     def define_pipelines(self):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [each for each in passes.passes if each[0] not in _NEEDLESS]
         passes.add_pass_after(self.choice, IRProcessing)
         passes.finalize()
         return [passes]

@@ -12,7 +12,8 @@ def hash_of_sources():
     here = Path(__file__).parent
     folders = (here.with_name(name) for name in ("kernels", "tables"))
     others = sorted(path for folder in folders for path in folder.rglob("*.py"))
-    for path in [here / "compiler.py", *others]:
+    mine = (here / f"{name}.py" for name in ("compiler", "dispatching", "target"))
+    for path in [*mine, *others]:
         source = path.read_bytes()
         digest.update(f"{path.name} {len(source)}\n".encode())
         digest.update(source)

@@ -3,9 +3,11 @@
 import numpy as np
 
 __all__ = [
+    "as_readable",
     "compressed_rows",
     "dense_fields",
     "entries_of",
+    "indices_of",
     "kernels_can_read",
     "sparse_fields",
 ]
@@ -19,18 +21,17 @@ _NEAR_BYTES = 256 * 1024
 _NOT_VALID = "X is not a valid matrix in compressed sparse rows"
 
 
-def _as_kernel_numbers(numbers):
-    """The array itself, or a copy, in native float32 or float64, aligned."""
+def as_readable(numbers):
+    """The array, or a copy, in native float32 or float64 and strides of whole ones."""
     if numbers.dtype not in _KERNEL_DTYPES:
         return numbers.astype(np.float64)
-    return numbers if numbers.flags.aligned else numbers.copy()
+    whole = not any(stride % numbers.itemsize for stride in numbers.strides)
+    return numbers if whole and numbers.flags.aligned else numbers.copy()
 
 
 def dense_fields(X):
     """The fields of `fastmlp.kernels.job.JOB` that stand for a dense X."""
-    X = _as_kernel_numbers(X)
-    if any(stride % X.itemsize for stride in X.strides):
-        X = X.copy()
+    X = as_readable(X)
     return {
         "X": X,
         "X_is_double": X.dtype == np.float64,
@@ -44,6 +45,18 @@ def kernels_can_read(X):
     """Whether kernels can read an array as it is, one row after the other."""
     flags = X.flags
     return X.dtype in _KERNEL_DTYPES and flags.c_contiguous and flags.aligned
+
+
+def indices_of(samples, n_samples):
+    """A checked copy of the indices of samples; all samples if None."""
+    if samples is None:
+        return np.arange(n_samples, dtype=np.int64)
+    samples = np.array(samples, dtype=np.int64)
+    if samples.ndim != 1 or len(samples) == 0:
+        raise ValueError("samples must be a one-dimensional list of at least one index")
+    if samples.min() < 0 or samples.max() >= n_samples:
+        raise ValueError(f"samples must be row indices below {n_samples}")
+    return samples
 
 
 def compressed_rows(X):
@@ -100,7 +113,7 @@ def sparse_fields(X):
     """
     if X.shape[1] > np.iinfo(np.int32).max:
         raise ValueError(f"sparse X may have 2**31 - 1 features, got {X.shape[1]}")
-    numbers = np.ascontiguousarray(_as_kernel_numbers(X.data))
+    numbers = np.ascontiguousarray(as_readable(X.data))
     indices = np.require(X.indices, np.int32, ["C_CONTIGUOUS", "ALIGNED"])
     starts = np.array(X.indptr, dtype=np.int64)
     _check_starts(starts, X.shape[0], min(len(indices), len(numbers)))

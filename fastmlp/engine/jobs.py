@@ -10,6 +10,7 @@ from scipy.sparse import issparse
 from fastmlp.data.samples import (
     compressed_rows,
     dense_fields,
+    indices_of,
     kernels_can_read,
     sparse_fields,
 )
@@ -21,11 +22,11 @@ from fastmlp.kernels.buffers import Buffer, Sizes, round_up
 from fastmlp.kernels.job import JOB
 from fastmlp.kernels.panels import unit_rows
 from fastmlp.kernels.team import team_size
-from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.activations import resolve_activations
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
-__all__ = ["PredictionJob", "TrainingJob", "panels_at_once", "resolve_activations"]
+__all__ = ["PredictionJob", "TrainingJob", "panels_at_once"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's L2 cache.
@@ -63,21 +64,6 @@ def panels_at_once(network):
     return max(1, _PANEL_BYTES // panel_bytes)
 
 
-def resolve_activations(activation, n_hidden):
-    """The row of `ACTIVATIONS` for each hidden layer.
-
-    activation : one name for all layers, or a sequence of one name per layer.
-    """
-    names = [activation] * n_hidden if isinstance(activation, str) else activation
-    if len(names) != n_hidden:
-        raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
-    if unknown := [name for name in names if name not in ACTIVATIONS]:
-        raise ValueError(
-            f"unknown activation {unknown[0]!r}; choose from {sorted(ACTIVATIONS)}"
-        )
-    return [ACTIVATIONS[name] for name in names]
-
-
 def strips_of(network, batch_size):
     """Number of strips of a batch, see `fastmlp.kernels.strips`; 0 for none.
 
@@ -99,18 +85,6 @@ def strips_of(network, batch_size):
     wanted = min(_MOST_STRIPS, int(threads_that_pay(network, batch_size)))
     pays = n_strips * n_parameters <= handed_over and n_strips >= wanted
     return n_strips if fits and pays else 0
-
-
-def _samples(samples, n_samples):
-    """A checked copy of the indices of samples; all samples if None."""
-    if samples is None:
-        return np.arange(n_samples, dtype=np.int64)
-    samples = np.array(samples, dtype=np.int64)
-    if samples.ndim != 1 or len(samples) == 0:
-        raise ValueError("samples must be a one-dimensional list of at least one index")
-    if samples.min() < 0 or samples.max() >= n_samples:
-        raise ValueError(f"samples must be row indices below {n_samples}")
-    return samples
 
 
 def features_of(**asked):
@@ -308,7 +282,7 @@ class TrainingJob(_Job):
         self._check_options(LOSSES[loss])
         dtype = network.dtype
         n_rows = X.shape[0]
-        self.order = _samples(samples, n_rows)
+        self.order = indices_of(samples, n_rows)
         self.n_samples = len(self.order)
         self.batch_size = batch_size
         self.n_steps = -(-self.n_samples // batch_size)
@@ -583,7 +557,7 @@ class PredictionJob(_Job):
         self._set(parameters=network.arena.arrays[array])
         self.n_samples = X.shape[0]
         if samples is not None:
-            order = _samples(samples, X.shape[0])
+            order = indices_of(samples, X.shape[0])
             self.n_samples = len(order)
             self._set(order=order, n_samples=self.n_samples)
         widths = [round_up(n, network.shape.lanes) for n in network.units]

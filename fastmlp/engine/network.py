@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from fastmlp.data.inputs import check_numbers
+from fastmlp.data.samples import as_readable
 from fastmlp.engine.arena import Arena, address_of
 from fastmlp.kernels.buffers import Buffer, round_up
 from fastmlp.kernels.layers.dense import Dense
@@ -73,16 +74,7 @@ def _as_numbers_of_one_type(weights, per_output):
     weights, per_output = np.asarray(weights), np.asarray(per_output)
     singles = weights.dtype == per_output.dtype == np.float32
     dtype = np.float32 if singles else np.float64
-    return _as_readable(weights, dtype), _as_readable(per_output, dtype)
-
-
-def _as_readable(array, dtype):
-    """The array, or a copy with native numbers and strides of whole elements."""
-    is_native = array.dtype == dtype and array.dtype.isnative
-    if not is_native or not array.flags.aligned:
-        return np.array(array, dtype)
-    whole = not any(stride % array.itemsize for stride in array.strides)
-    return array if whole else array.copy()
+    return (as_readable(a.astype(dtype, copy=False)) for a in (weights, per_output))
 
 
 class Network:

@@ -1,6 +1,6 @@
 """Options of training steps that scikit-learn lacks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 __all__ = ["StepOptions"]
 
@@ -28,8 +28,8 @@ class StepOptions:
         Decay of the moving average of the parameters, if the network keeps one.
     """
 
-    loss_parameters: tuple = field(default=())
-    dropout: tuple = field(default=())
+    loss_parameters: tuple = ()
+    dropout: tuple = ()
     seed: int = 0
     l1: float = 0.0
     weight_decay: float = 0.0

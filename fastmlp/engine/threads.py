@@ -1,18 +1,15 @@
 """How many cores, and the team of threads that runs a kernel between barriers.
 
-The threads are ordinary Python threads, each inside a kernel that has released
-the GIL; they meet at a barrier of atomics (`fastmlp.kernels.team`).  A team
-lives as long as one fit or predict: there is nothing global that a fork, another
-fit in another thread, or the end of the interpreter could find half used.
+The threads are ordinary Python threads, each inside a kernel that has released the GIL;
+they meet at a barrier of atomics (`fastmlp.kernels.team`).  A team lives as long as one
+fit or predict, and nothing is global (docs/internals/threads.md).
 
 A signal handler may raise (Ctrl-C) between any two lines of Python, so nothing here
 relies on a line being reached: threads are started by one call into C
 (`threading.Thread` waits for its thread in Python, and an interrupt there leaves its
 locks in disorder), an idle thread checks every now and then whether its team still
-exists, and a thread in a kernel keeps alive all memory that it writes to.
-
-Threads in a kernel wait for each other, so nobody enters one before all threads of the
-team have been seen: as threads of the operating system, and alive.
+exists, and a thread in a kernel keeps alive all memory that it writes to.  Nobody
+enters a kernel before all threads of the team have been seen, alive.
 """
 
 import logging

@@ -493,7 +493,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
 
     def _compute_outputs(self, X, precision, dtype=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
-        prediction = _lazily("engine.prediction")
+        prediction = _lazily("estimators.prediction")
         with prediction.packed_model(self, precision) as model:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
             return model(X, wanted)
@@ -555,7 +555,7 @@ class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
             If the estimator is not fitted.
         """
         check_is_fitted(self, "coefs_")
-        prediction = _lazily("engine.prediction")
+        prediction = _lazily("estimators.prediction")
         outputs = prediction.PackedModel(
             prediction.units_of(self.coefs_),
             self.activation,

@@ -6,8 +6,8 @@ forward, and stored until the deltas come back.
 """
 
 from fastmlp.compilation import jit
+from fastmlp.compilation.dispatching import dispatch
 from fastmlp.kernels import elementwise
-from fastmlp.kernels.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     expm1_of_negative,
     log1p_exp_minus,

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.panels import width_at
+from fastmlp.kernels.panels import copy_strided, width_at
 from fastmlp.kernels.simd import (
     advance,
     cast,
@@ -19,6 +19,7 @@ from fastmlp.kernels.transposing import transpose_blocks
 __all__ = ["gather", "gather_column", "gather_transposed"]
 
 _ROWS_AHEAD = 6  # how many samples ahead of the copied one to prefetch
+_CACHE_LINE = 64  # bytes
 
 
 @jit
@@ -26,35 +27,25 @@ def _fetch(job, sample, n_features):
     """Prefetch a shuffled sample: the CPU cannot predict where the next one is."""
     if job.is_far == 0 or job.column_stride != 1:
         return
-    start = sample * job.row_stride
-    if job.X_is_double:
-        doubles = pointer(job.X, np.float64(0))
-        for j in range(0, n_features, 8):
-            prefetch(advance(doubles, start + j))
-    else:
-        singles = pointer(job.X, np.float32(0))
-        for j in range(0, n_features, 16):
-            prefetch(advance(singles, start + j))
+    itemsize = 8 if job.X_is_double else 4
+    start = job.X + sample * job.row_stride * itemsize
+    for line in range(0, n_features * itemsize, _CACHE_LINE):
+        prefetch(pointer(start + line, 0))
 
 
 @jit
-def _gather_row(source, stride, target, columns, rows, row, like):
-    """Copy one sample into row `row` of the panels, converted to their type."""
-    full_width = panel_width(like)
-    for column in range(0, columns, full_width):
-        width = width_at(column, columns, like)
-        count = min(full_width, columns - column)
-        to = advance(target, column * rows + row * width)
-        start = advance(source, column * stride)
-        if stride == 1:
-            copy_row(to, start, count)
-        else:
-            for j in range(count):
-                to[j] = cast(start[j * stride], like)
+def _gather_row(source, stride, a, row):
+    """Copy one sample into row `row` of the panels `a`, converted to their type."""
+    full_width = panel_width(a.data)
+    for column in range(0, a.columns, full_width):
+        width = width_at(column, a.columns, a.data)
+        count = min(full_width, a.columns - column)
+        to = advance(a.data, column * a.rows + row * width)
+        copy_strided(to, advance(source, column * stride), stride, count)
 
 
 @jit
-def gather(job, a, first, last, start, in_order, like):
+def gather(job, a, first, last, start, in_order):
     """Fill rows first..last of the panels `a` with the samples at `start` onwards.
 
     in_order : whether positions are sample indices, or positions in the epoch's order.
@@ -69,11 +60,9 @@ def gather(job, a, first, last, start, in_order, like):
         sample = start + row if in_order else order[start + row]
         offset = sample * job.row_stride
         if job.X_is_double:
-            x = advance(doubles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+            _gather_row(advance(doubles, offset), stride, a, row)
         else:
-            x = advance(singles, offset)
-            _gather_row(x, stride, a.data, a.columns, a.rows, row, like)
+            _gather_row(advance(singles, offset), stride, a, row)
 
 
 @jit
@@ -102,16 +91,13 @@ def _turn(samples, order, job, n_features, count, width, target, rows):
                     _fetch(job, order[first + r + _ROWS_AHEAD], n_features)
                 x = advance(samples, sample * row_stride)
                 copy_row(advance(rows, r * row_size), x, n_features)
-            transpose_blocks(
-                row_size // lanes, advance(target, first), width, rows, row_size
-            )
+            to = advance(target, first)
+            transpose_blocks(row_size // lanes, to, width, rows, row_size)
         return
     mr = tile_rows(like)
     for j in range(n_features):
-        column = advance(samples, j * column_stride)
-        gather_column(
-            column, order, row_stride, count, width, advance(target, j * width)
-        )
+        column, to = advance(samples, j * column_stride), advance(target, j * width)
+        gather_column(column, order, row_stride, count, width, to)
     for i in range(n_features * width, (n_features + mr - 1) // mr * mr * width):
         target[i] = cast(0, like)
 

@@ -8,12 +8,11 @@ operations over rows.
 Scale: the loss of a sample, summed over its outputs (for the squared error and its
 relatives: the mean over them).  Deltas are its exact derivatives with respect to z.
 
-`loss_and_deltas` has the losses without parameters; `any_loss_and_deltas`, which is
-compiled only if a fit needs it, has all of them.
+Losses with parameters are compiled only if a fit needs them.
 """
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dispatching import dispatch
+from fastmlp.compilation.dispatching import dispatch
 from fastmlp.kernels.elementwise import (
     exp,
     expm1_of_negative,
@@ -22,16 +21,28 @@ from fastmlp.kernels.elementwise import (
     logistic,
     power,
 )
-from fastmlp.kernels.simd import absolute, advance, cast
+from fastmlp.kernels.gathering import gather_column
+from fastmlp.kernels.simd import absolute, advance, cast, pointer
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 
 __all__ = [
     "KERNELS",
     "OUTPUT_KERNELS",
     "any_loss_and_deltas",
-    "loss_and_deltas",
+    "evaluate",
     "output_activation",
 ]
+
+
+@jit
+def _largest_of(z, n_outputs, rows, largest):
+    """largest[r] = the largest output of row r."""
+    for r in range(rows):
+        largest[r] = z[r]
+    for j in range(1, n_outputs):
+        column = advance(z, j * rows)
+        for r in range(rows):
+            largest[r] = column[r] if column[r] > largest[r] else largest[r]
 
 
 @jit
@@ -42,13 +53,9 @@ def _exponentials(z, n_outputs, rows):
     """
     largest = advance(z, n_outputs * rows)
     total = advance(largest, rows)
+    _largest_of(z, n_outputs, rows, largest)
     for r in range(rows):
-        largest[r] = z[r]
         total[r] = cast(0, z[0])
-    for j in range(1, n_outputs):
-        column = advance(z, j * rows)
-        for r in range(rows):
-            largest[r] = column[r] if column[r] > largest[r] else largest[r]
     for j in range(n_outputs):
         column = advance(z, j * rows)
         for r in range(rows):
@@ -99,7 +106,7 @@ output_activation = dispatch(
 
 
 @jit
-def _softmax_log_loss(z, targets, n_outputs, rows, losses):
+def _softmax_log_loss(z, targets, n_outputs, rows, losses, parameters):
     """log sum_j exp z_j - z_t, where targets[r] is the class t of row r."""
     one = cast(1, z[0])
     zero = cast(0, one)
@@ -123,7 +130,7 @@ def _softmax_log_loss(z, targets, n_outputs, rows, losses):
 
 
 @jit
-def _log_loss_of(z, y):
+def _log_loss_of(z, y, parameter):
     """log(1 + exp z) - y z, and its derivative 1 / (1 + exp(-z)) - y."""
     size = -z if z < cast(0, z) else z
     positive = cast(0, z) if z < cast(0, z) else z
@@ -131,41 +138,20 @@ def _log_loss_of(z, y):
 
 
 @jit
-def _squared_error_of(z, y):
+def _squared_error_of(z, y, parameter):
     """(z - y)**2 / 2, and its derivative z - y."""
     error = z - y
     return cast(0.5, z) * error * error, error
 
 
 @jit
-def _poisson_of(z, y):
+def _poisson_of(z, y, parameter):
     """y log(y / mu) - y + mu with mu = exp z, and its derivative mu - y."""
     mean = exp(z)
     zero = cast(0, z)
     # 0 log 0 = 0; log needs a positive argument even if its result is not used
     log_y = log(y if y > zero else cast(1, z))
     return y * (log_y - z) - y + mean, mean - y
-
-
-def _sum_over_outputs(loss_of, mean):
-    """Make the evaluation of a block from a scalar (z, y) -> (loss, derivative)."""
-
-    @jit
-    def evaluate(z, targets, n_outputs, rows, losses):
-        share = cast(1, z[0])
-        if mean:
-            share /= cast(n_outputs, share)
-        for r in range(rows):
-            losses[r] = cast(0, share)
-        for j in range(n_outputs):
-            column = advance(z, j * rows)
-            y = advance(targets, j * rows)
-            for r in range(rows):
-                loss, derivative = loss_of(column[r], y[r])
-                losses[r] += share * loss
-                column[r] = share * derivative
-
-    return evaluate
 
 
 @jit
@@ -224,8 +210,12 @@ def _focal_of(z, y, gamma):
     return loss, slope
 
 
-def _sum_with_parameter(loss_of, mean, each=False):
-    """Like `_sum_over_outputs`, from (z, y, parameter) -> (loss, derivative)."""
+def _sum_over_outputs(loss_of, mean, each=False):
+    """Make the evaluation of a block from (z, y, parameter) -> (loss, derivative).
+
+    mean : whether the loss of a sample is the mean over its outputs, not the sum.
+    each : whether each output has a parameter of its own; else all have the first one.
+    """
 
     @jit
     def evaluate(z, targets, n_outputs, rows, losses, parameters):
@@ -288,13 +278,9 @@ def _softmax_focal_loss(z, targets, n_outputs, rows, losses, parameters):
 @jit
 def _log_sum_exp(z, n_outputs, rows, log_sum, total):
     """log sum_j exp z_j of each row; `total` has room for one number per row."""
+    _largest_of(z, n_outputs, rows, log_sum)
     for r in range(rows):
-        log_sum[r] = z[r]
         total[r] = cast(0, z[0])
-    for j in range(1, n_outputs):
-        column = advance(z, j * rows)
-        for r in range(rows):
-            log_sum[r] = column[r] if column[r] > log_sum[r] else log_sum[r]
     for j in range(n_outputs):
         column = advance(z, j * rows)
         for r in range(rows):
@@ -303,41 +289,58 @@ def _log_sum_exp(z, n_outputs, rows, log_sum, total):
         log_sum[r] += log(total[r])
 
 
-def _without_parameters(evaluate):
-    @jit
-    def with_parameters(z, targets, n_outputs, rows, losses, parameters):
-        evaluate(z, targets, n_outputs, rows, losses)
-
-    return with_parameters
-
-
-#: Name of a row of `fastmlp.tables.losses` -> (z, targets, n_outputs, rows, losses);
-#: the parametric ones take parameters, too. See `loss_and_deltas`.
+#: Name of a row of `fastmlp.tables.losses` -> (z, targets, n_outputs, rows, losses,
+#: parameters), see `any_loss_and_deltas`.
 KERNELS = {
     "squared_error": _sum_over_outputs(_squared_error_of, mean=True),
     "log_loss": _softmax_log_loss,
     "binary_log_loss": _sum_over_outputs(_log_loss_of, mean=False),
     "poisson": _sum_over_outputs(_poisson_of, mean=False),
-    "absolute_error": _sum_with_parameter(_absolute_error_of, mean=True),
-    "huber": _sum_with_parameter(_huber_of, mean=True),
-    "quantile": _sum_with_parameter(_quantile_of, mean=True, each=True),
-    "gamma": _sum_with_parameter(_gamma_of, mean=False),
+    "absolute_error": _sum_over_outputs(_absolute_error_of, mean=True),
+    "huber": _sum_over_outputs(_huber_of, mean=True),
+    "quantile": _sum_over_outputs(_quantile_of, mean=True, each=True),
+    "gamma": _sum_over_outputs(_gamma_of, mean=False),
     "focal": _softmax_focal_loss,
-    "binary_focal": _sum_with_parameter(_focal_of, mean=False),
+    "binary_focal": _sum_over_outputs(_focal_of, mean=False),
 }
 
-_PLAIN = [row for row in LOSSES.values() if not row.is_parametric]
-_PARAMETRIC = [row for row in LOSSES.values() if row.is_parametric]
 
-#: loss_and_deltas(code, z, targets, n_outputs, rows, losses): a block of `rows` rows,
-#: all arrays output-major.  z becomes the deltas, losses[r] the loss of row r.  There
-#: must be room for 2*rows more numbers after z.  The targets of log_loss are one class
-#: number per row.  Only losses without parameters.
-loss_and_deltas = dispatch([(row.code, KERNELS[row.name]) for row in _PLAIN])
+def _dispatch(rows):
+    return dispatch([(row.code, KERNELS[row.name]) for row in rows])
 
-#: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): all
-#: losses; `parameters` points to the loss's parameters (room for one, even if none).
-any_loss_and_deltas = dispatch(
-    [(row.code, _without_parameters(KERNELS[row.name])) for row in _PLAIN]
-    + [(row.code, KERNELS[row.name]) for row in _PARAMETRIC]
-)
+
+#: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): of `rows`
+#: rows, all arrays output-major.  z becomes the deltas, losses[r] the loss of row r.
+#: There must be room for 2*rows more numbers after z.  The targets of log_loss are one
+#: class number per row.  `parameters` points to those of the loss: room for one, even
+#: if there are none.
+any_loss_and_deltas = _dispatch(LOSSES.values())
+
+_loss_and_deltas = _dispatch(row for row in LOSSES.values() if not row.is_parametric)
+
+
+@jit
+def evaluate(job, z, n_outputs, order, count, rows, targets, losses, parametric):
+    """Losses of a block of samples, times their weights; raw outputs become deltas.
+
+    z, n_outputs, rows, losses : see `any_loss_and_deltas`.
+    order : indices of `count` samples; the last one fills up the rows.
+    targets : room for those of the block.
+    parametric : True if the loss has parameters, else None.
+    """
+    like, n_targets = z[0], job.n_targets
+    for j in range(n_targets):
+        y = advance(pointer(job.targets, like), j)
+        gather_column(y, order, n_targets, count, rows, advance(targets, j * rows))
+    parameters = pointer(job.loss_parameters, like)
+    if parametric is None:
+        _loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses, parameters)
+    else:
+        any_loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses, parameters)
+    if job.sample_weights != 0:
+        sample_weights = pointer(job.sample_weights, like)
+        for r in range(rows):
+            weight = sample_weights[order[min(r, count - 1)]]
+            losses[r] *= weight
+            for j in range(n_outputs):
+                z[j * rows + r] *= weight

@@ -45,41 +45,26 @@ def row_key(key, row):
 
 
 @jit
-def _is_kept(key, column, threshold):
+def mask_of(key, column, keep, like):
+    """1 / keep if this column of the row with this key is kept, else 0."""
     x = np.uint32(key + np.uint32(np.uint32(column) * np.uint32(0x9E3779B9)))
     x = np.uint32(np.uint32(x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D))
     x = np.uint32(np.uint32(x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B))
     x = np.uint32(x ^ (x >> np.uint32(16)))
-    return x < threshold
-
-
-@jit
-def _threshold_of(keep):
-    """keep * 2**32: an input is kept if its random 32 bits are below this."""
-    return np.uint32(min(keep * 4294967296.0, 4294967295.0))
-
-
-@jit
-def mask_of(key, column, keep, like):
-    """1 / keep if this column of the row with this key is kept, else 0."""
-    kept = _is_kept(key, column, _threshold_of(keep))
-    return cast(1.0 / keep, like) if kept else cast(0, like)
+    # kept with this probability: x has 32 random bits
+    threshold = np.uint32(min(keep * 4294967296.0, 4294967295.0))
+    return cast(1.0 / keep, like) if x < threshold else cast(0, like)
 
 
 @jit
 def multiply_by_mask(numbers, key, first_column, count, keep):
     """Multiply numbers[i] by the mask of column first_column + i, for i < count."""
-    threshold = _threshold_of(keep)
-    zero, scale = cast(0, numbers[0]), cast(1.0 / keep, numbers[0])
     for i in range(count):
-        factor = scale if _is_kept(key, first_column + i, threshold) else zero
-        numbers[i] *= factor
+        numbers[i] *= mask_of(key, first_column + i, keep, numbers[i])
 
 
 @jit
 def multiply_by_masks(numbers, keys, column, count, keep):
     """Multiply numbers[i] by a column's mask in the row of keys[i], for i < count."""
-    threshold = _threshold_of(keep)
-    zero, scale = cast(0, numbers[0]), cast(1.0 / keep, numbers[0])
     for i in range(count):
-        numbers[i] *= scale if _is_kept(keys[i], column, threshold) else zero
+        numbers[i] *= mask_of(keys[i], column, keep, numbers[i])

@@ -8,7 +8,7 @@ over the total weight of the batch.
 import math
 
 from fastmlp.compilation import jit
-from fastmlp.kernels.dispatching import dispatch
+from fastmlp.compilation.dispatching import dispatch
 from fastmlp.kernels.simd import cast, fused_multiply_add
 from fastmlp.tables.optimizers import OPTIMIZERS
 

@@ -12,13 +12,14 @@ from typing import NamedTuple
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.masks import multiply_by_mask, row_key
-from fastmlp.kernels.simd import advance, cast, panel_width, vector_lanes
+from fastmlp.kernels.simd import advance, cast, copy_row, panel_width, vector_lanes
 
 __all__ = [
     "Panel",
     "Panels",
     "clear_columns",
     "clear_units",
+    "copy_strided",
     "drop",
     "from_output_major",
     "multiply_panels",
@@ -52,6 +53,16 @@ def width_at(column, columns, like):
     lanes = vector_lanes(like)
     rest = (columns - column + lanes - 1) // lanes * lanes
     return min(panel_width(like), rest)
+
+
+@jit
+def copy_strided(target, source, stride, count):
+    """target[j] = source[j*stride] for j < count, converted to the target's type."""
+    if stride == 1:
+        copy_row(target, source, count)
+    else:
+        for j in range(count):
+            target[j] = cast(source[j * stride], target[0])
 
 
 @jit

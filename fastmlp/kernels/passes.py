@@ -13,10 +13,6 @@ so that the order of every sum is the same for any number of threads.  If the no
 the gradient is clipped, the pieces are kept, and the weights are updated in a third
 phase.  Small networks train in strips instead, see `fastmlp.kernels.strips`.
 
-Options that do not change the data flow (rules, penalties, rates, averages) are
-branches at run time, taken once per piece.  Options that do are choices at compile
-time: arguments that are None or True.  So a plain fit compiles no line of them.
-
 Kernels never raise and allocate nothing.  One record, `fastmlp.kernels.job.JOB`, filled
 by `fastmlp.engine.jobs`, tells them where everything is.
 """
@@ -36,11 +32,7 @@ from fastmlp.kernels.job import (
 )
 from fastmlp.kernels.layers import dense, encoding, parametric, scale
 from fastmlp.kernels.layers.layer import deltas_of, inputs_of, outputs_of
-from fastmlp.kernels.losses import (
-    any_loss_and_deltas,
-    loss_and_deltas,
-    output_activation,
-)
+from fastmlp.kernels.losses import evaluate, output_activation
 from fastmlp.kernels.panels import (
     drop,
     from_output_major,
@@ -88,7 +80,6 @@ from fastmlp.kernels.updating import (
 
 __all__ = [
     "FOR_TABLES",
-    "losses_and_deltas",
     "pieces_of",
     "predict",
     "prediction_buffers",
@@ -102,7 +93,7 @@ __all__ = [
 
 
 def loss_buffers(sizes):
-    """Buffers of `losses_and_deltas`."""
+    """Buffers of `_losses_and_deltas`."""
     return [
         Buffer("sample_losses", {"sample_losses": sizes.batch_rows}),
         of_thread(
@@ -114,40 +105,19 @@ def loss_buffers(sizes):
 
 
 @jit
-def losses_and_deltas(
-    job, outputs, scratch, start, first_row, rows, batch_rows, with_parameters
-):
+def _losses_and_deltas(job, outputs, scratch, step, first, rows, with_parameters):
     """Sample losses of some rows; their raw outputs become the output deltas.
 
     with_parameters : True if the loss has parameters, else None.
     """
-    n_outputs, n_targets = outputs.columns, job.n_targets
     z, targets = advance(scratch, job.raw_outputs), advance(scratch, job.loss_targets)
-    like = z[0]
-    order = pointer(job.order, 0)
-    all_targets = pointer(job.targets, like)
-    for r in range(rows):
-        # rows that round the batch up to whole tiles are ignored
-        position = min(first_row + r, batch_rows - 1)
-        y = advance(all_targets, order[start + position] * n_targets)
-        for j in range(n_targets):
-            targets[j * rows + r] = y[j]
-    to_output_major(outputs, first_row, rows, z)
-    losses = advance(pointer(job.sample_losses, like), first_row)
-    if with_parameters is None:
-        loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses)
-    else:
-        parameters = pointer(job.loss_parameters, like)
-        any_loss_and_deltas(job.loss, z, targets, n_outputs, rows, losses, parameters)
-    if job.sample_weights != 0:
-        sample_weights = pointer(job.sample_weights, like)
-        for r in range(rows):
-            position = min(first_row + r, batch_rows - 1)
-            weight = sample_weights[order[start + position]]
-            losses[r] *= weight
-            for j in range(n_outputs):
-                z[j * rows + r] *= weight
-    from_output_major(z, outputs, first_row, rows)
+    order = advance(pointer(job.order, 0), step.start + first)
+    losses = advance(pointer(job.sample_losses, z[0]), first)
+    to_output_major(outputs, first, rows, z)
+    # rows that round the batch up to whole tiles are ignored
+    count, n_outputs = step.rows - first, outputs.columns
+    evaluate(job, z, n_outputs, order, count, rows, targets, losses, with_parameters)
+    from_output_major(z, outputs, first, rows)
 
 
 @jit
@@ -157,10 +127,10 @@ def _first_layer_forward(
 ):  # fmt: skip
     """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
-    start, like = step.start + first, step.rule.scale
+    start = step.start + first
     if sparse is None:
         a = inputs_of(job, workspace, layer)
-        gather(job, a, first, first + rows, step.start, False, like)
+        gather(job, a, first, first + rows, step.start, False)
         if masks is not None and encoded is None:  # codes of categories are no numbers
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
@@ -257,9 +227,7 @@ def _carry_rows(
                 drop(inputs_of(job, workspace, layer), first, rows, key, keep)
         _forward(job, workspace, model.parameters, layer, first, tiles, stored, encoded)
     outputs = outputs_of(job, workspace, layer_of(job, last))
-    losses_and_deltas(
-        job, outputs, scratch, step.start, first, tiles * mr, step.rows, with_parameters
-    )
+    _losses_and_deltas(job, outputs, scratch, step, first, tiles * mr, with_parameters)
     for i in range(last, 0, -1):
         _backward(
             job, workspace, model.transposed, i, first, tiles, step, rows, stored,
@@ -592,10 +560,8 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
     top, in_order = cast(0, tiles), job.order == 0
     for i in range(job.n_layers):
         layer = layer_of(job, i)
-        weights, c = (
-            dense.weights_of(parameters, layer),
-            outputs_of(job, workspace, layer),
-        )
+        weights = dense.weights_of(parameters, layer)
+        c = outputs_of(job, workspace, layer)
         biases = advance(parameters, layer.per_output)
         fused = layer.activation if layer.activation == RELU_CODE else 0
         if encoded is not None:
@@ -606,7 +572,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
         else:
             a = inputs_of(job, workspace, layer)
             if i == 0:
-                gather(job, a, top, rows, first, in_order, like)
+                gather(job, a, top, rows, first, in_order)
             is_dense = True
             if scaled is not None and i == 0:
                 is_dense = False

@@ -1,4 +1,4 @@
-"""What depends on the CPU: its name, atomics, waiting, subnormal numbers.
+"""What depends on the CPU: atomics, waiting, subnormal numbers.
 
 Intrinsics in LLVM IR, with a harmless fallback where an instruction is not known.
 """
@@ -6,48 +6,23 @@ Intrinsics in LLVM IR, with a harmless fallback where an instruction is not know
 import ctypes
 import sys
 
-from fastmlp.compilation import CHOICE
-from fastmlp.compilation.toolkit import (
-    add_symbol,
-    cgutils,
-    cpu_target,
-    intrinsic,
-    ir,
-    types,
-)
+from fastmlp.compilation.target import features, is_arm64, is_x86
+from fastmlp.compilation.toolkit import add_symbol, cgutils, intrinsic, ir, types
 
 __all__ = [
+    "INT",
     "YIELD",
     "atomic_add",
     "atomic_load",
     "atomic_store",
-    "features",
+    "call",
     "flush_denormals",
-    "instruction_set",
     "pause",
     "restore_denormals",
     "yield_processor",
 ]
 
 INT = ir.IntType(64)
-
-
-def features():
-    """The CPU that numba compiles for: (triple, name, set of features)."""
-    triple, name, listed = cpu_target.target_context.codegen().magic_tuple()
-    return triple, name, {f[1:] for f in listed.split(",") if f.startswith("+")}
-
-
-def instruction_set():
-    """The instruction set that kernels are made for, a level of CPUs."""
-    if CHOICE.library is not None:
-        return CHOICE.library.level.name
-    triple, _, available = features()
-    if "avx512f" in available:
-        return "avx512"
-    if "avx2" in available and "fma" in available:
-        return "avx2"
-    return "neon" if _is_arm64(triple) else "generic"
 
 
 # --- Atomics and waiting -------------------------------------------------------------
@@ -84,19 +59,11 @@ def atomic_add(typing_context, pointer, value):
     return types.int64(types.CPointer(types.int64), types.int64), codegen
 
 
-def _call(builder, result, name, *arguments):
+def call(builder, result, name, *arguments):
     """Call an external function, or one of LLVM's, by name."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     function = cgutils.get_or_insert_function(builder.module, kind, name)
     return builder.call(function, arguments)
-
-
-def _is_x86(triple):
-    return triple.startswith(("x86_64", "i386", "i686"))
-
-
-def _is_arm64(triple):
-    return triple.startswith(("aarch64", "arm64"))
 
 
 @intrinsic
@@ -105,10 +72,10 @@ def pause(typing_context):
 
     def codegen(context, builder, signature, arguments):
         triple = features()[0]
-        if _is_x86(triple):
-            _call(builder, ir.VoidType(), "llvm.x86.sse2.pause")
-        elif _is_arm64(triple):
-            _call(builder, ir.VoidType(), "llvm.aarch64.hint", ir.IntType(32)(1))
+        if is_x86(triple):
+            call(builder, ir.VoidType(), "llvm.x86.sse2.pause")
+        elif is_arm64(triple):
+            call(builder, ir.VoidType(), "llvm.aarch64.hint", ir.IntType(32)(1))
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -139,7 +106,7 @@ def yield_processor(typing_context):
 
     def codegen(context, builder, signature, arguments):
         if _yield_address is not None:
-            _call(builder, ir.IntType(32), YIELD)
+            call(builder, ir.IntType(32), YIELD)
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -154,22 +121,22 @@ _ARM_FLUSH = 1 << 24  # FPCR: flush-to-zero
 
 def _read_control(builder, triple):
     """The floating-point control state of this thread, as int64."""
-    if _is_x86(triple):
+    if is_x86(triple):
         slot = cgutils.alloca_once(builder, ir.IntType(32))
-        _call(builder, ir.VoidType(), "llvm.x86.sse.stmxcsr", _as_bytes(builder, slot))
+        call(builder, ir.VoidType(), "llvm.x86.sse.stmxcsr", _as_bytes(builder, slot))
         return builder.zext(builder.load(slot), INT)
-    if _is_arm64(triple):
-        return _call(builder, INT, "llvm.aarch64.get.fpcr")
+    if is_arm64(triple):
+        return call(builder, INT, "llvm.aarch64.get.fpcr")
     return INT(0)
 
 
 def _write_control(builder, triple, state):
-    if _is_x86(triple):
+    if is_x86(triple):
         slot = cgutils.alloca_once(builder, ir.IntType(32))
         builder.store(builder.trunc(state, ir.IntType(32)), slot)
-        _call(builder, ir.VoidType(), "llvm.x86.sse.ldmxcsr", _as_bytes(builder, slot))
-    elif _is_arm64(triple):
-        _call(builder, ir.VoidType(), "llvm.aarch64.set.fpcr", state)
+        call(builder, ir.VoidType(), "llvm.x86.sse.ldmxcsr", _as_bytes(builder, slot))
+    elif is_arm64(triple):
+        call(builder, ir.VoidType(), "llvm.aarch64.set.fpcr", state)
 
 
 def _as_bytes(builder, slot):
@@ -183,7 +150,7 @@ def flush_denormals(typing_context):
     def codegen(context, builder, signature, arguments):
         triple = features()[0]
         state = _read_control(builder, triple)
-        flag = _X86_FLUSH if _is_x86(triple) else _ARM_FLUSH
+        flag = _X86_FLUSH if is_x86(triple) else _ARM_FLUSH
         _write_control(builder, triple, builder.or_(state, INT(flag)))
         return state
 

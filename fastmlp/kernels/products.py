@@ -9,6 +9,7 @@ matrix multiplication" (ACM TOMS 34(3), 2008); the tile shapes follow Low et al.
 "Analytical modeling is enough for high-performance BLIS" (ACM TOMS 43(2), 2016).
 """
 
+from functools import partial
 from math import gcd
 
 from fastmlp.compilation.toolkit import intrinsic, ir, types
@@ -17,8 +18,8 @@ from fastmlp.kernels.simd import (
     Vectors,
     broadcast,
     converted,
+    function_of,
     multiply_add,
-    new_function,
     repeat,
     switch_on_width,
     tile_shape,
@@ -68,37 +69,45 @@ def _tile_heights(shape, vectors):
     return heights
 
 
-def _call_tiles(builder, shape, vectors, tiles, function_for, arguments_at):
+def _call_tiles(builder, vectors, tiles, scalars, shape, emit, parameters, arguments):
     """Cover `tiles` tiles of ``shape.rows`` rows with tiles of the right heights.
 
-    function_for(height) : the LLVM function; its first argument is a number of tiles.
-    arguments_at(row) : its other arguments, for tiles that start at this row.
+    vectors : of the panel; each possible number of them has tiles of its own.
+    scalars : the types of C, A and B.
+    emit : emits the LLVM function of a tile, given ``scalars, shape, vectors, rows``,
+        the builder, a number of tiles and other `parameters`, which are types.
+    arguments(row, width) : those parameters, for tiles that start at this row.
     """
-    left = builder.mul(tiles, INT(shape.rows))
-    row = INT(0)
-    for height in _tile_heights(shape, vectors):
-        count = builder.sdiv(left, INT(height))
-        builder.call(function_for(height), [count, *arguments_at(row)])
-        done = builder.mul(count, INT(height))
-        left, row = builder.sub(left, done), builder.add(row, done)
+    kinds = ".".join(map(type_name, scalars))
+
+    def for_width(vectors):
+        width = vectors * shape.lanes
+        left, row = builder.mul(tiles, INT(shape.rows)), INT(0)
+        for height in _tile_heights(shape, vectors):
+            count = builder.sdiv(left, INT(height))
+            function = function_of(
+                builder.module,
+                f"fastmlp.{emit.__name__}.{kinds}.{height}x{width}",
+                [INT, *parameters],
+                partial(emit, scalars, shape, vectors, height),
+            )
+            builder.call(function, [count, *arguments(row, width)])
+            done = builder.mul(count, INT(height))
+            left, row = builder.sub(left, done), builder.add(row, done)
+
+    switch_on_width(builder, vectors, shape, for_width)
+
+
+def _has(builder, mode, flag):
+    """Whether a flag is part of the mode."""
+    return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
 
 
 @intrinsic
 def product(
-    typing_context,
-    vectors,
-    tiles,
-    output,
-    full,
-    segments,
-    jump,
-    tail,
-    tail_width,
-    tail_length,
-    b,
-    extra,
-    mode,
-):
+    typing_context, vectors, tiles, output, full, segments, jump, tail, tail_width,
+    tail_length, b, extra, mode,
+):  # fmt: skip
     """One panel of C = A B: `tiles` tiles of MR rows, `vectors` vectors wide.
 
     output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
@@ -131,50 +140,36 @@ def product(
         scalars = [context.get_value_type(kind) for kind in kinds]
         (vectors, tiles, c, full, segments, jump, tail, tail_width, tail_length, b,
          extra, mode) = arguments  # fmt: skip
-        has_bias = builder.icmp_signed("!=", builder.and_(mode, INT(FROM_BIAS)), INT(0))
+        has_bias = _has(builder, mode, FROM_BIAS)
+        c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
 
-        def emit(count):
-            def arguments_at(row):
-                done = builder.mul(row, INT(count * shape.lanes))
-                return [
-                    builder.gep(c, [done]),
-                    builder.gep(full, [builder.mul(row, INT(shape.width))]),
-                    segments, jump,
-                    builder.gep(tail, [builder.mul(row, tail_width)]),
-                    tail_width, tail_length, b,
-                    builder.select(has_bias, extra, builder.gep(extra, [done])),
-                    mode,
-                ]  # fmt: skip
+        def arguments_at(row, width):
+            done = builder.mul(row, INT(width))
+            return [
+                builder.gep(c, [done]),
+                builder.gep(full, [builder.mul(row, INT(shape.width))]),
+                segments, jump,
+                builder.gep(tail, [builder.mul(row, tail_width)]),
+                tail_width, tail_length, b,
+                builder.select(has_bias, extra, builder.gep(extra, [done])),
+                mode,
+            ]  # fmt: skip
 
-            def function_for(height):
-                return _product_function(builder.module, scalars, shape, count, height)
-
-            _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
-
-        switch_on_width(builder, vectors, shape, emit)
+        _call_tiles(
+            builder, vectors, tiles, scalars, shape, _product,
+            [c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT], arguments_at,
+        )  # fmt: skip
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _product_function(module, scalars, shape, vectors, rows):
-    """The LLVM function of `product` for one tile size, made once per module.
-
-    scalars : the types of C, A and B.
-    """
-    scalar = scalars[0]
-    c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
-    width = vectors * shape.lanes
-    function, is_new = new_function(
-        module,
-        f"fastmlp.product.{'.'.join(map(type_name, scalars))}.{rows}x{width}",
-        [INT, c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT],
-    )
-    if not is_new:
-        return function
-    (tiles, output, full, segments, jump, tail, tail_width, tail_length, b, extra,
-     mode) = function.args  # fmt: skip
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+def _product(
+    scalars, shape, vectors, rows, builder, tiles, output, full, segments, jump, tail,
+    tail_width, tail_length, b, extra, mode,
+):  # fmt: skip
+    """Emit the function of `product` for one tile size."""
+    scalar, width = scalars[0], vectors * shape.lanes
     memory, *operands = (Vectors(builder, scalar, shape.lanes, s) for s in scalars)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
     # steps over k to unroll: all of a segment's if they are few
@@ -183,9 +178,6 @@ def _product_function(module, scalars, shape, vectors, rows):
         for d in range(1, shape.width + 1)
         if shape.width % d == 0 and (d == 1 or d * len(places) <= _UNROLLED_PRODUCTS)
     )
-
-    def has(flag):
-        return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
 
     def multiply(count, a_rows, b_row, sums):
         """sums += A[:, k] B[k, :] for k < count, unrolled."""
@@ -227,22 +219,18 @@ def _product_function(module, scalars, shape, vectors, rows):
         c, full_tile, tail_tile, extra_tile = state
         sums = [memory.zero] * len(places)
         sums = when(
-            builder, has(FROM_BIAS), sums,
+            builder, _has(builder, mode, FROM_BIAS), sums,
             lambda sums: [memory.load(extra, p % width) for p in places],
         )  # fmt: skip
         sums = when(
-            builder, has(FROM_OUTPUT), sums,
+            builder, _has(builder, mode, FROM_OUTPUT), sums,
             lambda sums: [memory.load(c, p) for p in places],
         )  # fmt: skip
         _, b_row, *sums = repeat(builder, segments, [full_tile, b, *sums], segment)
         _, _, *sums = repeat(builder, tail_length, [tail_tile, b_row, *sums], tail_step)
+        sums = _add_and_rectify(memory, sums, c, places, mode)
         sums = when(
-            builder, has(ADD), sums, lambda s: _add_stored(memory, s, c, places)
-        )
-
-        sums = when(builder, has(RELU), sums, lambda s: _zero_where(memory, "<", s, s))
-        sums = when(
-            builder, has(MASK), sums,
+            builder, _has(builder, mode, MASK), sums,
             lambda s: _zero_where(
                 memory, "==", [memory.load(extra_tile, p) for p in places], s
             ),
@@ -257,8 +245,6 @@ def _product_function(module, scalars, shape, vectors, rows):
         ]
 
     repeat(builder, tiles, [output, full, tail, extra], tile)
-    builder.ret_void()
-    return function
 
 
 def _add_outer_product(a, b, a_column, b_row, sums):
@@ -285,6 +271,19 @@ def _add_stored(memory, sums, base, places):
         memory.builder.fadd(s, memory.load(base, p))
         for s, p in zip(sums, places, strict=True)
     ]
+
+
+def _add_and_rectify(memory, sums, base, places, mode):
+    """The sums after ADD and RELU, as far as they are in the mode."""
+    builder = memory.builder
+    sums = when(
+        builder, _has(builder, mode, ADD), sums,
+        lambda sums: _add_stored(memory, sums, base, places),
+    )  # fmt: skip
+    return when(
+        builder, _has(builder, mode, RELU), sums,
+        lambda sums: _zero_where(memory, "<", sums, sums),
+    )  # fmt: skip
 
 
 def _zero_where(memory, predicate, tested, sums):
@@ -321,43 +320,29 @@ def transposed_product(
     def codegen(context, builder, signature, arguments):
         scalars = [context.get_value_type(kind) for kind in kinds]
         vectors, tiles, c, a, a_width, length, b, extra, mode = arguments
+        c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
 
-        def emit(count):
-            def arguments_at(row):
-                done = builder.mul(row, INT(count * shape.lanes))
-                return [
-                    builder.gep(c, [done]), builder.gep(a, [row]), a_width, length, b,
-                    builder.gep(extra, [row]), mode,
-                ]  # fmt: skip
+        def arguments_at(row, width):
+            return [
+                builder.gep(c, [builder.mul(row, INT(width))]), builder.gep(a, [row]),
+                a_width, length, b, builder.gep(extra, [row]), mode,
+            ]  # fmt: skip
 
-            def function_for(height):
-                return _transposed_function(
-                    builder.module, scalars, shape, count, height
-                )
-
-            _call_tiles(builder, shape, count, tiles, function_for, arguments_at)
-
-        switch_on_width(builder, vectors, shape, emit)
+        _call_tiles(
+            builder, vectors, tiles, scalars, shape, _transposed_product,
+            [c_ptr, a_ptr, INT, INT, b_ptr, c_ptr, INT], arguments_at,
+        )  # fmt: skip
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-def _transposed_function(module, scalars, shape, vectors, rows):
-    """The LLVM function of `transposed_product` for one tile size."""
-    scalar = scalars[0]
-    c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
-    width = vectors * shape.lanes
-    kinds = ".".join(map(type_name, scalars))
-    function, is_new = new_function(
-        module,
-        f"fastmlp.transposed_product.{kinds}.{rows}x{width}",
-        [INT, c_ptr, a_ptr, INT, INT, b_ptr, c_ptr, INT],
-    )
-    if not is_new:
-        return function
-    tiles, output, a, a_width, length, b, extra, mode = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+def _transposed_product(
+    scalars, shape, vectors, rows, builder, tiles, output, a, a_width, length, b, extra,
+    mode,
+):  # fmt: skip
+    """Emit the function of `transposed_product` for one tile size."""
+    scalar, width = scalars[0], vectors * shape.lanes
     memory, *operands = (Vectors(builder, scalar, shape.lanes, s) for s in scalars)
     places = [m * width + v * shape.lanes for m in range(rows) for v in range(vectors)]
 
@@ -366,9 +351,6 @@ def _transposed_function(module, scalars, shape, vectors, rows):
         a_column = [builder.gep(a_row, [INT(m)]) for m in range(rows)]
         sums = _add_outer_product(*operands, a_column, b_row, sums)
         return [builder.gep(a_row, [a_width]), builder.gep(b_row, [INT(width)]), *sums]
-
-    def has(flag):
-        return builder.icmp_signed("!=", builder.and_(mode, INT(flag)), INT(0))
 
     def row_biases(extra_tile):
         biases = [
@@ -379,12 +361,12 @@ def _transposed_function(module, scalars, shape, vectors, rows):
     def tile(state):
         c, a_tile, extra_tile = state
         sums = [memory.zero] * len(places)
-        sums = when(builder, has(FROM_BIAS), sums, lambda _: row_biases(extra_tile))
-        _, _, *sums = repeat(builder, length, [a_tile, b, *sums], step)
         sums = when(
-            builder, has(ADD), sums, lambda s: _add_stored(memory, s, c, places)
-        )
-        sums = when(builder, has(RELU), sums, lambda s: _zero_where(memory, "<", s, s))
+            builder, _has(builder, mode, FROM_BIAS), sums,
+            lambda _: row_biases(extra_tile),
+        )  # fmt: skip
+        _, _, *sums = repeat(builder, length, [a_tile, b, *sums], step)
+        sums = _add_and_rectify(memory, sums, c, places, mode)
         for value, place in zip(sums, places, strict=True):
             memory.store(value, c, place)
         return [
@@ -394,8 +376,6 @@ def _transposed_function(module, scalars, shape, vectors, rows):
         ]
 
     repeat(builder, tiles, [output, a, extra], tile)
-    builder.ret_void()
-    return function
 
 
 #: Rows that `sum_of_rows` adds in parallel, so that additions overlap.
@@ -415,7 +395,6 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
         vectors, c, b, length, mode = arguments
         scalar = context.get_value_type(output.dtype)
         memory = Vectors(builder, scalar, shape.lanes)
-        is_added = builder.icmp_signed("!=", builder.and_(mode, INT(ADD)), INT(0))
 
         def emit(count):
             places = [v * shape.lanes for v in range(count)]
@@ -446,7 +425,7 @@ def sum_of_rows(typing_context, vectors, output, b, length, mode):
                     for x, y in zip(sums[:half], sums[half:], strict=True)
                 ]
             sums = when(
-                builder, is_added, sums,
+                builder, _has(builder, mode, ADD), sums,
                 lambda sums: _add_stored(memory, sums, c, places),
             )  # fmt: skip
             for value, place in zip(sums, places, strict=True):
@@ -482,9 +461,19 @@ def weighted_sum(
         scalar = context.get_value_type(output.dtype)
         weight = context.get_value_type(values.dtype)
         vectors, *rest = arguments
+        ptr = scalar.as_pointer()
+        parameters = [
+            ptr, ptr, weight.as_pointer(), ir.IntType(32).as_pointer(), INT, ptr, INT
+        ]  # fmt: skip
+        kinds = f"{type_name(scalar)}.{type_name(weight)}"
 
         def emit(count):
-            function = _sum_function(builder.module, scalar, weight, shape.lanes, count)
+            function = function_of(
+                builder.module,
+                f"fastmlp.weighted_sum.{kinds}.{count * shape.lanes}",
+                parameters,
+                partial(_weighted_sum, scalar, shape.lanes, count),
+            )
             builder.call(function, rest)
 
         switch_on_width(builder, vectors, shape, emit)
@@ -493,19 +482,10 @@ def weighted_sum(
     return signature, codegen
 
 
-def _sum_function(module, scalar, weight, lanes, vectors):
-    """The LLVM function of `weighted_sum` for one width, made once per module."""
-    ptr, i32 = scalar.as_pointer(), ir.IntType(32)
-    kinds = f"{type_name(scalar)}.{type_name(weight)}"
-    function, is_new = new_function(
-        module,
-        f"fastmlp.weighted_sum.{kinds}.{vectors * lanes}",
-        [ptr, ptr, weight.as_pointer(), i32.as_pointer(), INT, ptr, INT],
-    )
-    if not is_new:
-        return function
-    output, start, values, indices, count, table, limit = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+def _weighted_sum(
+    scalar, lanes, vectors, builder, output, start, values, indices, count, table, limit
+):
+    """Emit the function of `weighted_sum` for one width."""
     memory = Vectors(builder, scalar, lanes)
     places = [v * lanes for v in range(vectors)]
 
@@ -527,5 +507,3 @@ def _sum_function(module, scalar, weight, lanes, vectors):
     _, _, *sums = repeat(builder, count, [values, indices, *sums], add_entry)
     for value, place in zip(sums, places, strict=True):
         memory.store(value, output, place)
-    builder.ret_void()
-    return function

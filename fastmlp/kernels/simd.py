@@ -4,24 +4,19 @@ Everything here is a numba *intrinsic*, a function that emits its own LLVM IR.  
 uses generic LLVM vectors throughout, so the code is correct on every target; the table
 `_TILE_SHAPES` only affects speed.
 
-Column panels
--------------
-A matrix of R rows and C columns is stored as panels of ``panel_width`` (NR)
-columns.  Panel p holds the columns from p*NR on, as R rows of the panel's width, one
-after the other.  All panels but the last are NR wide; the width of the last is its
-number of columns, rounded up to whole vectors.  Element (r, c) is at
-
-    p*NR*R + r*width(p) + (c - p*NR),        p = c // NR.
-
-The columns that round up the last panel are called padding and hold zeros.
+A matrix of R rows and C columns is stored as *column panels* of ``panel_width`` (NR)
+columns: element (r, c) is at ``p*NR*R + r*width(p) + (c - p*NR)`` with p = c // NR.
+The last panel is as wide as its number of columns, rounded up to whole vectors; the
+columns that round it up, called padding, hold zeros.  See docs/internals/layouts.md.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.compilation.target import instruction_set
 from fastmlp.compilation.toolkit import cgutils, from_dtype, intrinsic, ir, types
-from fastmlp.kernels.processor import instruction_set
+from fastmlp.kernels.processor import INT, call
 
 __all__ = [
     "INSTRUCTION_SET",
@@ -36,9 +31,9 @@ __all__ = [
     "converted",
     "copy_row",
     "copy_sign",
+    "function_of",
     "fused_multiply_add",
     "multiply_add",
-    "new_function",
     "panel_width",
     "pointer",
     "polynomial",
@@ -55,9 +50,6 @@ __all__ = [
     "vector_lanes",
     "when",
 ]
-
-INT = ir.IntType(64)
-
 
 # --- The register tile ----------------------------------------------------------------
 
@@ -149,16 +141,10 @@ def prefetch(typing_context, pointer):
 
     def codegen(context, builder, signature, arguments):
         byte_pointer = ir.IntType(8).as_pointer()
-        flag = ir.IntType(32)
-        # for reading, kept in all cache levels, data
-        parameters = [byte_pointer, flag, flag, flag]
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(), parameters),
-            "llvm.prefetch.p0",
-        )
         address = builder.bitcast(arguments[0], byte_pointer)
-        builder.call(function, [address, flag(0), flag(3), flag(1)])
+        # for reading, kept in all cache levels, data
+        flags = map(ir.IntType(32), (0, 3, 1))
+        call(builder, ir.VoidType(), "llvm.prefetch.p0", address, *flags)
         return context.get_dummy_value()
 
     return types.void(pointer), codegen
@@ -277,12 +263,7 @@ def polynomial(float32, float64):
 
 def multiply_add(builder, a, b, c):
     """a*b + c: fused where the target can, else two instructions."""
-    kind = a.type
-    name = f"llvm.fmuladd.{type_name(kind)}"
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * 3), name
-    )
-    return builder.call(function, [a, b, c])
+    return call(builder, a.type, f"llvm.fmuladd.{type_name(a.type)}", a, b, c)
 
 
 def broadcast(builder, number, lanes):
@@ -391,12 +372,7 @@ def _of_llvm(name, n_arguments):
             (values,) = arguments
             parts = cgutils.unpack_tuple(builder, values)
             kind = parts[0].type
-            called = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(kind, [kind] * n_arguments),
-                f"llvm.{name}.{type_name(kind)}",
-            )
-            return builder.call(called, parts)
+            return call(builder, kind, f"llvm.{name}.{type_name(kind)}", *parts)
 
         return numbers[0](types.StarArgTuple(numbers)), codegen
 
@@ -512,19 +488,13 @@ class Vectors:
         places = ir.Constant(i64, [INT(i) for i in range(self.lanes)])
         wanted = broadcast(self.builder, count, self.lanes)
         mask = self.builder.icmp_signed("<", places, wanted)
-        name = f"llvm.masked.load.{type_name(self._stored)}.p0"
-        pointer, i32 = self._stored.as_pointer(), ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            self.builder.module,
-            ir.FunctionType(self._stored, [pointer, i32, mask.type, self._stored]),
-            name,
-        )
         zero = ir.Constant(self._stored.element, 0.0)
-        zeros = ir.Constant(self._stored, [zero] * self.lanes)
-        alignment = i32(self._alignment)
-        loaded = self.builder.call(
-            function, [self._place(base, 0), alignment, mask, zeros]
-        )
+        loaded = call(
+            self.builder, self._stored,
+            f"llvm.masked.load.{type_name(self._stored)}.p0",
+            self._place(base, 0), ir.IntType(32)(self._alignment), mask,
+            ir.Constant(self._stored, [zero] * self.lanes),
+        )  # fmt: skip
         return converted(self.builder, loaded, self.type)
 
     def store(self, value, base, offset=0):
@@ -538,15 +508,21 @@ class Vectors:
         return broadcast(self.builder, number, self.lanes)
 
 
-def new_function(module, name, parameters):
-    """(the LLVM function of that name in this module, whether it is new)."""
-    if name in module.globals:
-        return module.globals[name], False
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), parameters), name)
-    function.linkage = "linkonce_odr"
-    function.attributes.add("noinline")
-    function.attributes.add("nounwind")
-    return function, True
+def function_of(module, name, parameters, emit):
+    """The LLVM function of that name, made once per module by ``emit(builder, ...)``.
+
+    parameters : types of its arguments, which `emit` gets after the builder.
+    """
+    if name not in module.globals:
+        kind = ir.FunctionType(ir.VoidType(), parameters)
+        function = ir.Function(module, kind, name)
+        function.linkage = "linkonce_odr"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        emit(builder, *function.args)
+        builder.ret_void()
+    return module.globals[name]
 
 
 def switch_on_width(builder, vectors, shape, emit):

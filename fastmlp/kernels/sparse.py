@@ -46,49 +46,48 @@ def _sample_at(job, position, in_order):
 
 
 @jit
+def _sum_entries(numbers, indices, count, weights, biases, c, row, column):
+    """A row of the panel of C that begins at `column`, from the entries of a sample."""
+    width = width_at(column, c.columns, c.data)
+    weighted_sum(
+        width // vector_lanes(c.data),
+        advance(c.data, column * c.rows + row * width), advance(biases, column),
+        numbers, indices, count, advance(weights.data, column * weights.rows),
+        weights.rows,
+    )  # fmt: skip
+
+
+@jit
 def sparse_forward(job, weights, biases, c, first_row, rows, start, in_order):
     """C = X_B W + b for `rows` rows of C, starting at `first_row`.
 
     start : position of the sample for `first_row`.
     in_order : whether positions are sample indices, or positions in the epoch's order.
     """
-    like = c.data[0]
-    lanes = vector_lanes(like)
     row_starts = pointer(job.row_starts, 0)
     column_indices = pointer(job.column_indices, np.int32(0))
-    for column in range(0, c.columns, panel_width(like)):
-        width = width_at(column, c.columns, like)
-        table = advance(weights.data, column * weights.rows)
-        bias = advance(biases, column)
+    doubles = pointer(job.X, np.float64(0))
+    singles = pointer(job.X, np.float32(0))
+    for column in range(0, c.columns, panel_width(c.data)):
         for r in range(rows):
             sample = _sample_at(job, start + r, in_order)
             begin = row_starts[sample]
             count = row_starts[sample + 1] - begin
-            to = advance(c.data, column * c.rows + (first_row + r) * width)
             indices = advance(column_indices, begin)
+            row = first_row + r
             if job.X_is_double:
-                numbers = advance(pointer(job.X, np.float64(0)), begin)
-                weighted_sum(
-                    width // lanes, to, bias, numbers, indices, count, table,
-                    weights.rows,
-                )  # fmt: skip
+                numbers = advance(doubles, begin)
+                _sum_entries(numbers, indices, count, weights, biases, c, row, column)
             else:
-                numbers = advance(pointer(job.X, np.float32(0)), begin)
-                weighted_sum(
-                    width // lanes, to, bias, numbers, indices, count, table,
-                    weights.rows,
-                )  # fmt: skip
+                numbers = advance(singles, begin)
+                _sum_entries(numbers, indices, count, weights, biases, c, row, column)
 
 
 @jit
-def _copy_masked(job, begin, indices, count, key, keep, numbers):
-    """Copy `count` entries of a sample, times the dropout mask."""
-    like = numbers[0]
-    doubles = advance(pointer(job.X, np.float64(0)), begin)
-    singles = advance(pointer(job.X, np.float32(0)), begin)
-    for i in range(count):
-        number = cast(doubles[i], like) if job.X_is_double else cast(singles[i], like)
-        numbers[i] = number * mask_of(key, indices[i], keep, like)
+def _entry_at(job, i, like):
+    if job.X_is_double:
+        return cast(pointer(job.X, np.float64(0))[i], like)
+    return cast(pointer(job.X, np.float32(0))[i], like)
 
 
 def sample_buffers(sizes):
@@ -115,15 +114,12 @@ def masked_sparse_forward(
         count = row_starts[sample + 1] - begin
         indices = advance(column_indices, begin)
         mask = row_key(key, first_row + r)
-        _copy_masked(job, begin, indices, count, mask, keep, numbers)
+        for i in range(count):
+            factor = mask_of(mask, indices[i], keep, like)
+            numbers[i] = _entry_at(job, begin + i, like) * factor
         for column in range(0, c.columns, panel_width(like)):
-            width = width_at(column, c.columns, like)
-            weighted_sum(
-                width // vector_lanes(like),
-                advance(c.data, column * c.rows + (first_row + r) * width),
-                advance(biases, column), numbers, indices, count,
-                advance(weights.data, column * weights.rows), weights.rows,
-            )  # fmt: skip
+            row = first_row + r
+            _sum_entries(numbers, indices, count, weights, biases, c, row, column)
 
 
 def batch_buffers(sizes):
@@ -147,8 +143,6 @@ def transpose_batch(job, n_features, start, rows, like):
     """
     row_starts = pointer(job.row_starts, 0)
     column_indices = pointer(job.column_indices, np.int32(0))
-    singles = pointer(job.X, np.float32(0))
-    doubles = pointer(job.X, np.float64(0))
     # places[k] is where the next entry of feature k goes; finally feature_starts[k + 1]
     feature_starts = pointer(job.feature_starts, 0)
     places = advance(feature_starts, 1)
@@ -172,10 +166,7 @@ def transpose_batch(job, n_features, start, rows, like):
             place = min(places[k], job.n_entries - 1)
             places[k] = place + 1
             entry_rows[place] = np.int32(r)
-            if job.X_is_double:
-                entry_values[place] = cast(doubles[i], like)
-            else:
-                entry_values[place] = cast(singles[i], like)
+            entry_values[place] = _entry_at(job, i, like)
 
 
 @jit

@@ -1,27 +1,16 @@
 """Training steps of small networks: strips of samples in the lanes of vectors.
 
-In `fastmlp.kernels.passes` the lanes of a vector hold units, and every thread reads all
-activations of a batch for its part of the gradient.  In a network with few units, that
-wastes lanes, and threads wait for each other's activations longer than they compute.
-Here the lanes hold samples, and a *strip* of the batch stays with one thread until its
-gradient is summed:
+The lanes hold samples, and a *strip* of the batch stays with one thread until its
+gradient is summed (docs/internals/strips.md):
 
-1. strips  a thread carries each of its strips through all layers, forward and
-           backward, and sums the gradient of all weights over the strip, a few
-           panels at a time;
-2. (barrier)
-3. slices  each thread adds up the strips' gradients for its slices of the
-           parameters, in order, and updates them;
-4. (barrier)
+1. strips  a thread carries each of its strips through all layers, forward and back,
+           and sums the gradient of all weights over it, a few panels at a time;
+2. slices  after a barrier, each thread adds up the strips' gradients for its slices of
+           the parameters, in order, and updates them;
 
-and, if the norm of the gradient is clipped, the updates in a third phase.
-
-How a batch is cut into strips depends only on the network and the batch size, so that
-the order of every sum is the same for any number of threads.
-
-A panel holds as many samples as a panel of `fastmlp.kernels.simd` has columns; its
-rows are features or units.  What a layer computes for panels of samples is in its file
-in `fastmlp.kernels.layers`.
+and, if the norm of the gradient is clipped, the updates after one more.  How a batch is
+cut into strips depends only on the network and the batch size, so that the order of
+every sum is the same for any number of threads.
 """
 
 import numpy as np
@@ -29,10 +18,10 @@ import numpy as np
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE
 from fastmlp.kernels.buffers import Buffer, of_thread, round_up
-from fastmlp.kernels.gathering import gather_column, gather_transposed
+from fastmlp.kernels.gathering import gather_transposed
 from fastmlp.kernels.job import inputs_mask, layer_of, layer_of_piece
 from fastmlp.kernels.layers import dense, scale
-from fastmlp.kernels.losses import any_loss_and_deltas, loss_and_deltas
+from fastmlp.kernels.losses import evaluate
 from fastmlp.kernels.masks import multiply_by_masks, row_key
 from fastmlp.kernels.panels import Panel, clear_units, panel_at, width_at
 from fastmlp.kernels.products import ADD
@@ -122,27 +111,12 @@ def _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters):
     """Sample losses of a panel; its raw outputs become the output deltas."""
     like, targets = step.rule.scale, advance(scratch, job.loss_targets)
     layer = layer_of(job, job.n_layers - 1)
-    n_outputs, n_targets = layer.fan_out, job.n_targets
+    n_outputs = layer.fan_out
     z = panel_at(workspace, layer.outputs, n_outputs, panel)
     losses = advance(pointer(job.sample_losses, like), panel.first)
     order = advance(pointer(job.order, 0), step.start + panel.first)
-    all_targets = pointer(job.targets, like)
     width, count = panel.width, step.rows - panel.first
-    for j in range(n_targets):
-        y = advance(all_targets, j)
-        gather_column(y, order, n_targets, count, width, advance(targets, j * width))
-    if with_parameters is None:
-        loss_and_deltas(job.loss, z, targets, n_outputs, width, losses)
-    else:
-        parameters = pointer(job.loss_parameters, like)
-        any_loss_and_deltas(job.loss, z, targets, n_outputs, width, losses, parameters)
-    if job.sample_weights != 0:
-        sample_weights = pointer(job.sample_weights, like)
-        for r in range(width):
-            weight = sample_weights[order[min(r, count - 1)]]
-            losses[r] *= weight
-            for j in range(n_outputs):
-                z[j * width + r] *= weight
+    evaluate(job, z, n_outputs, order, count, width, targets, losses, with_parameters)
     clear_units(z, n_outputs, width)
 
 

@@ -1,15 +1,15 @@
 """How the threads of a team share the work of a phase, and wait for each other.
 
-A phase is cut into pieces.  Each thread has a share of them, always the same one, so
-that what it wrote is still in its cache.  A thread that has finished its share takes
-pieces from the others' shares (work stealing), so that a busy or slow core does not
-keep the rest waiting.  No number depends on which thread takes a piece.
+A phase is cut into pieces.  Each thread has a share of them; when that is done, it
+takes pieces from the others' shares (work stealing, docs/internals/threads.md).
 
 The threads share an array of int64 (`team_size` elements), zero at the start.  For the
 barrier, it holds how many threads have arrived, its generation, and whether the team
 was abandoned; then, for each phase, how many pieces of each share are taken.  The
 numbers are _GAP elements apart, so that each has its own cache lines.
 """
+
+import numpy as np
 
 from fastmlp.compilation import jit
 from fastmlp.kernels.processor import (
@@ -37,8 +37,9 @@ __all__ = [
 _GAP = 16
 
 #: The phases of a training step; the last is used only if the whole gradient is needed
-#: before the first update.
-ROWS, TILES, UPDATES = 0, 1, 2
+#: before the first update.  No literals: numba would compile the functions below for
+#: each of them.
+ROWS, TILES, UPDATES = np.int64(0), np.int64(1), np.int64(2)
 
 #: The element that says whether the team has been abandoned.
 ABANDONED = 2 * _GAP

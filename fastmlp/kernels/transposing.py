@@ -1,10 +1,12 @@
 """Transpose blocks of numbers in registers."""
 
+from functools import partial
+
 from fastmlp.compilation.toolkit import intrinsic, ir, types
 from fastmlp.kernels.simd import (
     INT,
     Vectors,
-    new_function,
+    function_of,
     repeat,
     tile_shape,
     type_name,
@@ -64,24 +66,23 @@ def transpose_blocks(
 
     def codegen(context, builder, signature, arguments):
         scalar = context.get_value_type(source.dtype)
-        builder.call(_blocks_function(builder.module, scalar, lanes), arguments)
+        ptr = scalar.as_pointer()
+        function = function_of(
+            builder.module,
+            f"fastmlp.transpose_blocks.{type_name(scalar)}",
+            [INT, ptr, INT, ptr, INT],
+            partial(_transpose_blocks, scalar, lanes),
+        )
+        builder.call(function, arguments)
         return context.get_dummy_value()
 
     return types.void(number, source, number, source, number), codegen
 
 
-def _blocks_function(module, scalar, lanes):
-    """The LLVM function of `transpose_blocks`, made once per module."""
-    ptr = scalar.as_pointer()
-    function, is_new = new_function(
-        module,
-        f"fastmlp.transpose_blocks.{type_name(scalar)}",
-        [INT, ptr, INT, ptr, INT],
-    )
-    if not is_new:
-        return function
-    blocks, target, target_stride, source, source_stride = function.args
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
+def _transpose_blocks(
+    scalar, lanes, builder, blocks, target, target_stride, source, source_stride
+):
+    """Emit the function of `transpose_blocks`."""
     memory = Vectors(builder, scalar, lanes)
 
     def lines_from(start, stride):
@@ -93,17 +94,14 @@ def _blocks_function(module, scalar, lanes):
     def block(state):
         target, source = state
         lines = [memory.load(line) for line in lines_from(source, source_stride)]
-        places = [*lines_from(target, target_stride)]
-        for column, place in zip(
-            _transposed_blocks(builder, lines), places, strict=True
-        ):
+        columns = _transposed_blocks(builder, lines)
+        places = lines_from(target, target_stride)
+        for column, place in zip(columns, places, strict=True):
             memory.store(column, place)
         step = builder.mul(target_stride, INT(lanes))
         return [builder.gep(target, [step]), builder.gep(source, [INT(lanes)])]
 
     repeat(builder, blocks, [target, source], block)
-    builder.ret_void()
-    return function
 
 
 def _transposed_blocks(builder, lines):

@@ -34,7 +34,6 @@ __all__ = [
     "rules_for",
     "step_buffers",
     "sum_of",
-    "sum_of_squares",
     "update_parameters",
 ]
 
@@ -118,7 +117,7 @@ def sum_of(numbers, count):
 
 
 @jit(flags=("reassoc", "contract"))
-def sum_of_squares(x, count):
+def _sum_of_squares(x, count):
     """Sum of x[i]**2, vectorised, in an order that depends only on `count`."""
     total = cast(0, x[0])
     for i in range(count):
@@ -141,7 +140,7 @@ def penalty_of(w, count, rule):
     zero = cast(0, rule.scale)
     penalty = zero
     if rule.l2 > zero:
-        penalty += cast(0.5, zero) * rule.l2 * sum_of_squares(w, count)
+        penalty += cast(0.5, zero) * rule.l2 * _sum_of_squares(w, count)
     if rule.l1 > zero:
         penalty += rule.l1 * _sum_of_sizes(w, count)
     return penalty
@@ -189,7 +188,7 @@ def make_gradient(model, rule, place, count, sums):
         _add_penalties(w, sums, count, rule.l2, rule.l1, cast(1, zero))
     for i in range(count):
         sums[i] *= rule.scale
-    return sum_of_squares(sums, count)
+    return _sum_of_squares(sums, count)
 
 
 @jit

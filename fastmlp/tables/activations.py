@@ -6,7 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, ndtr
 
-__all__ = ["ACTIVATIONS", "SELU_ALPHA", "SELU_SCALE", "Activation"]
+__all__ = [
+    "ACTIVATIONS",
+    "SELU_ALPHA",
+    "SELU_SCALE",
+    "Activation",
+    "resolve_activations",
+]
 
 
 class Activation(NamedTuple):
@@ -106,3 +112,18 @@ _ROWS = (
 
 #: name -> row
 ACTIVATIONS = {row.name: row for row in _ROWS}
+
+
+def resolve_activations(activation, n_hidden):
+    """The row of `ACTIVATIONS` for each hidden layer.
+
+    activation : one name for all layers, or a sequence of one name per layer.
+    """
+    names = [activation] * n_hidden if isinstance(activation, str) else activation
+    if len(names) != n_hidden:
+        raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
+    if unknown := [name for name in names if name not in ACTIVATIONS]:
+        raise ValueError(
+            f"unknown activation {unknown[0]!r}; choose from {sorted(ACTIVATIONS)}"
+        )
+    return [ACTIVATIONS[name] for name in names]

@@ -15,13 +15,13 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
 from fastmlp.data.samples import compressed_rows
-from fastmlp.engine.jobs import PredictionJob, TrainingJob, resolve_activations
+from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import threads_for_training
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
-from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.fitted import FittedModel
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS, REFUSED_BY_LBFGS

@@ -10,15 +10,9 @@ the pre-activations and D the deltas, dL/dZ (batch x fan_out):
 The layer before may be of any kind: g' is then the derivative of its outputs with
 respect to what its deltas belong to.
 
-In the first half of this file, matrices are in column panels.  A buffer may hold more
-rows than are in use.  In the second half, for strips, they are panels of samples, and
-the products are the same with their roles exchanged:
-
-    forward     Z^T = W^T A^T + b,  then g(Z^T)
-    backward    D_before^T = (W D^T) * g'(A^T)
-    gradient    dW = A^T D,   db = 1^T D
-
-They need no transposed copy of the weights, but one of the deltas.
+In the first half of this file, matrices are in column panels.  In the second half, for
+strips, they are panels of samples, and the products are transposed.  They need no
+transposed copy of the weights, but one of the deltas.
 """
 
 from dataclasses import dataclass
@@ -156,19 +150,13 @@ def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish
             width = width_at(column, c.columns, like)
             extra_first = 0 if extra_rows == 1 else first_row
             product(
-                width // lanes,
-                tiles,
+                width // lanes, tiles,
                 advance(c.data, column * c.rows + first_row * width),
-                block,
-                end - s,
-                a.rows * full_width,
-                tail,
-                tail_width,
-                tail_length if is_last else 0,
+                block, end - s, a.rows * full_width,
+                tail, tail_width, tail_length if is_last else 0,
                 advance(b.data, column * b.rows + s * full_width * width),
-                advance(extra, column * extra_rows + extra_first * width),
-                mode,
-            )
+                advance(extra, column * extra_rows + extra_first * width), mode,
+            )  # fmt: skip
 
 
 @jit
@@ -207,31 +195,24 @@ def activate_outputs(job, workspace, layer, c, first_row, tiles, stored):
     _activate_panels(c, first_row, rows, layer)
 
 
-@jit
-def _activate_panels(c, first_row, rows, layer):
-    """C <- g(C) for `rows` rows; the padding of C stays zero.
+def _activate_panels_by(activate):
+    """C <- g(C) for `rows` rows; the padding of C stays zero."""
 
-    layer : its activation's derivative must be a function of the activation.
-    """
-    like = c.data[0]
-    for column in range(0, c.columns, panel_width(like)):
-        width = width_at(column, c.columns, like)
-        panel = advance(c.data, column * c.rows + first_row * width)
-        activate(layer.activation, panel, rows * width)
-        if not layer.maps_zero_to_zero:
-            clear_columns(c, column, first_row, rows, width)
+    @jit
+    def activate_panels(c, first_row, rows, layer):
+        like = c.data[0]
+        for column in range(0, c.columns, panel_width(like)):
+            width = width_at(column, c.columns, like)
+            panel = advance(c.data, column * c.rows + first_row * width)
+            activate(layer.activation, panel, rows * width)
+            if not layer.maps_zero_to_zero:
+                clear_columns(c, column, first_row, rows, width)
+
+    return activate_panels
 
 
-@jit
-def activate_panels_of_any(c, first_row, rows, layer):
-    """Like `_activate_panels`, for every activation."""
-    like = c.data[0]
-    for column in range(0, c.columns, panel_width(like)):
-        width = width_at(column, c.columns, like)
-        panel = advance(c.data, column * c.rows + first_row * width)
-        activate_any(layer.activation, panel, rows * width)
-        if not layer.maps_zero_to_zero:
-            clear_columns(c, column, first_row, rows, width)
+_activate_panels = _activate_panels_by(activate)
+activate_panels_of_any = _activate_panels_by(activate_any)
 
 
 @jit
@@ -244,12 +225,8 @@ def _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
     for column in range(0, c.columns, panel_width(like)):
         width = width_at(column, c.columns, like)
         offset = column * c.rows + first_row * width
-        activate_with_derivative(
-            layer.activation,
-            advance(c.data, offset),
-            advance(derivatives.data, offset),
-            rows * width,
-        )
+        z, slopes = advance(c.data, offset), advance(derivatives.data, offset)
+        activate_with_derivative(layer.activation, z, slopes, rows * width)
         if not layer.maps_zero_to_zero:
             clear_columns(c, column, first_row, rows, width)
 
@@ -294,13 +271,8 @@ def _multiply_by_derivatives(activation, deltas, a, first_row, rows, keep):
     for column in range(0, a.columns, panel_width(like)):
         width = width_at(column, a.columns, like)
         offset = column * a.rows + first_row * width
-        multiply_by_derivative(
-            activation,
-            advance(deltas.data, offset),
-            advance(a.data, offset),
-            keep,
-            rows * width,
-        )
+        d, outputs = advance(deltas.data, offset), advance(a.data, offset)
+        multiply_by_derivative(activation, d, outputs, keep, rows * width)
 
 
 @jit
@@ -308,16 +280,11 @@ def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
     """sums = A^T D over the rows of a batch, block by block."""
     for first in range(0, rows, _GRADIENT_ROWS):
         transposed_product(
-            vectors,
-            tiles,
-            sums,
-            advance(a, first * a_width),
-            a_width,
-            min(_GRADIENT_ROWS, rows - first),
+            vectors, tiles, sums,
+            advance(a, first * a_width), a_width, min(_GRADIENT_ROWS, rows - first),
             advance(d, first * width),
-            sums,  # no biases: never read
-            0 if first == 0 else ADD,
-        )
+            sums, 0 if first == 0 else ADD,  # no biases: never read
+        )  # fmt: skip
 
 
 @jit
@@ -362,12 +329,9 @@ def forward_panel(layer, workspace, parameters, panel, stored):
             (min(full_width, fan_out - column) + mr - 1) // mr,
             advance(c, column * panel.width),
             advance(parameters, layer.weights + column * layer.weight_rows),
-            width_at(column, fan_out, workspace),
-            fan_in,
-            a,
-            advance(parameters, layer.per_output + column),
-            mode,
-        )
+            width_at(column, fan_out, workspace), fan_in, a,
+            advance(parameters, layer.per_output + column), mode,
+        )  # fmt: skip
     if activation == RELU_CODE or activation == 0:
         return
     if stored is not None and layer.derivatives >= 0:
@@ -391,19 +355,12 @@ def backward_panel(layer, before, workspace, parameters, panel, keep, stored):
     segments = fan_out // full_width
     tail = segments * full_width
     product(
-        panel.width // vector_lanes(workspace),
-        (fan_in + mr - 1) // mr,
-        result,
-        weights,
-        segments,
-        layer.weight_rows * full_width,
-        advance(weights, tail * layer.weight_rows),
-        width_at(tail, fan_out, workspace),
-        fan_out - tail,
-        panel_at(workspace, layer.deltas, fan_out, panel),
-        a,
-        MASK if activation == RELU_CODE else 0,
-    )
+        panel.width // vector_lanes(workspace), (fan_in + mr - 1) // mr, result,
+        weights, segments, layer.weight_rows * full_width,
+        advance(weights, tail * layer.weight_rows), width_at(tail, fan_out, workspace),
+        fan_out - tail, panel_at(workspace, layer.deltas, fan_out, panel),
+        a, MASK if activation == RELU_CODE else 0,
+    )  # fmt: skip
     count = fan_in * panel.width
     if stored is not None and before.derivatives >= 0:
         derivatives = panel_at(workspace, before.derivatives, fan_in, panel)
@@ -423,13 +380,8 @@ def _transpose_deltas(d, d_size, column, fan_out, samples, transposed_deltas):
         source = advance(d, first // full_width * d_size + column * panel_samples)
         target = advance(transposed_deltas, first * width)
         for unit in range(0, width, lanes):
-            transpose_blocks(
-                panel_samples // lanes,
-                advance(target, unit),
-                width,
-                advance(source, unit * panel_samples),
-                panel_samples,
-            )
+            to, start = advance(target, unit), advance(source, unit * panel_samples)
+            transpose_blocks(panel_samples // lanes, to, width, start, panel_samples)
 
 
 @jit
@@ -451,18 +403,11 @@ def gradient_panels(layer, workspace, transposed_deltas, sums, samples, mode):
         vectors = width_at(column, fan_out, workspace) // lanes
         _transpose_deltas(d, d_size, column, fan_out, samples, transposed_deltas)
         product(
-            vectors,
-            layer.weight_rows // tile_rows(workspace),
+            vectors, layer.weight_rows // tile_rows(workspace),
             advance(sums, layer.weights + column * layer.weight_rows),
-            a,
-            n_panels,
-            a_size,
-            advance(a, n_panels * a_size),
-            rest_width,
-            rest,
+            a, n_panels, a_size, advance(a, n_panels * a_size), rest_width, rest,
             transposed_deltas,
-            transposed_deltas,  # no biases, no mask: never read
-            mode,
-        )
+            transposed_deltas, mode,  # no biases, no mask: never read
+        )  # fmt: skip
         row = advance(sums, layer.per_output + column)
         sum_of_rows(vectors, row, transposed_deltas, samples, mode)
