@@ -109,12 +109,17 @@ class Recipe:
 #: Up to so many samples, all epochs of a recipe; for more, fewer.
 _SAMPLES = 10_000
 _LEAST_EPOCHS = 16
+#: So many steps at least: more epochs for few samples, but no more than these.
+_LEAST_STEPS = 600
+_MOST_EPOCHS = 256
 
 
 def for_samples(recipe, n_samples):
     """The recipe with epochs and mini-batches for a number of samples."""
     share = min(1.0, (_SAMPLES / n_samples) ** 0.6)
     n_epochs = max(min(_LEAST_EPOCHS, recipe.n_epochs), round(recipe.n_epochs * share))
+    steps = math.ceil(n_samples / recipe.batch_size)
+    n_epochs = max(n_epochs, min(_MOST_EPOCHS, math.ceil(_LEAST_STEPS / steps)))
     batch_size = recipe.batch_size * (1 if n_samples < 100_000 else 4)
     return replace(recipe, n_epochs=n_epochs, batch_size=batch_size)
 
@@ -140,14 +145,13 @@ _SIMPLE = {
 _TD_S = (replace(_TD[0], **_SIMPLE), replace(_TD[1], **_SIMPLE, rate=0.07))
 
 #: What was found for several smaller networks: see the page Tables.
-_CLASSES = {"spread": 0.2, "dropout": 0.2}
-_NUMBERS |= {"spread": 1.2, "dropout": 0.05}
+_NUMBERS |= {"spread": 1.0, "dropout": 0.05}
 
 
 def _ours(widths, n_epochs):
     """Recipes for classes and for numbers."""
     form = {"widths": widths, "n_epochs": n_epochs}
-    return Recipe(**_CLASSES, **form), Recipe(**_NUMBERS, **form)
+    return Recipe(**form), Recipe(**_NUMBERS, **form)
 
 
 _PRESET_ROWS = (
