@@ -101,7 +101,7 @@ def test_a_wave_is_learnt_thanks_to_the_embedding():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets_are_no_worse_than_plain_baselines(preset):
     X, y = load_wine(return_X_y=True)
-    model = TabularMLPClassifier(preset, random_state=0, n_members=1, max_iter=64)
+    model = TabularMLPClassifier(preset, random_state=0, n_members=1)
     assert cross_val_score(model, X, y, cv=3).mean() > 0.94
 
 
@@ -132,16 +132,17 @@ def test_temperature_of_known_outputs():
 
 
 def test_weights_of_samples_and_classes_count():
+    settings = {**SMALL, "max_iter": 40}
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 2))
     y = rng.random(200) < 0.5  # nothing to learn but the shares
-    plain = TabularMLPClassifier(**SMALL).fit(X, y).predict_proba(X)[:, 1].mean()
+    plain = TabularMLPClassifier(**settings).fit(X, y).predict_proba(X)[:, 1].mean()
     weights = np.where(y, 20.0, 1.0)
-    heavy = TabularMLPClassifier(**SMALL).fit(X, y, weights)
+    heavy = TabularMLPClassifier(**settings).fit(X, y, weights)
     assert heavy.predict_proba(X)[:, 1].mean() > plain + 0.1
-    dear = TabularMLPClassifier(class_weight={True: 20.0}, **SMALL).fit(X, y)
+    dear = TabularMLPClassifier(class_weight={True: 20.0}, **settings).fit(X, y)
     assert dear.predict_proba(X)[:, 1].mean() > plain + 0.1
-    numbers = TabularMLPRegressor(**SMALL)
+    numbers = TabularMLPRegressor(**settings)
     assert numbers.fit(X, y, weights).predict(X).mean() > y.mean() + 0.1
 
 
