@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# SciPy's and NumPy's threads would only spin: lbfgs works on short vectors. Before they
-# are imported, here and in the workers; `processes.run` takes it away again.
+# SciPy's and NumPy's threads would only spin: lbfgs works on short vectors. For the
+# workers, which import them later, and for what they start but by `processes.run`.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
