@@ -61,15 +61,16 @@ class Ensemble:
         n_threads = threads_for_prediction(n_jobs, self._networks[0], len(X))
         if n_threads == 1 and len(X) <= _ROWS and kernels_can_read(X):
             outputs = PredictionJob.outputs_of_all(self._jobs_for_few(), X)
+            total = sum(outputs[1:], start=outputs[0])
         else:
+            total = 0.0
             with Team(n_threads) as team:
-                outputs = [
-                    PredictionJob(
+                for network in self._networks:
+                    job = PredictionJob(
                         network, X, n_threads=n_threads, **self._settings
-                    ).run(team)
-                    for network in self._networks
-                ]
-        return sum(outputs[1:], start=outputs[0]) / len(outputs)
+                    )
+                    total += job.run(team)
+        return total / len(self._networks)
 
     def _jobs_for_few(self):
         if self._jobs is None:

@@ -40,7 +40,7 @@ from fastmlp.tables.encodings import (
 from fastmlp.tables.losses import (
     LOSSES,
 )
-from fastmlp.tables.recipes import PRESETS, for_samples
+from fastmlp.tables.recipes import PRESETS, for_samples, members_for
 
 __all__ = ["TabularModel", "lazily"]
 
@@ -262,7 +262,7 @@ class TabularModel(BaseEstimator):
         if self.numeric_embedding is None or n_numbers > recipe.most_columns:
             given["n_cosines"] = 0
         chosen = {name: value for name, value in given.items() if value is not None}
-        n_members = preset.n_members if self.n_members is None else self.n_members
+        n_members = self.n_members or members_for(preset.n_members, n_samples)
         return replace(for_samples(recipe, n_samples), **chosen), n_members
 
     def _train(self, state, Z, y, sample_weight, scoring_weight, validation):

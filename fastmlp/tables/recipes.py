@@ -11,7 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-__all__ = ["PRESETS", "SHAPES", "Preset", "Recipe", "Shape", "for_samples"]
+__all__ = [
+    "PRESETS",
+    "SHAPES",
+    "Preset",
+    "Recipe",
+    "Shape",
+    "for_samples",
+    "members_for",
+]
 
 
 class Shape(NamedTuple):
@@ -112,6 +120,8 @@ _LEAST_EPOCHS = 16
 #: So many steps at least: more epochs for few samples, but no more than these.
 _LEAST_STEPS = 600
 _MOST_EPOCHS = 256
+#: From so many on, larger mini-batches and fewer networks.
+_MANY_SAMPLES = 100_000
 
 
 def for_samples(recipe, n_samples):
@@ -120,8 +130,13 @@ def for_samples(recipe, n_samples):
     n_epochs = max(min(_LEAST_EPOCHS, recipe.n_epochs), round(recipe.n_epochs * share))
     steps = math.ceil(n_samples / recipe.batch_size)
     n_epochs = max(n_epochs, min(_MOST_EPOCHS, math.ceil(_LEAST_STEPS / steps)))
-    batch_size = recipe.batch_size * (1 if n_samples < 100_000 else 4)
+    batch_size = recipe.batch_size * (4 if n_samples >= _MANY_SAMPLES else 1)
     return replace(recipe, n_epochs=n_epochs, batch_size=batch_size)
+
+
+def members_for(n_members, n_samples):
+    """How many networks to train, of those that a preset has for few samples."""
+    return max(1, n_members // 2) if n_samples >= _MANY_SAMPLES else n_members
 
 
 class Preset(NamedTuple):
