@@ -263,6 +263,16 @@ def test_few_rows(n):
     assert np.isfinite(TabularMLPRegressor(**SMALL).fit(X, X[:, 0]).predict(X)).all()
 
 
+def test_weights_that_are_zero_where_it_is_validated():
+    X = np.random.default_rng(0).standard_normal((80, 3))
+    weights = np.zeros(80)
+    weights[:3] = 1
+    model = TabularMLPRegressor(**SMALL).fit(X, X[:, 0], weights)
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="all weights are 0"):
+        TabularMLPClassifier(class_weight={0: 0, 1: 0}, **SMALL).fit(X, X[:, 0] > 0)
+
+
 def test_a_class_of_one_sample():
     X = np.random.default_rng(0).standard_normal((60, 3))
     y = np.array(["rare", *["a", "b"] * 29, "a"])
@@ -509,5 +519,6 @@ def test_interrupt_keeps_the_best_so_far(table, monkeypatch):
 def test_a_progress_line_is_shown(table, capsys):
     pytest.importorskip("tqdm")
     X, y = table
-    TabularMLPRegressor(**SMALL, verbose="progress").fit(X, y)
-    assert "16/16" in capsys.readouterr().err
+    for verbose in ("progress", True):
+        TabularMLPRegressor(**SMALL, verbose=verbose).fit(X, y)
+        assert "16/16" in capsys.readouterr().err

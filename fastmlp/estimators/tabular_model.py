@@ -215,6 +215,8 @@ class TabularModel(BaseEstimator):
         state = self._state_for(y, sample_weight)
         scoring_weight = sample_weight
         sample_weight = self._weigh_classes(sample_weight, y)
+        if sample_weight is not None and not sample_weight.any():
+            raise ValueError("all weights are 0: at least one sample must count")
         validation = self._validation_set(
             columns, state, X_val, y_val, sample_weight_val
         )
@@ -285,6 +287,8 @@ class TabularModel(BaseEstimator):
                 # the estimator's own score goes by the weights of classes, too
                 given = sample_weight if self.scoring is None else scoring_weight
                 weights = None if given is None else given[samples]
+            if weights is not None and not weights.any():
+                weights = None  # all alike
             return self._scorer(of_these, labels, weights, state)
 
         progress = self._progress(n_members, recipe, len(Z))
@@ -325,7 +329,12 @@ class TabularModel(BaseEstimator):
 
     def _progress(self, n_members, recipe, n_samples):
         progress = lazily("training.progress")
-        shows = progress.shows_progress(self.verbose)
+        shows = bool(self.verbose) and progress.shows_progress("progress")
+        if self.verbose and not shows:
+            warnings.warn(
+                "verbose needs tqdm (pip install tqdm): nothing is shown instead.",
+                stacklevel=5,
+            )
         return progress.Progress(n_members * recipe.n_epochs, n_samples if shows else 0)
 
     def _weigh_classes(self, sample_weight, y):
