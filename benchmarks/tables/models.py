@@ -130,6 +130,9 @@ MODELS = {
     "catboost": Model("CatBoost", "catboost", _catboost),
     "realmlp-s": Model("RealMLP-TD-S", "pytabkit", partial(_realmlp, "RealMLP_TD_S_")),
     "realmlp": Model("RealMLP-TD", "pytabkit", partial(_realmlp, "RealMLP_TD_")),
+    "td-s": Model(
+        "RealMLP-TD-S in fastmlp", "fastmlp", partial(_tabular, "realmlp-td-s")
+    ),
     "mlp": Model("fastmlp's MLP", "fastmlp", partial(_network, "fastmlp")),
     "fast": Model("TabularMLP, fast", "fastmlp", partial(_tabular, "fast")),
     "default": Model("TabularMLP, default", "fastmlp", partial(_tabular, "default")),
