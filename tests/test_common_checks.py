@@ -1,10 +1,16 @@
-"""scikit-learn's common checks, over all three estimators and over solvers."""
+"""scikit-learn's common checks, over all estimators and over solvers."""
 
 import pytest
 from sklearn.base import is_regressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp import (
+    MLPClassifier,
+    MLPEstimator,
+    MLPRegressor,
+    TabularMLPClassifier,
+    TabularMLPRegressor,
+)
 
 # the checks' data are not scaled, and their classes are numbers in floats
 pytestmark = [
@@ -19,13 +25,15 @@ ESTIMATORS = [
       for task, solver in (("auto", "adam"), ("auto", "lbfgs"),
                            ("classification", "adam"), ("regression", "lbfgs"))),
     MLPClassifier((), solver="lbfgs", n_jobs=2, max_iter=100),
+    *(cls(n_members=1, max_iter=30, random_state=0)
+      for cls in (TabularMLPClassifier, TabularMLPRegressor)),
 ]  # fmt: skip
 
 
 def expected_failures(estimator):
     """What scikit-learn itself expects to fail, and what task="auto" is for."""
     failures = {}
-    if estimator.solver != "lbfgs":
+    if getattr(estimator, "solver", "adam") != "lbfgs":
         reason = "mini-batches of repeated samples differ from those of weighted ones"
         for data in ("dense", "sparse"):
             name = f"check_sample_weight_equivalence_on_{data}_data"
@@ -41,4 +49,4 @@ def test_common_check(estimator, check):
 
 
 def test_regressors_are_among_them():
-    assert sum(is_regressor(estimator) for estimator in ESTIMATORS) == 4
+    assert sum(is_regressor(estimator) for estimator in ESTIMATORS) == 5

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from fastmlp import TabularMLPClassifier, TabularMLPRegressor
+from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.tables.recipes import PRESETS
 from fastmlp.training.tabular import temperature_of
 
@@ -482,6 +483,15 @@ def test_wrong_parameters_are_refused(table):
             TabularMLPRegressor(**settings).fit(X, -y)
     with pytest.raises(ValueError, match="at least one non-zero"):
         TabularMLPRegressor(**SMALL).fit(X, y, np.zeros(len(y)))
+
+
+def test_parameters_without_effect_are_told(table):
+    X, y = table
+    for settings in ({"quantile": 0.9}, {"quantile": [0.1, 0.9]}, {"huber_delta": 2}):
+        with pytest.warns(UnusedParameterWarning, match="has no effect without loss"):
+            TabularMLPRegressor(**settings, **SMALL).fit(X, y)
+    with pytest.warns(UnusedParameterWarning, match="focal_gamma"):
+        TabularMLPClassifier(focal_gamma=3, **SMALL).fit(X, classes_of(y))
 
 
 def test_time_limit_leaves_out_epochs_then_networks(table):

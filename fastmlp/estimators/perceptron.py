@@ -38,7 +38,7 @@ from fastmlp.data.targets import (
     quantile_score,
 )
 from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
-from fastmlp.estimators.settings import settings_of
+from fastmlp.estimators.settings import StoresParameters, settings_of
 from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
 from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
@@ -55,16 +55,10 @@ __all__ = ["MultiLayerPerceptron"]
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 
 
-class MultiLayerPerceptron(CallbackSupport, BaseEstimator):
+class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
     """Training and prediction; not for use by itself."""
 
     _parameter_constraints = CONSTRAINTS
-
-    def _store(self, parameters):
-        """Keep the constructor's arguments, from its ``locals()``."""
-        for name, value in parameters.items():
-            if name not in ("self", "__class__"):
-                setattr(self, name, value)
 
     def _validate_params(self):
         try:

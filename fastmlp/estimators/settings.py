@@ -1,10 +1,10 @@
-"""The parameters of an estimator as a fit sees them: one record that never changes."""
+"""How parameters are kept: by constructors, and in one record that a fit sees."""
 
 from dataclasses import make_dataclass
 
 from fastmlp.estimators.parameters import CONSTRAINTS, OF_CLASSIFICATION, OF_REGRESSION
 
-__all__ = ["Settings", "settings_of"]
+__all__ = ["Settings", "StoresParameters", "settings_of"]
 
 #: Everything that any of the estimators has (None where one lacks it), and the name of
 #: its class for messages.
@@ -20,3 +20,13 @@ def settings_of(estimator):
     names = Settings.__dataclass_fields__.keys() - {"estimator"}
     values = {name: getattr(estimator, name, None) for name in names}
     return Settings(**values, estimator=type(estimator).__name__)
+
+
+class StoresParameters:
+    """Base class of estimators whose constructors keep all their arguments."""
+
+    def _store(self, parameters):
+        """Keep the constructor's arguments, from its ``locals()``."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)

@@ -29,12 +29,12 @@ __all__ = ["TabularMLPClassifier", "TabularMLPRegressor"]
 
 _TEXTS = {
     "preset": """\
-    preset : {'fast', 'default', 'best', 'realmlp-td', 'realmlp-td-s'}, \\
+    preset : {'fast', 'default', 'best', 'realmlp-td', 'realmlp-td-s'}, \
             default='default'
         How much time to spend: the size of the networks, how long they are trained, and
         how many there are. All parameters that are None are chosen by it, and by the
         number of samples. The last two are the authors' RealMLP, to compare with.
-    categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \\
+    categorical_features : array-like of {bool, int, str}, 'from_dtype' or None, \
             default='from_dtype'
         Columns of numbers that stand for categories: a mask, indices, or names. With
         'from_dtype', those are categories whose dtype in a data frame says so. Text is
@@ -204,6 +204,8 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     """
 
     _classifies = True
+    #: Parameter -> the loss that it needs, and its default.
+    _of_losses = {"focal_gamma": ("focal", 2.0)}
 
     _parameter_constraints: dict = {
         **TabularModel._parameter_constraints,
@@ -221,26 +223,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
-        self.preset = preset
-        self.categorical_features = categorical_features
-        self.loss = loss
-        self.focal_gamma = focal_gamma
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-        self.scoring = scoring
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.numeric_embedding = numeric_embedding
-        self.n_members = n_members
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.time_limit = time_limit
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+        self._store(locals())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -465,6 +448,10 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
     """
 
     _classifies = False
+    _of_losses = {
+        "huber_delta": ("huber", 1.0),
+        "quantile": ("quantile", 0.5),
+    }
 
     _parameter_constraints: dict = {
         **TabularModel._parameter_constraints,
@@ -481,25 +468,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
-        self.preset = preset
-        self.categorical_features = categorical_features
-        self.loss = loss
-        self.huber_delta = huber_delta
-        self.quantile = quantile
-        self.scoring = scoring
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.numeric_embedding = numeric_embedding
-        self.n_members = n_members
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.learning_rate_init = learning_rate_init
-        self.dropout = dropout
-        self.weight_decay = weight_decay
-        self.time_limit = time_limit
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+        self._store(locals())
 
     def _checked_targets(self, y, name="y"):
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=name)

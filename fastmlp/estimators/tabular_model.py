@@ -27,6 +27,8 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp.data.columns import Columns
+from fastmlp.estimators.settings import StoresParameters
+from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.native_threads import undisturbed
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.encodings import (
@@ -125,7 +127,7 @@ class TabularPredictor:
         return self._model._finish(columns.transform(X))
 
 
-class TabularModel(BaseEstimator):
+class TabularModel(StoresParameters, BaseEstimator):
     """What both estimators share; not for use by itself."""
 
     _parameter_constraints: dict = {
@@ -198,6 +200,7 @@ class TabularModel(BaseEstimator):
                 f"This {type(self).__name__} estimator requires y to be passed, but "
                 "the target y is None."
             )
+        self._warn_of_unused_parameters()
         check_consistent_length(X, y)
         if _num_samples(X) < 2:
             raise ValueError(
@@ -241,6 +244,16 @@ class TabularModel(BaseEstimator):
         vars(self).update(state)
         _idle.pop(self, None)
         return self
+
+    def _warn_of_unused_parameters(self):
+        for name, (loss, default) in self._of_losses.items():
+            value = getattr(self, name)
+            if self.loss != loss and np.any(value != default):
+                warnings.warn(
+                    f"{name}={value!r} has no effect without loss={loss!r}.",
+                    UnusedParameterWarning,
+                    stacklevel=4,
+                )
 
     def _recipe(self, n_samples, n_numbers):
         """(recipe, number of networks) for a table with so many columns of numbers."""
