@@ -25,7 +25,7 @@ ESTIMATORS = [
       for task, solver in (("auto", "adam"), ("auto", "lbfgs"),
                            ("classification", "adam"), ("regression", "lbfgs"))),
     MLPClassifier((), solver="lbfgs", n_jobs=2, max_iter=100),
-    *(cls(n_members=1, max_iter=30, random_state=0)
+    *(cls("fast", n_members=1, random_state=0)
       for cls in (TabularMLPClassifier, TabularMLPRegressor)),
 ]  # fmt: skip
 
