@@ -319,15 +319,15 @@ class TabularModel(StoresParameters, BaseEstimator):
         if fit.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         members = fit.members
-        scores = [member.run.stopping.best for member in members]
+        scores = [member.score for member in members]
         if not all(member.network.is_finite() for member in members):
             raise ValueError(
                 "Training diverged: weights are not finite. Lower learning_rate_init."
             )
         return {
             "members_": [member.parameters() for member in members],
-            "n_iter_": max(len(m.run.history.loss_curve) for m in members),
-            "loss_curves_": [m.run.history.loss_curve for m in members],
+            "n_iter_": max(len(m.history.loss_curve) for m in members),
+            "loss_curves_": [m.history.loss_curve for m in members],
             "validation_score_": float(np.mean(scores)),
             "_recipe_used": fit.recipe,
             "_encoded": encoded,

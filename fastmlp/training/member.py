@@ -24,6 +24,7 @@ __all__ = ["HeldOut", "Member", "initialize", "layers_for"]
 #: Samples that first weights and biases are fitted to, and of which each bias is made.
 _INITIAL_ROWS = 1000
 _ROWS_OF_A_BIAS = 5
+_MANY_ROWS = 100_000
 
 _BETA_1, _EPSILON = 0.9, 1e-8
 
@@ -179,6 +180,10 @@ class HeldOut:
         """Remember these parameters."""
         self._best, self.outputs = self._parameters.copy(), self._now
 
+    def release(self):
+        """Forget all but the outputs."""
+        self._job = self._score = self._parameters = self._best = self._now = None
+
     def restore(self):
         """Put back the parameters that were kept last."""
         if self._best is not None:
@@ -229,7 +234,10 @@ class Member:
             layers_for(columns, targets.n_outputs, recipe), "float32", trainable=True,
             n_moments=2,
         )  # fmt: skip
-        some = np.sort(rng.permutation(samples)[:_INITIAL_ROWS])
+        some = samples
+        if len(samples) > _MANY_ROWS:  # of which a permutation would take memory
+            some = rng.choice(samples, _INITIAL_ROWS, replace=False)
+        some = np.sort(rng.permutation(some)[:_INITIAL_ROWS])
         initialize(network, X[some], recipe, rng)
         hidden = len(recipe.widths)
         activation = [recipe.activation] * hidden
@@ -265,7 +273,11 @@ class Member:
         )  # fmt: skip
 
     def train(self):
-        """Train to the end of the recipe, or until there is no more time."""
+        """Train to the end of the recipe, or until there is no more time.
+
+        Whatever ends it, the best parameters are there afterwards, `history` and
+        `score`; what only training needs, which for many samples is much, is not.
+        """
         run = self.run
         run.begin()
         try:
@@ -274,7 +286,11 @@ class Member:
                     pass
         except TimeIsUp:
             run.history.out_of_time = True
-        run.end()
+        finally:
+            self.history, self.score = run.end(), run.stopping.best
+            del self.run
+            if self.held_out is not None:
+                self.held_out.release()
 
     def parameters(self):
         """Copies of all parameters, group by group."""

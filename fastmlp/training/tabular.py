@@ -13,13 +13,16 @@ from scipy.special import log_softmax
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from fastmlp.engine.network import Network
-from fastmlp.engine.threads import resolve_threads, threads_that_pay
+from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
 from fastmlp.training.member import Member, layers_for
 
 __all__ = ["TabularFit", "temperature_of"]
 
 #: Fewest samples of which some are held out.
 _LEAST_TO_SPLIT = 20
+
+#: Samples that the temperature is found by, at most.
+_MOST_TO_CALIBRATE = 50_000
 
 #: Steps by which the time of an epoch is guessed, if time is limited, and what share of
 #: the limit is planned for.
@@ -30,7 +33,7 @@ _LEAST_EPOCHS = 24
 
 
 def _splits(n_samples, codes, n_folds, random_state):
-    """Yield (samples to train on, samples held out), again and again with new folds.
+    """Yield samples to hold out, again and again with new folds.
 
     codes : number of each sample's class, or None: classes are in all folds alike.
     """
@@ -41,7 +44,8 @@ def _splits(n_samples, codes, n_folds, random_state):
         folds = splitter(n_folds, shuffle=True, random_state=random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of rare classes
-            yield from folds.split(np.zeros(n_samples), codes)
+            indices = np.arange(n_samples)
+            yield from (held_out for _, held_out in folds.split(indices, codes))
 
 
 def temperature_of(outputs, codes, weights=None):
@@ -62,6 +66,9 @@ def temperature_of(outputs, codes, weights=None):
     ----------
     Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
+    step = 1 + len(codes) // _MOST_TO_CALIBRATE
+    outputs, codes = outputs[::step], codes[::step]
+    weights = None if weights is None else weights[::step]
     rows = np.arange(len(codes))
     # as if one sample more were of every class alike: without that, a few samples that
     # are all predicted right would ask for certainty
@@ -133,25 +140,24 @@ class TabularFit:
         self._plan_threads()
         if math.isfinite(self.time_limit):
             self._plan_time()
+        self.held_out = self._parts()
+        seeds = self.random_state.randint(2**31, size=self.n_members)
+        tasks = zip(self.held_out, map(int, seeds), strict=True)
+        self.members = self._train_all(list(tasks))
+        return self
+
+    def _parts(self):
+        """What each member is not trained on."""
         n = len(self.X)
         if self.X_val is not None:
-            parts = [(np.arange(n), None)] * self.n_members
-        elif n < _LEAST_TO_SPLIT:
-            parts = [(np.arange(n), ())] * self.n_members
-        else:
-            codes = None
-            if self.targets.kind == "classes":
-                codes = self.targets.values[:, 0].astype(int)
-            splits = _splits(n, codes, self.n_folds, self.random_state)
-            parts = [next(splits) for _ in range(self.n_members)]
-        self.held_out = [held_out for _, held_out in parts]
-        seeds = self.random_state.randint(2**31, size=self.n_members)
-        tasks = [
-            (samples, held_out, int(seed))
-            for (samples, held_out), seed in zip(parts, seeds, strict=True)
-        ]
-        self.members = self._train_all(tasks)
-        return self
+            return [None] * self.n_members
+        if n < _LEAST_TO_SPLIT:
+            return [np.arange(0)] * self.n_members
+        codes = None
+        if self.targets.kind == "classes":
+            codes = self.targets.values[:, 0].astype(int)
+        splits = _splits(n, codes, self.n_folds, self.random_state)
+        return [next(splits) for _ in range(self.n_members)]
 
     def _plan_threads(self):
         """How many members train at a time, and threads for each."""
@@ -166,8 +172,13 @@ class TabularFit:
     def _layers(self):
         return layers_for(self.columns, self.targets.n_outputs, self.recipe)
 
-    def _member(self, samples, held_out, seed, **settings):
+    def _member(self, held_out, seed, samples=None):
         held = None
+        if samples is None:
+            trains = np.ones(len(self.X), bool)
+            if held_out is not None:
+                trains[held_out] = False
+            samples = np.flatnonzero(trains)
         if held_out is None:
             rows = np.arange(len(self.X_val))
             held = self.X_val, rows, self.score_for(None)
@@ -176,7 +187,7 @@ class TabularFit:
         return Member(
             self.columns, self.X, self.targets, self.sample_weight, self.recipe,
             samples, held, seed=seed, n_threads=self._n_threads,
-            deadline=self._deadline, stop=self._stop, events=self.events, **settings,
+            deadline=self._deadline, stop=self._stop, events=self.events,
         )  # fmt: skip
 
     def _train(self, task):
@@ -192,7 +203,6 @@ class TabularFit:
                 try:
                     members[-1].train()
                 except KeyboardInterrupt:
-                    members[-1].run.end()
                     self.interrupted = True
                     break
         else:
@@ -208,23 +218,19 @@ class TabularFit:
                     members = [
                         future.result() for future in futures if not future.cancel()
                     ]
-        self.out_of_time = any(member.run.history.out_of_time for member in members)
+        self.out_of_time = any(member.history.out_of_time for member in members)
         return members
 
     def _plan_time(self):
         """Fewer epochs, or fewer members, so that all ends within the limit."""
         n = len(self.X)
         rows = np.arange(min(n, 20 * self.recipe.batch_size))
-        trial = self._member(rows, (), 0)
+        trial = self._member((), 0, rows)
         trial.run.deadline = math.inf
         trial.run.begin()
-        started = time.perf_counter()
         epochs = 0
-        # the first steps compile kernels, or load them
-        from fastmlp.engine.threads import Team
-
         with Team(self._n_threads) as team:
-            trial.run.epoch(team)
+            trial.run.epoch(team)  # which compiles kernels, or loads them
             started = time.perf_counter()
             while time.perf_counter() - started < _TRIAL_SECONDS:
                 trial.run.epoch(team)
