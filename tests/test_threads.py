@@ -40,8 +40,17 @@ def threads_of_this_process(expected, seconds=10):
     return me.num_threads()
 
 
+def threads_at_rest():
+    """How many there are when those of earlier tests have ended."""
+    me, seen = psutil.Process(), []
+    while len(seen) < 30 or len(set(seen[-30:])) > 1:  # the same for 0.3 seconds
+        seen.append(me.num_threads())
+        time.sleep(0.01)
+    return seen[-1]
+
+
 def test_threads_end_with_the_team():
-    before = psutil.Process().num_threads()
+    before = threads_at_rest()
     with Team(3) as team:
         assert team.size == 3
         assert threads_of_this_process(before + 2) == before + 2
@@ -54,7 +63,7 @@ def test_an_exception_does_not_keep_the_team_alive():
     def fail(number):
         raise KeyboardInterrupt
 
-    before = psutil.Process().num_threads()
+    before = threads_at_rest()
     gc.disable()
     try:
         team = Team(2)
@@ -70,7 +79,7 @@ def test_an_exception_does_not_keep_the_team_alive():
 
 def test_threads_end_when_nobody_closes_their_team():
     """As after an interrupt that falls between two lines of `Team`."""
-    before = psutil.Process().num_threads()
+    before = threads_at_rest()
     team = Team(3)
     numbers = []
     team.run(numbers.append)
