@@ -92,6 +92,23 @@ class Page:
         self.run("arguments[0].scrollIntoView({block: 'center'})", self.find(name))
         self.find(name).click()
 
+    @property
+    def focused(self):
+        """Name of the element that has the keyboard."""
+        return self.run("return document.activeElement.dataset.testid ?? ''")
+
+    def press(self, *keys):
+        """Press keys, wherever the focus is."""
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def go_to(self, name):
+        """Press Tab until an element has the focus."""
+        for _ in range(80):
+            if self.focused == name:
+                return
+            self.press(Keys.TAB)
+        raise AssertionError(f"Tab does not reach {name}")
+
     def run(self, script, *arguments):
         return self.browser.execute_script(script, *arguments)
 
@@ -420,19 +437,7 @@ def test_the_page_fits_on_a_phone(page, browser):
 
 def test_the_keyboard_is_enough(page):
     page.open()
-
-    def focused():
-        return page.run("return document.activeElement.dataset.testid ?? ''")
-
-    def press(*keys):
-        ActionChains(page.browser).send_keys(*keys).perform()
-
-    def go_to(name):
-        for _ in range(80):
-            if focused() == name:
-                return
-            press(Keys.TAB)
-        raise AssertionError(f"Tab does not reach {name}")
+    press, go_to = page.press, page.go_to
 
     press(Keys.TAB)
     go_to("run")
@@ -447,32 +452,23 @@ def test_the_keyboard_is_enough(page):
     go_to("activation")
     press("r")
     page.wait_until(lambda: "activation='relu'" in page.code, "an activation")
-    assert focused() == "activation"
+    assert page.focused == "activation"
     go_to("feature-x1^2")
     press(Keys.ENTER)
     page.expect("features=x1,x2,x1^2", "features=('x1', 'x2', 'x1^2')")
-    assert focused() == "feature-x1^2"
+    assert page.focused == "feature-x1^2"
     go_to("add-unit-0")
     press(Keys.SPACE)
     page.expect("hidden_layer_sizes=5,2", "hidden_layer_sizes=(5, 2)")
-    assert focused() == "add-unit-0"
+    assert page.focused == "add-unit-0"
 
 
 def test_a_weight_and_a_bias_are_set_with_the_keyboard_alone(page):
     page.open("data=rings&hidden_layer_sizes=2&hide=settings,data,layers,to-race")
-
-    def focused():
-        return page.run("return document.activeElement.dataset.testid ?? ''")
-
-    def press(*keys):
-        ActionChains(page.browser).send_keys(*keys).perform()
+    press = page.press
 
     def go_to(name):
-        for _ in range(80):
-            if focused() == name:
-                break
-            press(Keys.TAB)
-        assert focused() == name
+        page.go_to(name)
         outline = page.run(
             "const style = getComputedStyle(document.activeElement);"
             "return style.outlineStyle + style.outlineWidth"
@@ -480,7 +476,7 @@ def test_a_weight_and_a_bias_are_set_with_the_keyboard_alone(page):
         assert outline == "solid2px"  # it is seen where the focus is
 
     def enter(value):
-        assert focused() == "editor"
+        assert page.focused == "editor"
         press(value, Keys.ENTER)
 
     for unit, keys, code in (
@@ -492,7 +488,7 @@ def test_a_weight_and_a_bias_are_set_with_the_keyboard_alone(page):
         assert "weight" in page.browser.find_element(By.CLASS_NAME, "said").text
         press(Keys.ENTER)
         enter(code.split("= ")[1])
-        assert focused() == unit
+        assert page.focused == unit
         page.wait_until(lambda code=code: code in page.code, code)
     press(Keys.ENTER)  # of the same link, and no number
     press(Keys.ESCAPE)
@@ -501,7 +497,7 @@ def test_a_weight_and_a_bias_are_set_with_the_keyboard_alone(page):
     go_to("bias-1-1")
     press(Keys.SPACE)
     enter("3")
-    assert focused() == "bias-1-1"
+    assert page.focused == "bias-1-1"
     page.wait_until(lambda: "intercepts_[1][1] = 3.0" in page.code, "the bias")
 
 

@@ -218,9 +218,8 @@ class Columns:
                 f"{self.n_features_in_} features as input."
             )
         if isinstance(row, np.ndarray) and row.dtype.kind in "fiu":
-            table = read(row[np.newaxis])
             if self._are_numbers:
-                return self._transform_numbers(table, range(len(row)))
+                return self._transform_numbers(read(row[np.newaxis]), range(len(row)))
             row = row.tolist()
         return self._transform_cells([row], range(len(row)))
 

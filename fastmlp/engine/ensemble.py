@@ -17,7 +17,7 @@ class Ensemble:
     """Predictions of several networks for rows of X, averaged.
 
     Keeps packed parameters and buffers, so that a few rows cost little more than their
-    arithmetic. Must not be used by several threads at the same time, see `copy`.
+    arithmetic. Must not be used by several threads at the same time.
 
     Parameters
     ----------
@@ -32,7 +32,6 @@ class Ensemble:
     """
 
     def __init__(self, layers, members, activation, output_activation, temperature=1.0):
-        self._arguments = layers, members, activation, output_activation, temperature
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
@@ -47,10 +46,6 @@ class Ensemble:
             network.write(*(groups[group] for group in network.groups))
             self._networks.append(network)
         self._jobs = None
-
-    def copy(self):
-        """Another one, for another thread."""
-        return Ensemble(*self._arguments)
 
     def __call__(self, X, n_jobs=None):
         """The mean of the networks' predictions, of shape (n_samples, n_outputs).

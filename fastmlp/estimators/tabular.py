@@ -8,7 +8,6 @@ from numbers import Real
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -20,8 +19,6 @@ from fastmlp.data.targets import Targets, number_targets
 from fastmlp.estimators.tabular_model import TabularModel, lazily
 from fastmlp.tables.losses import (
     CLASSIFICATION_LOSSES,
-    LOSSES,
-    OUTPUT_ACTIVATIONS,
     REGRESSION_LOSSES,
 )
 
@@ -297,31 +294,13 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         weights = compute_sample_weight(self.class_weight, y)
         return weights if sample_weight is None else weights * sample_weight
 
-    def _scorer(self, targets, y, weights, state):
-        activation = OUTPUT_ACTIVATIONS[LOSSES[targets.loss].output_activation].value
-        if self.scoring is None:
-            value = LOSSES[targets.loss].value
-            numbers, parameters = targets.for_kernels(), targets.parameters
+    def _own_score(self, predictions, loss, targets, weights):
+        # of epochs with as many errors, the one with the least loss
+        return targets.score(predictions, weights) - 1e-3 * loss
 
-            def score(outputs):
-                # of epochs with as many errors, the one with the least loss
-                loss = np.average(value(outputs, numbers, *parameters), weights=weights)
-                return targets.score(activation(outputs), weights) - 1e-3 * loss
-
-            return score
-        scorer = (
-            get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
-        )
-        more = {} if weights is None else {"sample_weight": weights}
-
-        def score(outputs):
-            probabilities = activation(outputs)
-            known = _KnownClasses(
-                self._labels(probabilities, state), probabilities, state["classes_"]
-            )
-            return float(scorer(known, np.zeros((len(y), 1)), y, **more))
-
-        return score
+    def _as_known(self, predictions, state):
+        labels = self._labels(predictions, state)
+        return _KnownClasses(labels, predictions, state["classes_"])
 
     @staticmethod
     def _labels(probabilities, state):
@@ -498,26 +477,11 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
             values, self.loss, huber_delta=self.huber_delta, quantile=self.quantile
         )
 
-    def _scorer(self, targets, y, weights, state):
-        if self.scoring is None:
-            value, numbers = LOSSES[targets.loss].value, targets.for_kernels()
+    def _own_score(self, predictions, loss, targets, weights):
+        return -loss
 
-            def score(outputs):
-                losses = value(outputs.astype(np.float64), numbers, *targets.parameters)
-                return -np.average(losses, weights=weights)
-
-            return score
-        scorer = (
-            get_scorer(self.scoring) if isinstance(self.scoring, str) else self.scoring
-        )
-        more = {} if weights is None else {"sample_weight": weights}
-        activation = OUTPUT_ACTIVATIONS[LOSSES[targets.loss].output_activation].value
-
-        def score(outputs):
-            known = _KnownNumbers(self._numbers(activation(outputs), state))
-            return float(scorer(known, np.zeros((len(y), 1)), y, **more))
-
-        return score
+    def _as_known(self, predictions, state):
+        return _KnownNumbers(self._numbers(predictions, state))
 
     @staticmethod
     def _numbers(outputs, state):

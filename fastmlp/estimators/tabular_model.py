@@ -14,10 +14,8 @@ from numbers import Integral, Real
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    _fit_context,
-)
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.metrics import get_scorer
 from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import (
@@ -39,9 +37,7 @@ from fastmlp.tables.encodings import (
     Column,
     smooth_clip,
 )
-from fastmlp.tables.losses import (
-    LOSSES,
-)
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.recipes import PRESETS, for_samples, members_for
 
 __all__ = ["TabularModel", "lazily"]
@@ -49,15 +45,6 @@ __all__ = ["TabularModel", "lazily"]
 #: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
 #: they hold addresses in this process.
 _idle = WeakKeyDictionary()
-
-
-#: Attributes of a fit.
-_FITTED = {
-    "columns_", "n_features_in_", "feature_names_in_", "_columns", "_encoded",
-    "members_", "n_iter_", "loss_curves_", "validation_score_", "_recipe_used",
-    "temperature_", "out_activation_", "classes_", "n_outputs_", "_is_multilabel",
-    "_center", "_scale", "_lowest", "_highest",
-}  # fmt: skip
 
 
 @cache
@@ -119,12 +106,14 @@ class TabularPredictor:
 
     def __call__(self, X):
         """Predict a row, or several."""
-        columns = self._model._columns
-        if isinstance(X, list | tuple) and not isinstance(X[0], list | tuple):
-            return self._model._finish(columns.transform_row(X))[0]
-        if isinstance(X, np.ndarray) and X.ndim == 1:
-            return self._model._finish(columns.transform_row(X))[0]
-        return self._model._finish(columns.transform(X))
+        model = self._model
+        is_row = (isinstance(X, np.ndarray) and X.ndim == 1) or (
+            isinstance(X, list | tuple)
+            and not any(isinstance(cell, list | tuple) for cell in X[:1])
+        )
+        if is_row:
+            return model._finish(model._columns.transform_row(X))[0]
+        return model._finish(model._columns.transform(X))
 
 
 class TabularModel(StoresParameters, BaseEstimator):
@@ -202,10 +191,11 @@ class TabularModel(StoresParameters, BaseEstimator):
             )
         self._warn_of_unused_parameters()
         check_consistent_length(X, y)
-        if _num_samples(X) < 2:
+        n_samples = _num_samples(X)
+        if n_samples < 2:
             raise ValueError(
-                f"Found array with {_num_samples(X)} sample(s) (n_samples=1) while a "
-                f"minimum of 2 is required by {type(self).__name__}."
+                f"Found array with {n_samples} sample(s) (n_samples={n_samples}) while "
+                f"a minimum of 2 is required by {type(self).__name__}."
             )
         columns = Columns(self.categorical_features, caller=type(self).__name__).fit(X)
         Z = columns.transform(X)
@@ -230,18 +220,13 @@ class TabularModel(StoresParameters, BaseEstimator):
         }
         if hasattr(columns, "feature_names_in_"):
             state["feature_names_in_"] = columns.feature_names_in_
-        if (
-            state["n_outputs_"] == 1
-            and self._classifies
-            and len(state["classes_"]) == 1
-        ):
+        if self._classifies and state["n_outputs_"] == 1:  # there is but one class
             state |= {"members_": [], "n_iter_": 0, "validation_score_": math.nan}
         else:
             state |= self._train(state, Z, y, sample_weight, scoring_weight, validation)
-        fitted = [name for name in vars(self) if name in _FITTED]
-        for name in fitted:
+        for name in getattr(self, "_fitted", ()):
             delattr(self, name)
-        vars(self).update(state)
+        vars(self).update(state, _fitted=list(state))
         _idle.pop(self, None)
         return self
 
@@ -336,6 +321,29 @@ class TabularModel(StoresParameters, BaseEstimator):
             ),
             "out_activation_": LOSSES[targets.loss].output_activation,
         }
+
+    def _scorer(self, targets, y, weights, state):
+        """From raw outputs for samples to what their epoch is chosen by."""
+        loss = LOSSES[targets.loss]
+        predictions_of = OUTPUT_ACTIVATIONS[loss.output_activation].value
+        if self.scoring is None:
+            numbers, parameters = targets.for_kernels(), targets.parameters
+
+            def own_score(outputs):
+                losses = loss.value(outputs, numbers, *parameters)
+                mean = np.average(losses, weights=weights)
+                return self._own_score(predictions_of(outputs), mean, targets, weights)
+
+            return own_score
+        scorer = self.scoring if callable(self.scoring) else get_scorer(self.scoring)
+        more = {} if weights is None else {"sample_weight": weights}
+        X = np.zeros((len(y), 1))  # which nobody looks at
+
+        def score(outputs):
+            known = self._as_known(predictions_of(outputs), state)
+            return float(scorer(known, X, y, **more))
+
+        return score
 
     def _temperature(self, fit, targets, val_targets, weight_val, weights):
         return 1.0

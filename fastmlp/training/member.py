@@ -15,6 +15,7 @@ from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.encodings import N_FREQUENCIES, NUMBER, encode, smooth_clip
 from fastmlp.tables.recipes import SHAPES
+from fastmlp.training.events import Events
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.run import Run, Stopping, TimeIsUp
 from fastmlp.training.schedules import OfFraction
@@ -64,18 +65,18 @@ def layers_for(columns, n_outputs, recipe):
     ]
 
 
-def _draw_cosines(size, n_cosines, spread, rng):
-    """First parameters of the embeddings of numbers, see `tables.encodings.encode`."""
-    cosines = np.zeros(
-        (size // ((n_cosines + 3) * N_FREQUENCIES), n_cosines + 3, N_FREQUENCIES)
-    )
+def _draw_cosines(cosines, spread, rng):
+    """First parameters of the embeddings of numbers, see `tables.encodings.encode`.
+
+    cosines : to be filled, for each number its n_cosines + 3 rows.
+    """
+    n_cosines = cosines.shape[1] - 3
     bound = 1 / math.sqrt(N_FREQUENCIES)
     cosines[:, 0] = rng.normal(0, spread, cosines[:, 0].shape)
     cosines[:, 1] = rng.uniform(-math.pi, math.pi, cosines[:, 1].shape)
     cosines[:, 2:-1] = rng.uniform(-bound, bound, cosines[:, 2:-1].shape)
     biases = cosines[:, -1, :n_cosines]
     biases[:] = rng.uniform(-bound, bound, biases.shape)
-    return cosines.ravel()
 
 
 def _ramps_between(z):
@@ -128,9 +129,9 @@ def initialize(network, X, recipe, rng):
         drawn[group] for group in ("factors", "cosines", "tables")
     )
     if cosines.size:
-        cosines[:] = _draw_cosines(cosines.size, encoding.n_cosines, recipe.spread, rng)
-        shape = -1, encoding.n_cosines + 3, N_FREQUENCIES
-        _set_ramps(cosines.reshape(shape), encoding.columns, X)
+        of_numbers = cosines.reshape(-1, encoding.n_cosines + 3, N_FREQUENCIES)
+        _draw_cosines(of_numbers, recipe.spread, rng)
+        _set_ramps(of_numbers, encoding.columns, X)
     tables[:] = rng.normal(size=tables.size)
     a = encode(
         encoding.columns, X, factors, cosines, tables, encoding.n_cosines,
@@ -265,11 +266,11 @@ class Member:
         optimizer = Optimizer(
             "adam", schedule, _BETA_1, recipe.beta_2, _EPSILON, strength=strength
         )
-        more = {} if events is None else {"events": events}
         self.run = Run(
             job, optimizer, _LastOfBest(0.0, math.inf, by_score=held_out is not None),
             np.random.RandomState(rng.integers(2**31)), recipe.n_epochs,
-            n_threads=n_threads, validation=self.held_out, deadline=deadline, **more,
+            n_threads=n_threads, validation=self.held_out, deadline=deadline,
+            events=events or Events(),
         )  # fmt: skip
 
     def train(self):

@@ -24,11 +24,11 @@ _LEAST_TO_SPLIT = 20
 #: Samples that the temperature is found by, at most.
 _MOST_TO_CALIBRATE = 50_000
 
-#: Steps by which the time of an epoch is guessed, if time is limited, and what share of
-#: the limit is planned for.
+#: If time is limited: for how long epochs are tried to guess their time, and what share
+#: of the limit is planned for.
 _TRIAL_SECONDS = 0.2
 _PLANNED_SHARE = 0.85
-#: Epochs below which there are rather fewer members.
+#: Rather than fewer epochs than these, there are fewer members.
 _LEAST_EPOCHS = 24
 
 
@@ -114,7 +114,8 @@ class TabularFit:
         Trained.
     held_out : list of ndarray
         Indices of the samples that each was not trained on; None for a validation set.
-    interrupted, out_of_time : bool
+    interrupted : bool
+        By Ctrl-C.
     """
 
     columns: object
@@ -131,7 +132,6 @@ class TabularFit:
     time_limit: float = math.inf
     events: object = None
     interrupted: bool = False
-    out_of_time: bool = False
 
     def run(self):
         """Train all members."""
@@ -161,16 +161,14 @@ class TabularFit:
 
     def _plan_threads(self):
         """How many members train at a time, and threads for each."""
-        network = Network(self._layers(), "float32")
+        layers = layers_for(self.columns, self.targets.n_outputs, self.recipe)
+        network = Network(layers, "float32")
         pays = max(1, int(threads_that_pay(network, self.recipe.batch_size)))
         total = resolve_threads(
             self.n_jobs, self.n_members * pays, self.n_members * pays
         )
         self._at_a_time = min(self.n_members, total)
         self._n_threads = total // self._at_a_time
-
-    def _layers(self):
-        return layers_for(self.columns, self.targets.n_outputs, self.recipe)
 
     def _member(self, held_out, seed, samples=None):
         held = None
@@ -190,7 +188,7 @@ class TabularFit:
             deadline=self._deadline, stop=self._stop, events=self.events,
         )  # fmt: skip
 
-    def _train(self, task):
+    def _train_one(self, task):
         member = self._member(*task)
         member.train()
         return member
@@ -208,7 +206,7 @@ class TabularFit:
         else:
             with ThreadPoolExecutor(self._at_a_time) as pool:
                 try:
-                    futures = [pool.submit(self._train, task) for task in tasks]
+                    futures = [pool.submit(self._train_one, task) for task in tasks]
                     members = [future.result() for future in futures]
                 except BaseException as error:
                     self._stop.set()  # after the epoch that runs
@@ -218,7 +216,6 @@ class TabularFit:
                     members = [
                         future.result() for future in futures if not future.cancel()
                     ]
-        self.out_of_time = any(member.history.out_of_time for member in members)
         return members
 
     def _plan_time(self):
