@@ -13,6 +13,9 @@ respect to the inputs of the network:
                 dp = -1^T q,   df = -2 pi z^T q   with q = sin(...) * ((D s) V^T)
                 dT[k] = sum of the rows of D s where x = k
 
+If a column `is_piecewise`, ramps z f + p, cut off at 0 and 1, take the place of the
+cosines. They stand between quantiles, and are not trained.
+
 A piece of the gradient is a column: one thread sums it over the whole batch, block by
 block.  Numbers in the lanes of a vector are rows here, not units.
 
