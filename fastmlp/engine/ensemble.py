@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from fastmlp.data.samples import kernels_can_read
-from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.arena import Arena
+from fastmlp.engine.jobs import PredictionJob, ReusableJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team, threads_for_prediction
+from fastmlp.kernels.buffers import Buffer
 
 __all__ = ["Ensemble"]
 
@@ -32,20 +33,23 @@ class Ensemble:
     """
 
     def __init__(self, layers, members, activation, output_activation, temperature=1.0):
+        self._network = network = Network(layers, "float32")
+        size = network.arena.arrays["parameters"].size
+        stack = Buffer("members", {0: size}, copies=len(members))
+        numbers = Arena([stack], network.dtype).arrays["members"]
+        numbers = numbers.reshape(len(members), -1)
+        for member, own in zip(members, numbers, strict=True):
+            groups = {group: list(arrays) for group, arrays in member.items()}
+            groups["weights"][-1] = groups["weights"][-1] / temperature
+            groups["biases"][-1] = groups["biases"][-1] / temperature
+            network.write(*(groups[group] for group in network.groups), array=own[:size])
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
             "dtype": np.float64,
+            "array": numbers,
         }
-        self._networks = []
-        for member in members:
-            network = Network(layers, "float32")
-            groups = {group: list(arrays) for group, arrays in member.items()}
-            groups["weights"][-1] = groups["weights"][-1] / temperature
-            groups["biases"][-1] = groups["biases"][-1] / temperature
-            network.write(*(groups[group] for group in network.groups))
-            self._networks.append(network)
-        self._jobs = None
+        self._job_for_few = ReusableJob(network, _ROWS, np.float32, **self._settings)
 
     def __call__(self, X, n_jobs=None):
         """The mean of the networks' predictions, of shape (n_samples, n_outputs).
@@ -53,25 +57,9 @@ class Ensemble:
         X : ndarray of shape (n_samples, n_columns), float32
         n_jobs : number of threads for many rows.
         """
-        n_threads = threads_for_prediction(n_jobs, self._networks[0], len(X))
-        if n_threads == 1 and len(X) <= _ROWS and kernels_can_read(X):
-            outputs = PredictionJob.outputs_of_all(self._jobs_for_few(), X)
-            total = sum(outputs[1:], start=outputs[0])
-        else:
-            total = 0.0
-            with Team(n_threads) as team:
-                for network in self._networks:
-                    job = PredictionJob(
-                        network, X, n_threads=n_threads, **self._settings
-                    )
-                    total += job.run(team)
-        return total / len(self._networks)
-
-    def _jobs_for_few(self):
-        if self._jobs is None:
-            rows = np.zeros((_ROWS, self._networks[0].units[0]), np.float32)
-            self._jobs = [
-                PredictionJob(network, rows, **self._settings)
-                for network in self._networks
-            ]
-        return self._jobs
+        if len(X) <= _ROWS:
+            return self._job_for_few.outputs_for(X)
+        n_threads = threads_for_prediction(n_jobs, self._network, len(X))
+        job = PredictionJob(self._network, X, n_threads=n_threads, **self._settings)
+        with Team(n_threads) as team:
+            return job.run(team)
