@@ -175,8 +175,7 @@ class Measure:
     def __init__(self, cells, encoded):
         self.cells = cells
         self.encoded = (encoded,)
-        # what a cell is as a rule, so that nothing has to be found out about it
-        self._usual = float if cells == NUMBERS else None
+        self._takes_floats = cells == NUMBERS
         self._scaling = (
             encoded.own_center, encoded.own_scale, encoded.low, encoded.high
         )  # fmt: skip
@@ -187,7 +186,8 @@ class Measure:
 
     def of_cell(self, cell, name):
         """A sequence of numbers, one of each encoded column; scaled."""
-        number = cell if type(cell) is self._usual else self._number(cell, name)
+        is_plain = type(cell) is float and self._takes_floats
+        number = cell if is_plain else self._number(cell, name)
         center, scale, low, high = self._scaling
         scaled = (number - center) * scale
         if low <= scaled <= high or scaled != scaled:

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from fastmlp.engine.arena import Arena
 from fastmlp.engine.jobs import PredictionJob, ReusableJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team, threads_for_prediction
-from fastmlp.kernels.buffers import Buffer
 
 __all__ = ["Ensemble"]
 
@@ -34,20 +32,18 @@ class Ensemble:
 
     def __init__(self, layers, members, activation, output_activation, temperature=1.0):
         self._network = network = Network(layers, "float32")
-        size = network.arena.arrays["parameters"].size
-        stack = Buffer("members", {0: size}, copies=len(members))
-        numbers = Arena([stack], network.dtype).arrays["members"]
-        numbers = numbers.reshape(len(members), -1)
-        for member, own in zip(members, numbers, strict=True):
+        self._n_members = len(members)
+        stack = network.stack(len(members))
+        for member, array in zip(members, stack, strict=True):
             groups = {group: list(arrays) for group, arrays in member.items()}
             groups["weights"][-1] = groups["weights"][-1] / temperature
             groups["biases"][-1] = groups["biases"][-1] / temperature
-            network.write(*(groups[group] for group in network.groups), array=own[:size])
+            network.write(*(groups[group] for group in network.groups), array=array)
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
             "dtype": np.float64,
-            "array": numbers,
+            "array": stack,
         }
         self._job_for_few = ReusableJob(network, _ROWS, np.float32, **self._settings)
 
@@ -59,7 +55,9 @@ class Ensemble:
         """
         if len(X) <= _ROWS:
             return self._job_for_few.outputs_for(X)
-        n_threads = threads_for_prediction(n_jobs, self._network, len(X))
+        n_threads = threads_for_prediction(
+            n_jobs, self._network, len(X), self._n_members
+        )
         job = PredictionJob(self._network, X, n_threads=n_threads, **self._settings)
         with Team(n_threads) as team:
             return job.run(team)

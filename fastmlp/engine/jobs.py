@@ -534,9 +534,9 @@ class PredictionJob(_Job):
         Of the predictions, float32 or float64; None for that of X.
     n_threads : int, default=1
         Most threads that will take part.
-    array : str or ndarray of shape (n_members, n_numbers), default="parameters"
-        Name of the array in the network's arena that holds the weights; or several
-        arrays of that layout, for the mean of the predictions of as many networks.
+    array : str or ndarray, default="parameters"
+        Name of the array in the network's arena that holds the weights; or what
+        `Network.stack` gave, for the mean of the predictions of several networks.
     """
 
     def __init__(
@@ -556,7 +556,7 @@ class PredictionJob(_Job):
         self._set(
             parameters=members,
             n_members=len(members) if members.ndim == 2 else 1,
-            parameters_size=members.shape[-1],
+            parameters_size=members.strides[0] // members.itemsize,
         )
         self.n_samples = X.shape[0]
         if samples is not None:
