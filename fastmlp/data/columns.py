@@ -26,6 +26,9 @@ _ROWS_AT_ONCE = 4096
 #: So many rows are read cell by cell: it takes less time than asking a library.
 _FEW_ROWS = 8
 
+#: A number whose difference to any of its size float64 can hold.
+_FAR = 1e300
+
 #: Names that a message lists.
 _MOST_NAMES = 5
 
@@ -157,7 +160,9 @@ class Columns:
         self._are_numbers = all(are_numbers)
         self._read = [j for j, *_ in self._encodings]
         # with no number beyond this, none is out of its limits, scaled or not
-        limits = (1 - 1e-9) * np.minimum(-self._low, self._high) / self._own_scale
+        with np.errstate(over="ignore"):
+            limits = (1 - 1e-9) * np.minimum(-self._low, self._high) / self._own_scale
+        limits = np.minimum(limits, _FAR)  # where differences do not overflow
         self._usual = float((limits - np.abs(self._own_center)).min())
         self._are_as_given = (
             self._are_numbers
@@ -222,9 +227,9 @@ class Columns:
                 f"{self.n_features_in_} features as input."
             )
         if isinstance(row, np.ndarray) and row.dtype.kind in "fiu":
-            if self._are_numbers:
+            if self._are_numbers and type(row) is np.ndarray:
                 return self._transform_row_of_numbers(row)
-            row = row.tolist()
+            row = row.tolist()  # of a masked array: with None for what is missing
         return self._transform_cells([row], range(len(row)))
 
     def _transform_cells(self, cells, places):
