@@ -221,19 +221,18 @@ class Dates(Measure):
         self.encoded += (Encoded(FLAG),) * (2 * len(cycles))
 
     def of_column(self, column, name):
-        (instants,) = super().of_column(column, name)
-        return [instants, *self._cycles_of(instants)]
+        return self._with_cycles(super().of_column(column, name)[0])
 
     def of_cell(self, cell, name):
-        instant = np.array([self._number(cell, name)])
-        cycles = np.ravel(list(self._cycles_of(instant)))
-        return (*super().of_cell(cell, name), *cycles.tolist())
+        _, *cycles = self._with_cycles(np.array([self._number(cell, name)]))
+        return (*super().of_cell(cell, name), *(float(part[0]) for part in cycles))
 
-    def _cycles_of(self, instants):
+    def _with_cycles(self, instants):
+        columns = [instants]
         for cycle in self.cycles:
             angles = 2 * np.pi * _CYCLES[cycle](instants)
-            yield np.nan_to_num(np.sin(angles))
-            yield np.nan_to_num(np.cos(angles))
+            columns += [np.nan_to_num(np.sin(angles)), np.nan_to_num(np.cos(angles))]
+        return columns
 
 
 def _part_of_day(instants):
