@@ -71,8 +71,9 @@ import fastmlp.training.run
 
 weights = []
 
-def note(job, team, rates, deadline):
+def note(job, rates, n_threads, deadline):
     # one step at a time: the interrupt comes between two of them
+    team = yield n_threads
     total = 0.0
     for step in range(job.n_steps):
         total = job.run(team, step, step + 1, **rates)
