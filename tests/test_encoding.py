@@ -479,7 +479,7 @@ def test_lbfgs_minimises_over_all_parameters():
     job = job_for(network, X, y, batch_size=30)
     data = COLUMNS, X, y, network
     before = loss_of(*data, groups, "tanh")
-    result = minimize_loss(job, n_threads=1, max_iter=20, max_fun=500, tol=1e-5)
+    result = minimize_loss(job, Team(1), max_iter=20, max_fun=500, tol=1e-5)
     read = dict(zip(groups, network.read(), strict=True))
     assert result.x.size == network.n_parameters
     assert loss_of(*data, read, "tanh") < 0.8 * before

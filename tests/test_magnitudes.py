@@ -333,7 +333,7 @@ def test_the_callers_floating_point_state_stays(end, solver, monkeypatch):
     run_steps = fastmlp.training.run.run_steps
 
     def steps(*arguments):
-        loss = run_steps(*arguments)
+        loss = yield from run_steps(*arguments)
         if end is not None:
             raise end
         return loss

@@ -297,17 +297,17 @@ model = MLPClassifier((60, 30), max_iter=3, random_state=0, n_jobs=2)
 expected = model.fit(X, y).loss_curve_
 me = psutil.Process()
 before = me.num_threads()
-end = time.monotonic() + 3
+end = time.monotonic() + 60  # at most: of a loaded machine
 over = []
+whole = interrupted = 0
 
 def storm():
-    while time.monotonic() < end:
+    while time.monotonic() < end and not (whole > 20 and interrupted > 100):
         time.sleep(random.uniform(0.0005, 0.02))
         os.kill(os.getpid(), signal.SIGINT)
     over.append(True)
 
 threading.Thread(target=storm).start()
-whole = interrupted = 0
 while not over:
     try:
         curve = model.fit(X, y).loss_curve_
@@ -320,11 +320,11 @@ patience = time.monotonic() + 10
 while me.num_threads() > before and time.monotonic() < patience:
     time.sleep(0.05)
 left = me.num_threads() - before
-sizes = []
-enter = threads.Team.__enter__
-threads.Team.__enter__ = lambda team: sizes.append(team.size) or enter(team)
+sizes = set()
+run = threads.Team.run
+threads.Team.run = lambda team, function: sizes.add(team.size) or run(team, function)
 assert model.fit(X, y).loss_curve_ == expected
-print(whole, interrupted, left, sizes)
+print(whole, interrupted, left, *sizes)
 """
 
 
@@ -332,9 +332,9 @@ print(whole, interrupted, left, sizes)
 def test_a_storm_of_interrupts_leaves_no_thread_behind(tmp_path):
     whole, interrupted, left, size = run(STORM, tmp_path).split()
     assert int(whole) > 20
-    assert int(interrupted) > 20
+    assert int(interrupted) > 100
     assert int(left) <= 0
-    assert size == "[2]"
+    assert size == "2"
 
 
 GEVENT = """
@@ -348,18 +348,26 @@ from fastmlp.engine import threads
 X = np.random.default_rng(0).standard_normal((2000, 100)); y = (X[:, 0] > 0) * 1
 settings = {"hidden_layer_sizes": (200,), "max_iter": 3, "random_state": 0}
 fit = lambda n_jobs: MLPClassifier(n_jobs=n_jobs, **settings).fit(X, y)
-sizes = []
-enter = threads.Team.__enter__
-threads.Team.__enter__ = lambda team: sizes.append(team.size) or enter(team)
-assert fit(2).loss_curve_ == fit(1).loss_curve_ == fit(None).loss_curve_
-print(sizes[:2])
+sizes = {}
+run = threads.Team.run
+
+def note(team, function):
+    sizes[n_jobs] = team.size
+    run(team, function)
+
+threads.Team.run = note
+curves = []
+for n_jobs in (2, 1, None):
+    curves.append(fit(n_jobs).loss_curve_)
+assert curves[0] == curves[1] == curves[2]
+print(sizes[2], sizes[1])
 """
 
 
 def test_threads_are_real_under_gevent(tmp_path):
     """Its greenlets take turns: one that waits in a kernel would wait for ever."""
     pytest.importorskip("gevent")
-    assert run(GEVENT, tmp_path) == "[2, 1]\n"
+    assert run(GEVENT, tmp_path) == "2 1\n"
 
 
 COROUTINES = """

@@ -7,6 +7,7 @@ import pytest
 from data import random_network, random_targets, training_job
 from sklearn.neural_network import MLPClassifier as TheirClassifier
 
+from fastmlp.engine.pieces import finish, run_alone
 from fastmlp.engine.threads import Team
 from fastmlp.training.events import Events
 from fastmlp.training.initialization import glorot_uniform
@@ -199,7 +200,7 @@ def new_run(max_iter=3, job=None, rate=0.01, optimizer=None, **settings):
 
 def fit(**settings):
     run = new_run(**settings)
-    history = run.train()
+    history = run_alone(run.train())
     history.n_updates = run.optimizer.n_updates
     return run.job, history
 
@@ -213,7 +214,7 @@ def test_runs_can_take_turns():
         run.begin()
     epochs = []
     with Team(1) as team:
-        while rest := [run for run in runs if run.epoch(team)]:
+        while rest := [run for run in runs if finish(run.epoch(), team)]:
             epochs.append(len(rest))
     assert epochs == [2, 2, 2, 1, 1]
     for run, (job, history) in zip(runs, alone, strict=True):
@@ -310,7 +311,7 @@ def test_an_interrupt_counts_the_steps_that_were_made():
         (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=4
     )
     with (
-        mock.patch("fastmlp.training.run.Team", Interrupting),
+        mock.patch("fastmlp.engine.pieces.Team", Interrupting),
         mock.patch("fastmlp.training.run._CHUNK_SECONDS", 0.0),
     ):
         _, history = fit(job=job)

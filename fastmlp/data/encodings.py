@@ -224,8 +224,9 @@ class Dates(Measure):
         return self._with_cycles(super().of_column(column, name)[0])
 
     def of_cell(self, cell, name):
+        instant = super().of_cell(cell, name)
         _, *cycles = self._with_cycles(np.array([self._number(cell, name)]))
-        return (*super().of_cell(cell, name), *(float(part[0]) for part in cycles))
+        return (*instant, *(float(part[0]) for part in cycles))
 
     def _with_cycles(self, instants):
         columns = [instants]

@@ -30,8 +30,10 @@ from fastmlp.kernels.team import ABANDONED, team_size
 from fastmlp.native_threads import new_lock, start_thread
 
 __all__ = [
+    "Abandoned",
     "Team",
     "available_threads",
+    "limit_threads_of_predictions",
     "resolve_threads",
     "threads_for_prediction",
     "threads_for_training",
@@ -61,6 +63,9 @@ _IDLE_SECONDS = 0.5
 
 #: Seconds to wait until threads that were told to end have ended.
 _END_SECONDS = 0.2
+
+#: Of each thread: `most`, the threads that its predictions take unless told.
+_of_this_thread = threading.local()
 
 
 @cache
@@ -146,7 +151,18 @@ def threads_for_prediction(n_jobs, network, n_samples, n_members=1):
     n_members : networks of this form whose predictions are averaged.
     """
     work = 2 * n_members * network.n_weights * n_samples / _WORK_OF_PREDICTION
+    if n_jobs is None:
+        work = min(work, getattr(_of_this_thread, "most", work))
     return resolve_threads(n_jobs, work, -(-n_samples // network.shape.rows))
+
+
+def limit_threads_of_predictions(most):
+    """Of predictions that the calling thread makes with ``n_jobs=None``."""
+    _of_this_thread.most = most
+
+
+class Abandoned(BaseException):
+    """Nobody waits for this any more: not an error, as GeneratorExit is none."""
 
 
 class Team:
@@ -160,6 +176,8 @@ class Team:
     ----------
     size : int
         Threads wanted, the caller's own included.
+    is_abandoned : callable, default=None
+        Whether nobody waits any more for what the team does: see `check`.
 
     Attributes
     ----------
@@ -168,7 +186,8 @@ class Team:
         `fastmlp.kernels.team`.
     """
 
-    def __init__(self, size):
+    def __init__(self, size, is_abandoned=None):
+        self._is_abandoned = is_abandoned
         self.shared = np.zeros(team_size(size), np.int64)
         self._process = os.getpid()
         self._workers = []
@@ -204,6 +223,11 @@ class Team:
                 self._keep(i, "a thread has ended")
                 break
         return 1 + len(self._workers)
+
+    def check(self):
+        """Raise `Abandoned` if nobody waits any more: for pieces that take long."""
+        if self._is_abandoned is not None and self._is_abandoned():
+            raise Abandoned
 
     @property
     def spins(self):

@@ -132,16 +132,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             )
         return True
 
-    def _fit(
+    def _fit(self, X, y, sample_weight=None, **how):
+        """`fit`, or `partial_fit`: see `_pieces_of_fit`."""
+        return _lazily("engine.pieces").run_alone(
+            self._pieces_of_fit(X, y, sample_weight, **how)
+        )
+
+    def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
-        validation=(None, None, None),
+        validation=(None, None, None), rows=None,
     ):  # fmt: skip
-        """`fit`, or `partial_fit` if `incremental`.
+        """`fit`, or `partial_fit` if `incremental`, in pieces: see `engine.pieces`.
 
         events : list of fastmlp.training.events.Events, default=None
             Who listens, instead of callbacks.
         validation : tuple
             X_val, y_val and sample_weight_val of `fit`.
+        rows : ndarray of int, default=None
+            The rows of X to train on: y and sample_weight are theirs. X is then an
+            array or a matrix of compressed rows that has been checked, as a whole.
         """
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self.hidden_layer_sizes
@@ -164,11 +173,16 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             known, old = None, None
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
-            X, y = self._checked(
-                X, y, multi_output=True, y_numeric=not classifies, reset=not continues
-            )
+            of_y = {"multi_output": True, "y_numeric": not classifies}
+            if rows is None:
+                X, y = self._checked(X, y, **of_y, reset=not continues)
+            else:
+                validate_data(self, X, skip_check_array=True, reset=not continues)
+                y = validate_data(self, "no_validation", y, **of_y)
             if sample_weight is not None:
-                sample_weight = _check_sample_weight(sample_weight, X)
+                sample_weight = _check_sample_weight(
+                    sample_weight, X if rows is None else rows
+                )
                 if sample_weight.sum() == 0:
                     raise ValueError(
                         "sample_weight sums to zero: at least one sample must count"
@@ -181,6 +195,8 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
                 binarizer = labels_of(y, known, old, exactly=self.warm_start)
             if not (continues or self.standardize):
                 self._warn_of_wild_columns(X)
+            if rows is not None and self.standardize:
+                X, rows = X[rows], None
             scaling = self._scaling(X, y, sample_weight, classifies, continues)
             targets = self._targets(y, binarizer, scaling)
             validation = self._validation_set(*validation, targets, binarizer, scaling)
@@ -194,7 +210,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
                 settings_of(self),
                 fitting.Samples(
                     scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
-                    getattr(self, "feature_names_in_", None),
+                    getattr(self, "feature_names_in_", None), rows,
                 ),
                 hidden=hidden,
                 precision=self._precision(continues),
@@ -207,7 +223,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
                 listeners = [*events, *progress.listeners]
-                model = fit.run(
+                model = yield from fit.run(
                     Listeners(listeners) if listeners else None, incremental
                 )
             for listener in events:
@@ -410,7 +426,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
                 UserWarning,
             )
         shows = shows_progress(self.verbose) and not incremental
-        return Progress(self.max_iter, fit.samples.X.shape[0] if shows else 0)
+        return Progress(self.max_iter, fit.samples.n_samples if shows else 0)
 
     @property
     def _optimizer(self):

@@ -59,6 +59,25 @@ class Samples(NamedTuple):
     y: object
     scoring_weight: object  # like sample_weight, without the weights of classes
     names: object = None  # of the features
+    rows: object = None  # those of X and X_given that the samples are; None for all
+
+    @property
+    def n_samples(self):
+        return len(self.targets.values)
+
+    def rows_of(self, samples):
+        """The rows of X that these samples are; None for all samples, or all rows."""
+        if self.rows is None or samples is None:
+            return samples if self.rows is None else self.rows
+        return self.rows[samples]
+
+    def for_kernels(self, of_samples):
+        """One number or more per sample, as a number or more per row of X."""
+        if self.rows is None or of_samples is None:
+            return of_samples
+        of_rows = np.zeros((self.X.shape[0], *of_samples.shape[1:]), of_samples.dtype)
+        of_rows[self.rows] = of_samples
+        return of_rows
 
 
 class _TooLarge(ArithmeticError):
@@ -215,17 +234,17 @@ class Fit:
 
     def _make_job(self, optimizer, batch_size, samples=None):
         """(job, threads to run it on)."""
-        settings = self.settings
+        settings, whole = self.settings, self.samples
         n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
         job = TrainingJob(
             self.network,
-            self.samples.X,
-            self.samples.targets.for_kernels(),
-            self.samples.sample_weight,
-            samples=samples,
+            whole.X,
+            whole.for_kernels(whole.targets.for_kernels()),
+            whole.for_kernels(whole.sample_weight),
+            samples=whole.rows_of(samples),
             batch_size=batch_size,
             activation=[row.name for row in self._activations],
-            loss=self.samples.targets.loss,
+            loss=whole.targets.loss,
             optimizer=optimizer,
             l2=settings.alpha,
             options=self._step_options(),
@@ -248,6 +267,8 @@ class Fit:
     def run(self, events=None, incremental=False):
         """Fit, and fit again in float64 if numbers became too large for float32.
 
+        In pieces: see `engine.pieces`.
+
         Parameters
         ----------
         events : fastmlp.training.events.Events, default=None
@@ -264,16 +285,16 @@ class Fit:
             If weights became NaN or infinite, or if parameters do not fit the data.
         """
         if self.settings.solver == "lbfgs":
-            return self._minimize(events)
+            return (yield from self._minimize(events))
         if not self._can_change_precision:
-            return self._descend(events, incremental)
+            return (yield from self._descend(events, incremental))
         drawn = self.random_state.get_state(legacy=False)
         with suppress(_TooLarge):
-            return self._descend(events, incremental)
+            return (yield from self._descend(events, incremental))
         self.random_state.set_state(drawn)
         self._can_change_precision = False
         self._identity.precision_ = "float64"
-        model = self._descend(events, incremental)
+        model = yield from self._descend(events, incremental)
         if self._stayed_in_range():
             _warn(
                 "Numbers became too large for float32, so that all was done again in "
@@ -315,13 +336,14 @@ class Fit:
             )
         self._make_network("gradient")
         X = self.samples.X
-        rows = rows_of_a_piece(self.network, X.shape[0], issparse(X))
+        rows = rows_of_a_piece(self.network, self.samples.n_samples, issparse(X))
         job, n_threads = self._make_job("gradient", rows)
         limit = settings.time_limit
         clock = TimeLimit(math.inf if limit is None else limit)
+        team = yield n_threads
         result = minimize_loss(
             job,
-            n_threads=n_threads,
+            team,
             max_iter=settings.max_iter,
             max_fun=settings.max_fun,
             tol=settings.tol,
@@ -336,7 +358,7 @@ class Fit:
         elif result.status != 99:  # a callback has asked for the end
             n_iter = check_optimize_result(result, settings.max_iter)
             if n_iter >= EPOCHS_TO_LEARN:
-                self._warn_if_nothing_was_learnt([result.fun], X.shape[0])
+                self._warn_if_nothing_was_learnt([result.fun], self.samples.n_samples)
         return replace(
             self._finish(self.network.is_finite()),
             n_iter_=n_iter,
@@ -369,7 +391,7 @@ class Fit:
         own = self._given_validation
         splits = early_stopping and own is None
         training, held_out = self._split() if splits else (None, None)
-        n_samples = self.samples.X.shape[0] if training is None else len(training)
+        n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
         job, n_threads = self._make_job(optimizer.name, batch_size, training)
         validation = None
@@ -388,7 +410,7 @@ class Fit:
         )
         n_seen = self._of_previous("t_", 0)
         limit = None if incremental else settings.time_limit
-        history = Run(
+        history = yield from Run(
             job,
             optimizer,
             stopping,
@@ -518,7 +540,7 @@ class Fit:
             targets.n_outputs == 1 and self._identity.get("classes_") is not None
         )
         training, held_out = train_test_split(
-            np.arange(self.samples.X.shape[0]),
+            np.arange(self.samples.n_samples),
             random_state=self.random_state,
             test_size=self.settings.validation_fraction,
             stratify=targets.values if two_classes else None,
@@ -540,22 +562,23 @@ class Fit:
                 targets=whole.targets.of(held_out),
                 scoring_weight=None if weights is None else weights[held_out],
             )
+        rows = own.rows_of(held_out)
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
-            X = own.X_given if held_out is None else own.X_given[held_out]
+            X = own.X_given if held_out is None else own.X_given[rows]
             y = own.y if held_out is None else own.y[held_out]
             scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
 
-        def in_float64(rows):
+        def in_float64(chosen):
             raw = replace(self.model(), out_activation_="identity")
-            rows = np.flatnonzero(rows) if held_out is None else held_out[rows]
+            chosen = np.flatnonzero(chosen) if rows is None else rows[chosen]
             model = self._as_estimator(raw)
-            return model._compute_outputs(own.X[rows], "float64", np.float64)
+            return model._compute_outputs(own.X[chosen], "float64", np.float64)
 
         job = PredictionJob(
             self.network,
             own.X,
-            samples=held_out,
+            samples=rows,
             activation=[row.name for row in self._activations],
             output_activation="identity",
             dtype=np.float64,

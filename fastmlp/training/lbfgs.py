@@ -8,7 +8,7 @@ import numpy as np
 import scipy
 from scipy.optimize import OptimizeResult, minimize
 
-from fastmlp.engine.threads import Team
+from fastmlp.engine.pieces import finish
 from fastmlp.training.events import Events
 from fastmlp.training.run import run_steps
 
@@ -52,7 +52,8 @@ class _Objective:
         self.write(x)
         job.refresh()
         self._sums[:] = 0
-        loss = run_steps(job, self._team, {})
+        self._team.check()
+        loss = finish(run_steps(job, {}, self._team.size), self._team)
         network.read(array="first_moment", out=self._gradients)
         return loss, self._gradient.copy()
 
@@ -62,9 +63,7 @@ class _Objective:
         self._job.network.write(*self._parameters)
 
 
-def minimize_loss(
-    job, *, n_threads, max_iter, max_fun, tol, verbose=False, events=None
-):
+def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=None):
     """Minimise the loss of a job over the parameters of its network.
 
     Parameters
@@ -72,7 +71,7 @@ def minimize_loss(
     job : fastmlp.engine.jobs.TrainingJob
         Made for the optimizer ``gradient``; its network holds the initial weights, and
         at the end the best ones.
-    n_threads : int
+    team : fastmlp.engine.threads.Team
     max_iter, max_fun : int
         Most iterations, and most evaluations of the loss.
     tol : float
@@ -117,12 +116,11 @@ def minimize_loss(
     if _before_scipy_1_15():
         options["iprint"] = 1 if verbose else -1
     try:
-        with Team(n_threads) as team:
-            objective = _Objective(job, team, events)
-            result = minimize(
-                objective, last.x, method="L-BFGS-B", jac=True,
-                callback=iteration_ends, options=options,
-            )  # fmt: skip
+        objective = _Objective(job, team, events)
+        result = minimize(
+            objective, last.x, method="L-BFGS-B", jac=True,
+            callback=iteration_ends, options=options,
+        )  # fmt: skip
     except KeyboardInterrupt:
         result = last
     if raised:

@@ -1,7 +1,6 @@
 """One network of a model for tables: its layers, its first parameters, its training."""
 
 import math
-import threading
 from itertools import pairwise
 
 import numpy as np
@@ -9,7 +8,6 @@ import numpy as np
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.options import StepOptions
-from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.tables.activations import ACTIVATIONS
@@ -219,17 +217,13 @@ class Member:
     n_threads : int
     deadline : float, default=inf
         By ``time.perf_counter``.
-    stop : threading.Event, default=None
-        Ends the training after an epoch.
     events : fastmlp.training.events.Events, default=None
     """
 
     def __init__(
         self, columns, X, targets, sample_weight, recipe, samples, held_out=None, *,
-        seed, n_threads=1, deadline=math.inf, stop=None, events=None,
+        seed, n_threads=1, deadline=math.inf, events=None,
     ):  # fmt: skip
-        self.stop = stop or threading.Event()
-        self.n_threads = n_threads
         rng = np.random.default_rng(seed)
         self.network = network = Network(
             layers_for(columns, targets.n_outputs, recipe), "float32", trainable=True,
@@ -274,7 +268,7 @@ class Member:
         )  # fmt: skip
 
     def train(self):
-        """Train to the end of the recipe, or until there is no more time.
+        """Train to the end of the recipe, or until there is no more time, in pieces.
 
         Whatever ends it, the best parameters are there afterwards, `history` and
         `score`; what only training needs, which for many samples is much, is not.
@@ -282,12 +276,11 @@ class Member:
         run = self.run
         run.begin()
         try:
-            with Team(self.n_threads) as team:
-                while run.epoch(team) and not self.stop.is_set():
-                    pass
+            while (yield from run.epoch()):
+                pass
         except TimeIsUp:
             run.history.out_of_time = True
-        finally:
+        finally:  # which closing this work comes to as well
             self.history, self.score = run.end(), run.stopping.best
             del self.run
             if self.held_out is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastmlp.engine.shuffling import shuffler
-from fastmlp.engine.threads import Team
 from fastmlp.training.events import Events
 
 __all__ = ["History", "Run", "Stopping", "TimeIsUp", "run_steps"]
@@ -86,15 +85,16 @@ class TimeIsUp(Exception):
     """The seconds that a fit may take are over."""
 
 
-def run_steps(job, team, rates, deadline=math.inf):
-    """All steps of a job, in pieces of about `_CHUNK_SECONDS`.
+def run_steps(job, rates, n_threads, deadline=math.inf):
+    """All steps of a job, in pieces of about `_CHUNK_SECONDS`: see `engine.pieces`.
 
     Parameters
     ----------
     job : fastmlp.engine.jobs.TrainingJob
-    team : fastmlp.engine.threads.Team
     rates : dict
         Keyword arguments of `job.run`.
+    n_threads : int
+        Threads that a piece can use.
     deadline : float, default=inf
         When to give up, by ``time.perf_counter``.
 
@@ -113,6 +113,7 @@ def run_steps(job, team, rates, deadline=math.inf):
     chunk = job.steps_per_chunk
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)
+        team = yield n_threads
         started = time.perf_counter()
         if started > deadline and step > 0:
             raise TimeIsUp
@@ -141,9 +142,8 @@ def _shuffler(job, random_state):
 class Run:
     """A stochastic fit in progress: all that decides how it continues.
 
-    `train` runs it to its end. Who wants to do something between epochs, or to train
-    several networks in turn, calls `begin`, then `epoch` until it returns False, then
-    `end`.
+    `train` runs it to its end, in pieces. Who wants to do something between epochs
+    calls `begin`, then `epoch` until it returns False, then `end`.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class Run:
     max_iter : int
         Epochs at most: of all calls, if `incremental`.
     n_threads : int, default=1
-        Threads that `train` runs on.
+        Threads that it can use.
     shuffle : bool, default=True
         Whether to shuffle the samples before each epoch.
     n_seen : int, default=0
@@ -202,7 +202,7 @@ class Run:
     history: History = field(default_factory=History)
 
     def train(self):
-        """Train until the network stops improving, on a team of threads of its own.
+        """Train until the network stops improving, in pieces: see `engine.pieces`.
 
         Returns
         -------
@@ -210,9 +210,8 @@ class Run:
         """
         self.begin()
         try:
-            with Team(self.n_threads) as team:
-                while self.epoch(team):
-                    pass
+            while (yield from self.epoch()):
+                pass
         except KeyboardInterrupt:
             self.history.interrupted = True
         except TimeIsUp:
@@ -233,13 +232,8 @@ class Run:
             self._last_epoch = 1
         self.job.refresh()
 
-    def epoch(self, team):
-        """Train for one epoch, unless there is none left.
-
-        Parameters
-        ----------
-        team : fastmlp.engine.threads.Team
-            Threads to run on, as many as the job was made for or fewer.
+    def epoch(self):
+        """Train for one epoch, unless there is none left, in pieces.
 
         Returns
         -------
@@ -257,12 +251,12 @@ class Run:
             return False
         self.events.begin()
         self._shuffle()
-        loss = self._run_steps(team, epoch)
+        loss = yield from self._run_steps(epoch)
         history.loss_curve.append(np.float64(loss))
         if self.gives_up and not math.isfinite(loss):
             return False
         self._log(f"Iteration {epoch}, loss = {loss:.8f}")
-        score = self._evaluate(team)
+        score = yield from self._evaluate()
         self._update_stopping(loss, score)
         self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)
         self._stop_or_slow_down()
@@ -285,7 +279,7 @@ class Run:
         history.finite = self.job.network.is_finite()
         return history
 
-    def _run_steps(self, team, epoch):
+    def _run_steps(self, epoch):
         """All mini-batches of an epoch; returns their mean loss."""
         job, optimizer = self.job, self.optimizer
         n_updates = optimizer.n_updates
@@ -295,16 +289,17 @@ class Run:
         rates = optimizer.rates(*ends, job.n_steps)
         job.steps_done = 0
         try:
-            return run_steps(job, team, rates, self.deadline)
+            return (yield from run_steps(job, rates, self.n_threads, self.deadline))
         finally:
             optimizer.n_updates = n_updates + job.steps_done
 
-    def _evaluate(self, team):
+    def _evaluate(self):
         """The score on the validation set, if there is one."""
         if self.validation is None:
             return None
         history = self.history
         is_first = not history.validation_scores
+        team = yield self.n_threads
         score, loss = self.validation.evaluate(team, is_first=is_first)
         history.validation_scores.append(score)
         history.validation_losses.append(loss)

@@ -3,9 +3,7 @@
 import math
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from threading import Event
 
 import numpy as np
 from scipy.optimize import minimize_scalar
@@ -13,6 +11,7 @@ from scipy.special import log_softmax
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from fastmlp.engine.network import Network
+from fastmlp.engine.pieces import Failure, finish, side_by_side
 from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
 from fastmlp.training.member import Member, layers_for
 
@@ -136,7 +135,6 @@ class TabularFit:
     def run(self):
         """Train all members."""
         self._deadline = time.perf_counter() + self.time_limit
-        self._stop = Event()
         self._plan_threads()
         if math.isfinite(self.time_limit):
             self._plan_time()
@@ -160,15 +158,15 @@ class TabularFit:
         return [next(splits) for _ in range(self.n_members)]
 
     def _plan_threads(self):
-        """How many members train at a time, and threads for each."""
+        """How many threads there are, and how many a member can use."""
         layers = layers_for(self.columns, self.targets.n_outputs, self.recipe)
         network = Network(layers, "float32")
         pays = max(1, int(threads_that_pay(network, self.recipe.batch_size)))
-        total = resolve_threads(
+        self._n_threads = resolve_threads(
             self.n_jobs, self.n_members * pays, self.n_members * pays
         )
-        self._at_a_time = min(self.n_members, total)
-        self._n_threads = total // self._at_a_time
+        self._at_a_time = min(self.n_members, self._n_threads)
+        self._threads_of_member = min(pays, self._n_threads)
 
     def _member(self, held_out, seed, samples=None):
         held = None
@@ -184,39 +182,32 @@ class TabularFit:
             held = self.X, held_out, self.score_for(held_out)
         return Member(
             self.columns, self.X, self.targets, self.sample_weight, self.recipe,
-            samples, held, seed=seed, n_threads=self._n_threads,
-            deadline=self._deadline, stop=self._stop, events=self.events,
+            samples, held, seed=seed, n_threads=self._threads_of_member,
+            deadline=self._deadline, events=self.events,
         )  # fmt: skip
 
-    def _train_one(self, task):
-        member = self._member(*task)
-        member.train()
-        return member
-
     def _train_all(self, tasks):
-        if self._at_a_time == 1:
-            members = []
-            for task in tasks:
-                members.append(self._member(*task))
-                try:
-                    members[-1].train()
-                except KeyboardInterrupt:
-                    self.interrupted = True
-                    break
-        else:
-            with ThreadPoolExecutor(self._at_a_time) as pool:
-                try:
-                    futures = [pool.submit(self._train_one, task) for task in tasks]
-                    members = [future.result() for future in futures]
-                except BaseException as error:
-                    self._stop.set()  # after the epoch that runs
-                    if not isinstance(error, KeyboardInterrupt):
-                        raise
-                    self.interrupted = True
-                    members = [
-                        future.result() for future in futures if not future.cancel()
-                    ]
-        return members
+        members = {}  # that have ended, whatever ended them, by position
+
+        def work(position, task):
+            member = self._member(*task)
+            try:
+                yield from member.train()
+            finally:
+                members[position] = member
+
+        def on_result(_, result):
+            if isinstance(result, Failure):
+                raise result.error
+
+        works = (work(*numbered) for numbered in enumerate(tasks))
+        try:
+            side_by_side(works, self._n_threads, on_result)
+        except KeyboardInterrupt:
+            if not members:
+                raise
+            self.interrupted = True
+        return [members[position] for position in sorted(members)]
 
     def _plan_time(self):
         """Fewer epochs, or fewer members, so that all ends within the limit."""
@@ -226,11 +217,11 @@ class TabularFit:
         trial.run.deadline = math.inf
         trial.run.begin()
         epochs = 0
-        with Team(self._n_threads) as team:
-            trial.run.epoch(team)  # which compiles kernels, or loads them
+        with Team(self._n_threads // self._at_a_time) as team:
+            finish(trial.run.epoch(), team)  # which compiles kernels, or loads them
             started = time.perf_counter()
             while time.perf_counter() - started < _TRIAL_SECONDS:
-                trial.run.epoch(team)
+                finish(trial.run.epoch(), team)
                 epochs += 1
         an_epoch = (time.perf_counter() - started) / epochs * n / len(rows)
         left = _PLANNED_SHARE * (self._deadline - time.perf_counter())
