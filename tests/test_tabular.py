@@ -2,7 +2,9 @@
 
 import pickle
 import threading
+import tracemalloc
 import warnings
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,14 +12,20 @@ from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.metrics import log_loss
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.model_selection import (
+    GridSearchCV,
+    KFold,
+    StratifiedKFold,
+    cross_val_score,
+    train_test_split,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from fastmlp import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.tables.recipes import PRESETS
-from fastmlp.training.tabular import temperature_of
+from fastmlp.training.tabular import splits, temperature_of
 
 pd = pytest.importorskip("pandas")
 
@@ -415,6 +423,12 @@ def test_predictor(fitted, table):
     assert predictor(numbers[3].tolist()) == expected[3]
     model.fit(numbers, -numbers[:, 0])
     np.testing.assert_array_equal(predictor(numbers), expected)
+    many = np.random.default_rng(1).standard_normal((300, 3))
+    together = model.predict(many)
+    for n in (1, 2, 7, 64, 65, 300):  # in memory of the predictor, and anew
+        np.testing.assert_array_equal(model.predict(many[:n]), together[:n])
+    model.set_params(n_jobs=2)
+    np.testing.assert_array_equal(model.predict(many), together)
 
 
 def test_threads_predict_at_once(fitted, table):
@@ -492,6 +506,52 @@ def test_parameters_without_effect_are_told(table):
             TabularMLPRegressor(**settings, **SMALL).fit(X, y)
     with pytest.warns(UnusedParameterWarning, match="focal_gamma"):
         TabularMLPClassifier(focal_gamma=3, **SMALL).fit(X, classes_of(y))
+
+
+def of_scikit_learn(n_samples, codes, n_folds, random_state):
+    """`splits`, by scikit-learn's classes."""
+    n_folds = min(n_folds, n_samples)
+    by_class = codes is not None and np.bincount(codes).max() >= n_folds
+    splitter = StratifiedKFold if by_class else KFold
+    while True:
+        folds = splitter(n_folds, shuffle=True, random_state=random_state)
+        for _, held_out in folds.split(np.zeros(n_samples), codes):
+            yield held_out
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize("n_samples", [3, 20, 77, 1000, 70_001])
+@pytest.mark.parametrize("n_classes", [None, 1, 2, 5, 30])
+def test_parts_are_those_of_scikit_learn(n_classes, n_samples):
+    """With the same seed, two rounds and the beginning of a third."""
+    codes = None
+    if n_classes is not None:  # some of them rare, the first not in the first sample
+        rng = np.random.default_rng(n_classes)
+        drawn = (n_classes * rng.random(n_samples) ** 3).astype(int)
+        codes = np.unique(drawn, return_inverse=True)[1]
+    for n_folds in (2, 5, 8):
+        expected, found = (
+            list(islice(of(n_samples, codes, n_folds, seed), 2 * n_folds + 1))
+            for of, seed in (
+                (of_scikit_learn, np.random.RandomState(4)),
+                (splits, np.random.RandomState(4)),
+            )
+        )
+        for held_out, by in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(held_out, by)
+
+
+def test_parts_of_many_samples_take_little_memory():
+    codes = np.random.default_rng(0).integers(0, 4, 1_000_000)
+    for given in (codes, None):
+        tracemalloc.start()
+        try:
+            held_out = next(splits(len(codes), given, 8, np.random.RandomState(0)))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert len(held_out) == len(codes) // 8
+        assert peak < len(codes) * codes.itemsize  # one array of indices
 
 
 def test_time_limit_leaves_out_epochs_then_networks(table):

@@ -1,7 +1,7 @@
 """How one column of a table becomes numbers of a matrix, and how that is found in fit.
 
-Each encoding reads a column as a whole (``of_column``) or a cell (``of_cell``), which for
-a few rows takes a fraction of the time; after scaling, both give the same numbers.
+Each encoding reads a column as a whole (``of_column``) or a cell (``of_cell``), which
+for a few rows takes a fraction of the time; scaled, both give the same numbers.
 """
 
 from typing import NamedTuple
@@ -224,9 +224,14 @@ class Dates(Measure):
         return self._with_cycles(super().of_column(column, name)[0])
 
     def of_cell(self, cell, name):
-        instant = super().of_cell(cell, name)
-        _, *cycles = self._with_cycles(np.array([self._number(cell, name)]))
-        return (*instant, *(float(part[0]) for part in cycles))
+        numbers = [*super().of_cell(cell, name)]
+        instant = np.float64(self._number(cell, name))
+        for cycle in self.cycles:
+            angle = 2 * np.pi * _CYCLES[cycle](instant)
+            is_known = angle == angle
+            numbers.append(float(np.sin(angle)) if is_known else 0.0)
+            numbers.append(float(np.cos(angle)) if is_known else 0.0)
+        return numbers
 
     def _with_cycles(self, instants):
         columns = [instants]

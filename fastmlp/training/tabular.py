@@ -13,7 +13,7 @@ from fastmlp.engine.pieces import Failure, finish, side_by_side
 from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
 from fastmlp.training.member import Member, layers_for
 
-__all__ = ["TabularFit", "temperature_of"]
+__all__ = ["TabularFit", "splits", "temperature_of"]
 
 #: Fewest samples of which some are held out.
 _LEAST_TO_SPLIT = 20
@@ -70,10 +70,22 @@ def _folds(n_samples, codes, n_folds, random_state):
     return fold_of
 
 
-def _splits(n_samples, codes, n_folds, random_state):
+def splits(n_samples, codes, n_folds, random_state):
     """Yield samples to hold out, again and again with new folds.
 
-    codes : number of each sample's class, or None: classes are in all folds alike.
+    Parameters
+    ----------
+    n_samples : int
+    codes : ndarray of int of shape (n_samples,) or None
+        Number of each sample's class: classes are in all folds alike.
+    n_folds : int
+        At most 127.
+    random_state : numpy.random.RandomState
+
+    Yields
+    ------
+    ndarray of int64
+        Indices in ascending order.
     """
     n_folds = min(n_folds, n_samples)
     if codes is not None and np.bincount(codes).max() < n_folds:
@@ -191,7 +203,7 @@ class TabularFit:
         codes = None
         if self.targets.kind == "classes":
             codes = self.targets.values[:, 0]
-        splits = _splits(n, codes, self.n_folds, self.random_state)
+        splits = splits(n, codes, self.n_folds, self.random_state)
         return [next(splits) for _ in range(self.n_members)]
 
     def _plan_threads(self):
