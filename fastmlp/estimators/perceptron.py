@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
@@ -138,9 +139,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
+    def _pieces_of_checked_fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        sample_weight_val=None, **how,
+    ):  # fmt: skip
+        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`."""
+        skips = get_config()["skip_parameter_validation"]
+        if not skips:
+            self._validate_params()
+        with config_context(skip_parameter_validation=True):
+            validation = X_val, y_val, sample_weight_val
+            return (
+                yield from self._pieces_of_fit(
+                    X, y, sample_weight, validation=validation, **how
+                )
+            )
+
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
-        validation=(None, None, None), rows=None,
+        validation=(None, None, None), rows=None, checked=None,
     ):  # fmt: skip
         """`fit`, or `partial_fit` if `incremental`, in pieces: see `engine.pieces`.
 
@@ -151,7 +168,12 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         rows : ndarray of int, default=None
             The rows of X to train on: y and sample_weight are theirs. X is then an
             array or a matrix of compressed rows that has been checked, as a whole.
+        checked : ndarray or sparse matrix, default=None
+            What `_checked_as_a_whole` gives for X, which then has but the names of the
+            features.
         """
+        if checked is None and rows is not None:
+            checked = X
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
@@ -174,11 +196,12 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
             of_y = {"multi_output": True, "y_numeric": not classifies}
-            if rows is None:
+            if checked is None:
                 X, y = self._checked(X, y, **of_y, reset=not continues)
             else:
                 validate_data(self, X, skip_check_array=True, reset=not continues)
                 y = validate_data(self, "no_validation", y, **of_y)
+                X = checked
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(
                     sample_weight, X if rows is None else rows
@@ -241,6 +264,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         X = numbers_only(X)
         with explained(X):
             return validate_data(self, X, *y, **_INPUT, **how)
+
+    @staticmethod
+    def _checked_as_a_whole(X):
+        """X as `fit` would make it, whichever of its rows it is given.
+
+        Returns
+        -------
+        ndarray, sparse matrix or None
+            For kernels to read in place. None if fits must see their rows: if it is
+            not sure that all are good.
+        """
+        is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+        if not (type(X) is np.ndarray or is_frame or issparse(X)):
+            return None
+        try:
+            X = check_array(numbers_only(X), **_INPUT)
+            return compressed_rows(X) if issparse(X) else np.ascontiguousarray(X)
+        except (TypeError, ValueError):
+            return None
 
     def _warn_of_wild_columns(self, X):
         columns = wild_columns(X, getattr(self, "feature_names_in_", None))
