@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.sparse import issparse
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
 
@@ -33,6 +33,7 @@ from fastmlp.data.inputs import explained, numbers_only
 from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization, wild_columns
 from fastmlp.data.targets import (
+    PLAIN_LABELS,
     class_targets,
     labels_of,
     number_targets,
@@ -200,7 +201,8 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
                 X, y = self._checked(X, y, **of_y, reset=not continues)
             else:
                 validate_data(self, X, skip_check_array=True, reset=not continues)
-                y = validate_data(self, "no_validation", y, **of_y)
+                if not _is_plain_target(y, classifies):
+                    y = validate_data(self, "no_validation", y, **of_y)
                 X = checked
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(
@@ -580,6 +582,24 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             return quantile_score(y, predictions, self.quantile, sample_weight)
         return RegressorMixin.score(self, X, y, sample_weight)
 
+    def _score_labels(self, X, y, sample_weight):
+        classes = self.classes_
+        if (
+            sample_weight is None
+            and type(y) is np.ndarray
+            and y.ndim == classes.ndim == 1
+            and y.dtype.kind == classes.dtype.kind
+            and y.dtype.kind in PLAIN_LABELS
+            and 2 * len(classes) <= len(y)
+            and not self._label_binarizer.y_type_.startswith("multilabel")
+        ):
+            predicted = self.predict(X)
+            if predicted.shape == y.shape:
+                # accuracy_score, which takes longer to look at labels than a small
+                # network to predict them
+                return float(np.average(y == predicted))
+        return ClassifierMixin.score(self, X, y, sample_weight)
+
     def _predict_probabilities(self, X):
         return _as_probabilities(self._outputs(X))
 
@@ -625,6 +645,16 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
 def _lazily(module):
     """A module that needs numba, whose import an interrupt must not cut in two."""
     return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _is_plain_target(y, classifies):
+    """Whether it is seen at a glance that checks of y would let it pass as it is."""
+    return (
+        type(y) is np.ndarray
+        and y.ndim == 1
+        and y.dtype.kind in (PLAIN_LABELS if classifies else "fiu")
+        and (classifies or bool(np.isfinite(y).all()))
+    )
 
 
 def _warn(message, category):

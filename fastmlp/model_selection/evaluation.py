@@ -9,7 +9,7 @@ from traceback import format_exc
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import get_config, set_config
+from sklearn import config_context, get_config, set_config
 from sklearn.base import clone
 
 from fastmlp.engine.pieces import Failure, side_by_side
@@ -53,7 +53,29 @@ class _Split(NamedTuple):
         )
 
 
-class _Models:
+class _Fitter:
+    """What fits candidates.
+
+    Attributes
+    ----------
+    ranks : list of int
+        Candidates of the same rank follow each other; empty for any order.
+    """
+
+    ranks = ()
+
+    def __init__(self):
+        self._valid = set()  # candidates whose parameters have been checked
+
+    def _fit(self, task, model, X, y, **how):
+        candidate = task.candidate_progress[0]
+        skips = True if candidate in self._valid else None  # None: as it is
+        with config_context(skip_parameter_validation=skips):
+            yield from model._pieces_of_checked_fit(X, y, **how)
+        self._valid.add(candidate)
+
+
+class _Models(_Fitter):
     """Fits estimators of ours, on rows of X, which is read where it is if it can be.
 
     Parameters
@@ -63,10 +85,8 @@ class _Models:
     estimator : fastmlp.estimators.perceptron.MultiLayerPerceptron
     """
 
-    #: Of candidates, see `_Pipelines`.
-    ranks = ()
-
     def __init__(self, X, estimator):
+        super().__init__()
         self._checked = estimator._checked_as_a_whole(X)
 
     def fit(self, task, estimator, split):
@@ -84,13 +104,13 @@ class _Models:
         else:  # masks and negative numbers are indices, too
             rows = np.arange(self._checked.shape[0])[np.asarray(task.train)]
             how = {"checked": self._checked, "rows": rows}
-        yield from estimator._pieces_of_checked_fit(
-            X, split.y_train, **split.fit_params, **how
+        yield from self._fit(
+            task, estimator, X, split.y_train, **split.fit_params, **how
         )
         return lambda part, indices: (estimator, rows_of(task.X, indices))
 
 
-class _Pipelines:
+class _Pipelines(_Fitter):
     """Fits pipelines that end in an estimator of ours; their other steps only once.
 
     Parameters
@@ -99,14 +119,10 @@ class _Pipelines:
     last : str
         Name of the last step.
     scorer : callable
-
-    Attributes
-    ----------
-    ranks : list of int
-        Number of each candidate's setting of all steps but the last.
     """
 
     def __init__(self, candidates, last, scorer):
+        super().__init__()
         numbers = {}
         settings = [setting_of(candidate, last) for candidate in candidates]
         self.ranks = [numbers.setdefault(each, len(numbers)) for each in settings]
@@ -124,8 +140,8 @@ class _Pipelines:
         prefix = self._prefixes.get((rank, task.split_progress[0]), make)
         prefix.put_into(pipeline)
         last = pipeline.steps[-1][1]
-        yield from last._pieces_of_checked_fit(
-            prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
+        yield from self._fit(
+            task, last, prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
         )
         routes = task.score_params and get_config()["enable_metadata_routing"]
 
