@@ -200,9 +200,10 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             if checked is None:
                 X, y = self._checked(X, y, **of_y, reset=not continues)
             else:
-                validate_data(self, X, skip_check_array=True, reset=not continues)
                 if not _is_plain_target(y, classifies):
                     y = validate_data(self, "no_validation", y, **of_y)
+                # afterwards, for it is what sets the names of the features
+                validate_data(self, X, skip_check_array=True, reset=not continues)
                 X = checked
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(
