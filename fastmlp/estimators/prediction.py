@@ -34,9 +34,11 @@ class packed_model:
         Fitted.
     precision : {'float32', 'float64'}
         Precision of the computation.
+    n_jobs : int or None
+        Number of threads for many rows.
     """
 
-    def __init__(self, estimator, precision):
+    def __init__(self, estimator, precision, n_jobs):
         self._estimator = estimator
         activation = estimator.activation
         self._key = (
@@ -44,7 +46,7 @@ class packed_model:
             activation if isinstance(activation, str) else tuple(activation),
             estimator.out_activation_,
             precision,
-            estimator.n_jobs,
+            n_jobs,
         )
 
     def _idle_of_estimator(self):
