@@ -4,6 +4,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "MLPClassifier",
+    "MLPEnsembleClassifier",
+    "MLPEnsembleRegressor",
     "MLPEstimator",
     "MLPRegressor",
     "TabularMLPClassifier",
@@ -13,16 +15,22 @@ __all__ = [
     "warmup",
 ]
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.persistence.conversion import convert_from_sklearn
 
+if TYPE_CHECKING:
+    from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
+
 
 def __getattr__(name):
     if name == "playground":  # a module that can be called: not everyone needs it
-        import importlib
-
-        return importlib.import_module("fastmlp.playground")
+        return import_module("fastmlp.playground")
+    if name in __all__:  # nor ensembles
+        return getattr(import_module("fastmlp.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -443,14 +443,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         """
         check_is_fitted(self, "coefs_")
         prediction = _lazily("estimators.prediction")
-        outputs = prediction.PackedModel(
-            prediction.units_of(self.coefs_),
-            self.activation,
-            self.out_activation_,
-            getattr(self, "precision_", None) or self._precision(),
-            self.n_jobs,
-        )
-        outputs.write(self.coefs_, self.intercepts_)
+        outputs = prediction.packed_snapshot(self, self.n_jobs)
         finish = as_probabilities if hasattr(self, "classes_") else as_numbers
         scaling = Standardization.read(vars(self))
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
