@@ -34,6 +34,10 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):
     """Compile kernels now, or load them from the disk cache.
 

@@ -23,6 +23,7 @@ from fastmlp.estimators.mlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.parameters import OF_ENSEMBLES, check_lists, documented
 from fastmlp.estimators.tabular_model import lazily
 from fastmlp.persistence.saving import bare_copy
+from fastmlp.training.progress import MembersProgress, shows_progress
 
 __all__ = ["MLPEnsembleClassifier", "MLPEnsembleRegressor"]
 
@@ -261,9 +262,13 @@ class _Ensemble(NetworkEstimator):
         split_seed, seeds = self._seeds()
         members = [self._member(i, seed) for i, seed in enumerate(seeds)]
         training = lazily("training.ensemble")
-        progress = lazily("training.progress").MembersProgress(
-            len(members), self.verbose
-        )
+        if isinstance(self.verbose, str) and not shows_progress(self.verbose):
+            warnings.warn(
+                "verbose='progress' needs tqdm (pip install tqdm): a line is printed "
+                "for each member instead.",
+                stacklevel=4,
+            )
+        progress = MembersProgress(len(members), self.verbose)
         try:
             fit = training.EnsembleFit(
                 members, X, y, sample_weight,
@@ -365,10 +370,14 @@ class _Ensemble(NetworkEstimator):
                     held_out,
                 )
                 members = [m for m, w in zip(members, weights, strict=True) if w > 0]
-            outputs = lazily("training.folds").mean_of_held_out(
+            folds = lazily("training.folds")
+            outputs = folds.mean_of_held_out(
                 predictions, held_out, len(targets.values), of_these
             )
-            state = self._out_of_fold(outputs, targets, sample_weight)
+            state = {
+                **self._shown_out_of_fold(outputs),
+                "oof_score_": folds.score_of_held_out(outputs, targets, sample_weight),
+            }
         return {
             "estimators_": members,
             "estimator_weights_": weights[weights > 0],
@@ -394,15 +403,6 @@ class _Ensemble(NetworkEstimator):
             return loss_of_predictions(predictions, targets.of(samples), some)
 
         return loss
-
-    def _out_of_fold(self, outputs, targets, sample_weight):
-        """The attributes that mean outputs for held-out samples make."""
-        known = ~np.isnan(outputs).any(axis=1)
-        weights = None if sample_weight is None else sample_weight[known]
-        score = np.nan
-        if known.any() and (weights is None or weights.any()):
-            score = targets.of(known).score(outputs[known], weights)
-        return {**self._shown_out_of_fold(outputs), "oof_score_": score}
 
     # --- prediction ---------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn import get_config, set_config
+from threadpoolctl import threadpool_limits  # of scikit-learn
 
 from fastmlp.engine.pieces import Failure, side_by_side
 
@@ -85,10 +86,12 @@ class EnsembleFit:
         started = time.perf_counter()
         config = get_config()  # which each thread has of its own
         works = (self._work(i, started) for i in range(len(self.members)))
+        # SciPy's threads, in members with lbfgs, would only take cores from ours
         try:
-            side_by_side(
-                works, self.n_threads, self._take, lambda: set_config(**config)
-            )
+            with threadpool_limits(1, user_api="blas"):
+                side_by_side(
+                    works, self.n_threads, self._take, lambda: set_config(**config)
+                )
         except KeyboardInterrupt:
             if not self.fitted:
                 raise

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from sklearn.model_selection import KFold, StratifiedKFold
 
-__all__ = ["bootstrap", "mean_of_held_out", "splits"]
+__all__ = ["bootstrap", "mean_of_held_out", "score_of_held_out", "splits"]
 
 
 def splits(n_samples, n_folds, random_state, codes=None):
@@ -70,3 +70,19 @@ def mean_of_held_out(predictions, held_out, n_samples, weights=None):
         weight_of[samples] += weight
     with np.errstate(invalid="ignore"):
         return (total / weight_of).astype(predictions[0].dtype, copy=False)
+
+
+def score_of_held_out(outputs, targets, sample_weight=None):
+    """The score of what `mean_of_held_out` gives, see `Targets.score`; NaN for none.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n_samples, n_outputs)
+    targets : fastmlp.data.targets.Targets
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    known = ~np.isnan(outputs).any(axis=1)
+    weights = None if sample_weight is None else sample_weight[known]
+    if not known.any() or (weights is not None and not weights.any()):
+        return float("nan")
+    return targets.of(known).score(outputs[known], weights)

@@ -1,5 +1,7 @@
 """Which of several models to average, and how much of each: greedy selection."""
 
+import math
+
 import numpy as np
 
 __all__ = ["greedy_weights"]
@@ -43,23 +45,28 @@ def greedy_weights(predictions, loss, rows=None, *, n_rounds=50):
     models", ICML (2004).
     """
     if rows is None:
-        samples = np.arange(len(predictions[0]))[:: _step(len(predictions[0]))]
-        predictions = [each[samples] for each in predictions]
+        step = _step(len(predictions[0]))
+        samples = np.arange(len(predictions[0]))[::step]
+        predictions = [each[::step] for each in predictions]
     else:
         predictions, samples = _completed(predictions, rows)
     n_models = len(predictions)
-    best = loss(sum(predictions) / n_models, samples)
     weights = np.full(n_models, 1 / n_models)
+    if not len(samples):
+        return weights
+    best = loss(sum(predictions) / n_models, samples)
+    best = math.inf if math.isnan(best) else best
     counts = np.zeros(n_models, int)
     total = np.zeros(predictions[0].shape)
     for n_added in range(1, n_rounds + 1):
         losses = [loss((total + each) / n_added, samples) for each in predictions]
-        # of those that are equal, the one that was taken least often
+        # of those that are equal, the one that was taken least often; NaN comes last
         chosen = np.lexsort((counts, losses))[0]
         counts[chosen] += 1
         total += predictions[chosen]
-        if losses[chosen] < best - _TOLERANCE * abs(best):
-            best, weights = losses[chosen], counts / n_added
+        least = losses[chosen]
+        if least < best and not math.isclose(least, best, rel_tol=_TOLERANCE):
+            best, weights = least, counts / n_added
     return weights
 
 
