@@ -21,7 +21,8 @@ class Ensemble:
 
     Parameters
     ----------
-    layers : sequence of fastmlp.kernels.layers.layer.Layer
+    layers : sequence of fastmlp.kernels.layers.layer.Layer, or of int
+        See `fastmlp.engine.network.architecture_of`.
     members : sequence of dict
         Group of parameters -> list of arrays, as `Network.read` gives them.
     activation : sequence of str
@@ -29,9 +30,14 @@ class Ensemble:
     output_activation : str
     temperature : float, default=1.0
         What raw outputs are divided by.
+    precision : {'float32', 'float64'}, default='float32'
+        Precision of the computation.
     """
 
-    def __init__(self, layers, members, activation, output_activation, temperature=1.0):
+    def __init__(
+        self, layers, members, activation, output_activation, temperature=1.0,
+        precision="float32",
+    ):  # fmt: skip
         self._settings = {
             "activation": activation,
             "output_activation": output_activation,
@@ -39,7 +45,7 @@ class Ensemble:
         }
         self._networks = []
         for member in members:
-            network = Network(layers, "float32")
+            network = Network(layers, precision)
             groups = {group: list(arrays) for group, arrays in member.items()}
             groups["weights"][-1] = groups["weights"][-1] / temperature
             groups["biases"][-1] = groups["biases"][-1] / temperature
@@ -50,7 +56,7 @@ class Ensemble:
     def __call__(self, X, n_jobs=None):
         """The mean of the networks' predictions, of shape (n_samples, n_outputs).
 
-        X : ndarray of shape (n_samples, n_columns), float32
+        X : ndarray of shape (n_samples, n_columns), float32 or float64
         n_jobs : number of threads for many rows.
         """
         n_threads = threads_for_prediction(n_jobs, self._networks[0], len(X))

@@ -8,7 +8,7 @@ from fastmlp.data.inputs import numbers_only
 from fastmlp.engine.network import units_of
 from fastmlp.engine.prediction import PackedModel
 
-__all__ = ["Predictor", "dtype_of_outputs", "packed_model"]
+__all__ = ["Predictor", "dtype_of_outputs", "packed_model", "packed_snapshot"]
 
 
 def dtype_of_outputs(*dtypes):
@@ -34,9 +34,11 @@ class packed_model:
         Fitted.
     precision : {'float32', 'float64'}
         Precision of the computation.
+    n_jobs : int or None
+        Number of threads for many rows.
     """
 
-    def __init__(self, estimator, precision):
+    def __init__(self, estimator, precision, n_jobs):
         self._estimator = estimator
         activation = estimator.activation
         self._key = (
@@ -44,7 +46,7 @@ class packed_model:
             activation if isinstance(activation, str) else tuple(activation),
             estimator.out_activation_,
             precision,
-            estimator.n_jobs,
+            n_jobs,
         )
 
     def _idle_of_estimator(self):
@@ -67,6 +69,19 @@ class packed_model:
             idle[self._key] = self._outputs
 
 
+def packed_snapshot(estimator, n_jobs):
+    """A `PackedModel` of its own, with the weights of a fitted estimator as of now."""
+    model = PackedModel(
+        units_of(estimator.coefs_),
+        estimator.activation,
+        estimator.out_activation_,
+        getattr(estimator, "precision_", None) or estimator._precision(),
+        n_jobs,
+    )
+    model.write(estimator.coefs_, estimator.intercepts_)
+    return model
+
+
 def _as_float64(X):
     """X as numbers; refused are text, dates and others that `predict` refuses."""
     if X.dtype.kind == "c":
@@ -81,7 +96,7 @@ class Predictor:
 
     Parameters
     ----------
-    outputs : PackedModel
+    outputs : PackedModel or fastmlp.engine.prediction.PackedEnsemble
         With the weights written; not shared with others.
     weights : ndarray of shape (n_features, n_units)
         Of the first layer, for the number of features and the dtype of the model.

@@ -95,6 +95,9 @@ _TEXTS = {
         Training loss of each epoch, of each network.
     validation_score_ : float
         Score on samples that were held out, in the best epoch, averaged over networks.
+    oof_score_ : float
+        Score of the out-of-fold predictions: the share of right ones, or R^2. Like
+        them, it is not set if fit is given X_val, nor for fewer than 20 samples.
     n_iter_ : int
         Epochs of the network that was trained longest.
 """,
@@ -172,6 +175,9 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     temperature_ : float
         What outputs of all networks are divided by, so that the log loss of held-out
         samples is least.
+    oof_decision_function_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of the training samples, out of fold: of each, the mean over the
+        networks that held it out; NaN if there is none.
     %(attributes)s
 
     See Also
@@ -332,6 +338,12 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             np.concatenate(outputs), np.concatenate(codes), np.concatenate(chosen)
         )
 
+    def _shown_out_of_fold(self, outputs, targets, weights, state):
+        score = lazily("training.folds").score_of_held_out(outputs, targets, weights)
+        # of many samples and classes, they should not take much memory
+        probabilities = outputs.astype(np.float32)
+        return {"oof_decision_function_": probabilities, "oof_score_": score}
+
     def predict_proba(self, X):
         """Predict the probability of each class.
 
@@ -404,6 +416,9 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
 
     Attributes
     ----------
+    oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Predictions for the training samples, out of fold: of each, the mean over the
+        networks that held it out; NaN if there is none.
     %(attributes)s
 
     See Also
@@ -479,6 +494,12 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
 
     def _own_score(self, predictions, loss, targets, weights):
         return -loss
+
+    def _shown_out_of_fold(self, outputs, targets, weights, state):
+        numbers = self._numbers(outputs, state)
+        within = (numbers.reshape(outputs.shape) - state["_center"]) / state["_scale"]
+        score = lazily("training.folds").score_of_held_out(within, targets, weights)
+        return {"oof_prediction_": numbers, "oof_score_": score}
 
     def _as_known(self, predictions, state):
         return _KnownNumbers(self._numbers(predictions, state))

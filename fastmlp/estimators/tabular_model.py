@@ -309,16 +309,18 @@ class TabularModel(StoresParameters, BaseEstimator):
             raise ValueError(
                 "Training diverged: weights are not finite. Lower learning_rate_init."
             )
+        temperature = self._temperature(
+            fit, targets, val_targets, weight_val, scoring_weight
+        )
         return {
+            **self._out_of_fold(fit, temperature, targets, scoring_weight, state),
             "members_": [member.parameters() for member in members],
             "n_iter_": max(len(m.history.loss_curve) for m in members),
             "loss_curves_": [m.history.loss_curve for m in members],
             "validation_score_": float(np.mean(scores)),
             "_recipe_used": fit.recipe,
             "_encoded": encoded,
-            "temperature_": self._temperature(
-                fit, targets, val_targets, weight_val, scoring_weight
-            ),
+            "temperature_": temperature,
             "out_activation_": LOSSES[targets.loss].output_activation,
         }
 
@@ -347,6 +349,25 @@ class TabularModel(StoresParameters, BaseEstimator):
 
     def _temperature(self, fit, targets, val_targets, weight_val, weights):
         return 1.0
+
+    def _out_of_fold(self, fit, temperature, targets, weights, state):
+        """The attributes that predictions of held-out samples make."""
+        parts = [
+            (member.held_out.outputs, held_out)
+            for member, held_out in zip(fit.members, fit.held_out, strict=False)
+            if held_out is not None
+            and member.held_out is not None
+            and member.held_out.outputs is not None
+        ]
+        if not parts:
+            return {}
+        activation = OUTPUT_ACTIVATIONS[LOSSES[targets.loss].output_activation]
+        outputs = lazily("training.folds").mean_of_held_out(
+            [activation.value(raw / temperature) for raw, _ in parts],
+            [held_out for _, held_out in parts],
+            len(targets.values),
+        )
+        return self._shown_out_of_fold(outputs, targets, weights, state)
 
     def _progress(self, n_members, recipe, n_samples):
         progress = lazily("training.progress")

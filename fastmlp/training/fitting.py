@@ -565,7 +565,7 @@ class Fit:
         rows = own.rows_of(held_out)
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
-            X = own.X_given if held_out is None else own.X_given[rows]
+            X = own.X_given if rows is None else own.X_given[rows]
             y = own.y if held_out is None else own.y[held_out]
             scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
 

@@ -2,17 +2,16 @@
 
 import math
 import time
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.model_selection import KFold, StratifiedKFold
 
 from fastmlp.engine.network import Network
 from fastmlp.engine.pieces import Failure, finish, side_by_side
 from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
+from fastmlp.training.folds import splits
 from fastmlp.training.member import Member, layers_for
 
 __all__ = ["TabularFit", "temperature_of"]
@@ -29,22 +28,6 @@ _TRIAL_SECONDS = 0.2
 _PLANNED_SHARE = 0.85
 #: Rather than fewer epochs than these, there are fewer members.
 _LEAST_EPOCHS = 24
-
-
-def _splits(n_samples, codes, n_folds, random_state):
-    """Yield samples to hold out, again and again with new folds.
-
-    codes : number of each sample's class, or None: classes are in all folds alike.
-    """
-    n_folds = min(n_folds, n_samples)
-    by_class = codes is not None and np.bincount(codes).max() >= n_folds
-    splitter = StratifiedKFold if by_class else KFold
-    while True:
-        folds = splitter(n_folds, shuffle=True, random_state=random_state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of rare classes
-            indices = np.arange(n_samples)
-            yield from (held_out for _, held_out in folds.split(indices, codes))
 
 
 def temperature_of(outputs, codes, weights=None):
@@ -154,8 +137,8 @@ class TabularFit:
         codes = None
         if self.targets.kind == "classes":
             codes = self.targets.values[:, 0].astype(int)
-        splits = _splits(n, codes, self.n_folds, self.random_state)
-        return [next(splits) for _ in range(self.n_members)]
+        held_out = splits(n, min(self.n_folds, n), self.random_state, codes)
+        return [next(held_out) for _ in range(self.n_members)]
 
     def _plan_threads(self):
         """How many threads there are, and how many a member can use."""
