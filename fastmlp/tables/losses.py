@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_softmax, softmax, xlogy
+from scipy.special import expit, log_softmax, logit, softmax, xlogy
 
 __all__ = [
     "CLASSIFICATION_LOSSES",
@@ -27,6 +27,7 @@ class OutputActivation(NamedTuple):
     name: str
     code: int  # for kernels
     value: Callable  # z -> predictions, of arrays of shape (n_samples, n_outputs)
+    inverse: Callable  # predictions -> some z that has them
 
 
 class Loss(NamedTuple):
@@ -56,10 +57,10 @@ class Loss(NamedTuple):
 
 
 _OUTPUT_ROWS = (
-    OutputActivation("identity", 0, lambda z: z),
-    OutputActivation("logistic", 1, expit),
-    OutputActivation("softmax", 2, lambda z: softmax(z, axis=1)),
-    OutputActivation("exp", 3, np.exp),
+    OutputActivation("identity", 0, lambda z: z, lambda p: p),
+    OutputActivation("logistic", 1, expit, logit),
+    OutputActivation("softmax", 2, lambda z: softmax(z, axis=1), np.log),
+    OutputActivation("exp", 3, np.exp, np.log),
 )
 
 #: name -> row
