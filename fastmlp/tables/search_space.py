@@ -19,7 +19,8 @@ class Setting(NamedTuple):
     """One row: a field of a recipe, and how its value is drawn."""
 
     name: str
-    text: str  # for the documentation
+    meaning: str
+    values: str
     draw: Callable  # numpy Generator, recipe -> value
     of_classes_only: bool = False
 
@@ -50,6 +51,7 @@ def _around(name, factor):
 _SPACE_ROWS = (
     Setting(
         "widths",
+        "units of the hidden layers",
         "two layers of 64, 128 or 256, or three of 128",
         _one_of(
             (64, 64),
@@ -61,22 +63,67 @@ _SPACE_ROWS = (
     ),
     Setting(
         "activation",
-        "'selu', 'mish', 'silu', 'relu' or 'gelu'",
+        "of the hidden layers",
+        "selu, mish, silu, relu or gelu",
         _one_of(
             "selu", "mish", "silu", "relu", "gelu", weights=(0.3, 0.4, 0.1, 0.1, 0.1)
         ),
     ),
-    Setting("n_cosines", "0, 3 or 7", _one_of(0, 3, 7, weights=(0.2, 0.5, 0.3))),
-    Setting("spread", "log-uniform in [0.05, 10]", _log_uniform(0.05, 10.0)),
-    Setting("rate", "log-uniform within a factor of 3", _around("rate", 3.0)),
     Setting(
-        "dropout", "0, 0.05, 0.15, 0.3 or 0.45", _one_of(0.0, 0.05, 0.15, 0.3, 0.45)
+        "n_cosines",
+        "numbers of the embedding of each number",
+        "0, 3 or 7",
+        _one_of(0, 3, 7, weights=(0.2, 0.5, 0.3)),
     ),
-    Setting("decay", "log-uniform in [0.001, 0.1]", _log_uniform(1e-3, 0.1)),
-    Setting("smoothing", "0 or 0.1", _one_of(0.0, 0.1), of_classes_only=True),
-    Setting("factors_rate", "log-uniform in [1, 12]", _log_uniform(1.0, 12.0)),
-    Setting("one_hot_levels", "4, 9 or 33", _one_of(4, 9, 33)),
-    Setting("n_embedded", "4, 8 or 16", _one_of(4, 8, 16)),
+    Setting(
+        "spread",
+        "standard deviation of the first frequencies of that embedding",
+        "log-uniform from 0.05 to 10",
+        _log_uniform(0.05, 10.0),
+    ),
+    Setting(
+        "rate",
+        "the largest learning rate",
+        "log-uniform, within a factor of 3",
+        _around("rate", 3.0),
+    ),
+    Setting(
+        "dropout",
+        "of hidden units, at the beginning",
+        "0, 0.05, 0.15 or 0.3",
+        _one_of(0.0, 0.05, 0.15, 0.3),
+    ),
+    Setting(
+        "decay",
+        "decoupled weight decay, at the beginning",
+        "log-uniform from 0.001 to 0.1",
+        _log_uniform(1e-3, 0.1),
+    ),
+    Setting(
+        "smoothing",
+        "of labels",
+        "0 or 0.1; of classes only",
+        _one_of(0.0, 0.1),
+        of_classes_only=True,
+    ),
+    Setting(
+        "factors_rate",
+        "factor on the learning rate of the factors of inputs",
+        "log-uniform from 1 to 12",
+        _log_uniform(1.0, 12.0),
+    ),
+    Setting(
+        "one_hot_levels",
+        "categories with more levels are embedded",
+        "4, 9 or 33",
+        _one_of(4, 9, 33),
+    ),
+    Setting(
+        "n_embedded",
+        "numbers of the embedding of a category",
+        "4, 8 or 16",
+        _one_of(4, 8, 16),
+    ),
 )
 
 #: name -> row
