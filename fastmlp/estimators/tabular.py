@@ -2,7 +2,6 @@
 
 import inspect
 import textwrap
-from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -51,8 +50,8 @@ _TEXTS = {
         What else enters the networks for each number, beside itself: a few trainable
         functions of it, made of cosines, or linear between quantiles; or nothing.
     n_members : int, default=None
-        Networks whose predictions are averaged. Each is trained on 4/5 of the samples,
-        and validated on the rest, which is another fifth each time.
+        Networks whose predictions are averaged. Each is trained on 7/8 of the samples,
+        and validated on the rest, which is another eighth each time.
     max_iter : int, default=None
         Epochs of each network.
     batch_size : int, default=None
@@ -65,9 +64,14 @@ _TEXTS = {
         the second half of the training.
     weight_decay : float, default=None
         The largest decoupled weight decay, lowered likewise.
+    tune : bool or int, default=False
+        Number of further configurations to try, drawn at random around the preset; True
+        means 27. The better ones are averaged, with weights that are best for held-out
+        samples. What parameters give is not tuned. See also `time_limit`.
     time_limit : float, default=None
         Seconds that fit should take at most. It trains fewer epochs, or fewer networks,
-        if that is needed; results then depend on the speed of the machine.
+        or tries fewer configurations, if that is needed; results then depend on the
+        speed of the machine.
     n_jobs : int or None, default=None
         Number of threads of a fit or predict. None means as many as are worthwhile;
         -1 means all cores. Results are bitwise the same for any number.
@@ -87,6 +91,13 @@ _TEXTS = {
         Their names, if X has names.
     members_ : list of dict
         The parameters of each network: name of a group -> list of arrays.
+    estimators_, weights_ : list of estimator, ndarray of shape (n_estimators,)
+        With `tune`: the configurations whose predictions are averaged, best first, and
+        their weights.
+    leaderboard_ : dict of list
+        With `tune`: a column of a table for each thing to be known of the
+        configurations that were tried, best first. ``pandas.DataFrame(leaderboard_)``
+        shows it.
     n_outputs_ : int
         Output units of each network.
     out_activation_ : str
@@ -207,6 +218,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     """
 
     _classifies = True
+    _fields = TabularModel._fields | {"label_smoothing": "smoothing"}
     #: Parameter -> the loss that it needs, and its default.
     _of_losses = {"focal_gamma": ("focal", 2.0)}
 
@@ -223,7 +235,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         focal_gamma=2.0, label_smoothing=None, class_weight=None, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
+        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())
@@ -233,12 +245,6 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = False
         return tags
-
-    def _recipe(self, n_samples, n_numbers):
-        recipe, n_members = super()._recipe(n_samples, n_numbers)
-        if self.label_smoothing is not None:
-            recipe = replace(recipe, smoothing=self.label_smoothing)
-        return recipe, n_members
 
     def _checked_targets(self, y, name="y"):
         if not issparse(y):
@@ -459,7 +465,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         loss="squared_error", huber_delta=1.0, quantile=0.5, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
+        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())

@@ -1,6 +1,7 @@
 """One network of a model for tables: its layers, its first parameters, its training."""
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -270,10 +271,11 @@ class Member:
     def train(self):
         """Train to the end of the recipe, or until there is no more time, in pieces.
 
-        Whatever ends it, the best parameters are there afterwards, `history` and
-        `score`; what only training needs, which for many samples is much, is not.
+        Whatever ends it, the best parameters are there afterwards, `history`, `score`
+        and `seconds`; what only training needs, which for many samples is much, is not.
         """
         run = self.run
+        started = time.perf_counter()
         run.begin()
         try:
             while (yield from run.epoch()):
@@ -282,6 +284,7 @@ class Member:
             run.history.out_of_time = True
         finally:  # which closing this work comes to as well
             self.history, self.score = run.end(), run.stopping.best
+            self.seconds = time.perf_counter() - started
             del self.run
             if self.held_out is not None:
                 self.held_out.release()
