@@ -72,10 +72,10 @@ def plan(n_candidates, n_epochs, *, min_epochs=1, factor=3, n_brackets=1):
 
     Examples
     --------
-    >>> for bracket in plan(40, 81, n_brackets=2):
+    >>> for bracket in plan(39, 81, n_brackets=2):
     ...     print([tuple(rung) for rung in bracket])
     [(27, 3), (9, 9), (3, 27), (1, 81)]
-    [(13, 9), (5, 27), (2, 81)]
+    [(12, 9), (4, 27), (2, 81)]
     """
     affordable = int(math.log(n_epochs / min_epochs, factor) + 1e-9)
     useful = round(math.log(n_candidates, factor))
