@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator, RegressorMixin, _fit_context
+from sklearn import config_context, get_config
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
 
@@ -32,6 +33,7 @@ from fastmlp.data.inputs import explained, numbers_only
 from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization, wild_columns
 from fastmlp.data.targets import (
+    PLAIN_LABELS,
     class_targets,
     labels_of,
     number_targets,
@@ -138,9 +140,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
+    def _pieces_of_checked_fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        sample_weight_val=None, **how,
+    ):  # fmt: skip
+        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`."""
+        skips = get_config()["skip_parameter_validation"]
+        if not skips:
+            self._validate_params()
+        with config_context(skip_parameter_validation=True):
+            validation = X_val, y_val, sample_weight_val
+            return (
+                yield from self._pieces_of_fit(
+                    X, y, sample_weight, validation=validation, **how
+                )
+            )
+
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
-        validation=(None, None, None), rows=None,
+        validation=(None, None, None), rows=None, checked=None,
     ):  # fmt: skip
         """`fit`, or `partial_fit` if `incremental`, in pieces: see `engine.pieces`.
 
@@ -151,7 +169,12 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         rows : ndarray of int, default=None
             The rows of X to train on: y and sample_weight are theirs. X is then an
             array or a matrix of compressed rows that has been checked, as a whole.
+        checked : ndarray or sparse matrix, default=None
+            What `_checked_as_a_whole` gives for X, which then has but the names of the
+            features.
         """
+        if checked is None and rows is not None:
+            checked = X
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self.hidden_layer_sizes
         hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
@@ -174,11 +197,13 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
             of_y = {"multi_output": True, "y_numeric": not classifies}
-            if rows is None:
+            if checked is None:
                 X, y = self._checked(X, y, **of_y, reset=not continues)
             else:
                 validate_data(self, X, skip_check_array=True, reset=not continues)
-                y = validate_data(self, "no_validation", y, **of_y)
+                if not _is_plain_target(y, classifies):
+                    y = validate_data(self, "no_validation", y, **of_y)
+                X = checked
             if sample_weight is not None:
                 sample_weight = _check_sample_weight(
                     sample_weight, X if rows is None else rows
@@ -241,6 +266,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         X = numbers_only(X)
         with explained(X):
             return validate_data(self, X, *y, **_INPUT, **how)
+
+    @staticmethod
+    def _checked_as_a_whole(X):
+        """X as `fit` would make it, whichever of its rows it is given.
+
+        Returns
+        -------
+        ndarray, sparse matrix or None
+            For kernels to read in place. None if fits must see their rows: if it is
+            not sure that all are good.
+        """
+        is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
+        if not (type(X) is np.ndarray or is_frame or issparse(X)):
+            return None
+        try:
+            X = check_array(numbers_only(X), **_INPUT)
+            return compressed_rows(X) if issparse(X) else np.ascontiguousarray(X)
+        except (TypeError, ValueError):
+            return None
 
     def _warn_of_wild_columns(self, X):
         columns = wild_columns(X, getattr(self, "feature_names_in_", None))
@@ -538,6 +582,24 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             return quantile_score(y, predictions, self.quantile, sample_weight)
         return RegressorMixin.score(self, X, y, sample_weight)
 
+    def _score_labels(self, X, y, sample_weight):
+        classes = self.classes_
+        if (
+            sample_weight is None
+            and type(y) is np.ndarray
+            and y.ndim == classes.ndim == 1
+            and y.dtype.kind == classes.dtype.kind
+            and y.dtype.kind in PLAIN_LABELS
+            and 2 * len(classes) <= len(y)
+            and not self._label_binarizer.y_type_.startswith("multilabel")
+        ):
+            predicted = self.predict(X)
+            if predicted.shape == y.shape:
+                # accuracy_score, which takes longer to look at labels than a small
+                # network to predict them
+                return float(np.average(y == predicted))
+        return ClassifierMixin.score(self, X, y, sample_weight)
+
     def _predict_probabilities(self, X):
         return _as_probabilities(self._outputs(X))
 
@@ -583,6 +645,16 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
 def _lazily(module):
     """A module that needs numba, whose import an interrupt must not cut in two."""
     return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _is_plain_target(y, classifies):
+    """Whether it is seen at a glance that checks of y would let it pass as it is."""
+    return (
+        type(y) is np.ndarray
+        and y.ndim == 1
+        and y.dtype.kind in (PLAIN_LABELS if classifies else "fiu")
+        and (classifies or bool(np.isfinite(y).all()))
+    )
 
 
 def _warn(message, category):

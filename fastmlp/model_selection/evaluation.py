@@ -1,0 +1,311 @@
+"""Candidates, fitted and scored side by side."""
+
+import math
+import time
+from contextlib import closing
+from functools import partial
+from itertools import chain, islice
+from traceback import format_exc
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import config_context, get_config, set_config
+from sklearn.base import clone
+
+from fastmlp.engine.pieces import Failure, side_by_side
+from fastmlp.engine.threads import resolve_threads
+from fastmlp.model_selection.prefixes import Prefix, Prefixes, setting_of
+from fastmlp.model_selection.progress import Progress
+from fastmlp.model_selection.scikit_learn import (
+    as_scikit_learn,
+    error_scores,
+    params_of_rows,
+    read_task,
+    rows_of,
+    score,
+    sees_only_predictions,
+)
+
+__all__ = ["Evaluations"]
+
+#: More threads than a computer has, for as many as are useful.
+_MANY = 2**20
+
+
+class _Split(NamedTuple):
+    """What all candidates share of a split into samples to train on and to test on."""
+
+    y_train: object
+    y_test: object
+    fit_params: dict
+    score_params_train: dict
+    score_params_test: dict
+
+    @classmethod
+    def of(cls, task):
+        X, train, test = task.X, task.train, task.test
+        return cls(
+            rows_of(task.y, train),
+            rows_of(task.y, test),
+            params_of_rows(X, task.fit_params, train),
+            params_of_rows(X, task.score_params, train),
+            params_of_rows(X, task.score_params, test),
+        )
+
+
+class _Fitter:
+    """What fits candidates.
+
+    Attributes
+    ----------
+    ranks : list of int
+        Candidates of the same rank follow each other; empty for any order.
+    """
+
+    ranks = ()
+
+    def __init__(self):
+        self._valid = set()  # candidates whose parameters have been checked
+
+    def _fit(self, task, model, X, y, **how):
+        candidate = task.candidate_progress[0]
+        skips = True if candidate in self._valid else None  # None: as it is
+        with config_context(skip_parameter_validation=skips):
+            yield from model._pieces_of_checked_fit(X, y, **how)
+        self._valid.add(candidate)
+
+
+class _Models(_Fitter):
+    """Fits estimators of ours, on rows of X, which is read where it is if it can be.
+
+    Parameters
+    ----------
+    X : object
+        All samples.
+    estimator : fastmlp.estimators.perceptron.MultiLayerPerceptron
+    """
+
+    def __init__(self, X, estimator):
+        super().__init__()
+        self._checked = estimator._checked_as_a_whole(X)
+
+    def fit(self, task, estimator, split):
+        """A work that fits: see `engine.pieces`.
+
+        Returns
+        -------
+        callable
+            From the name and the indices of a part of the samples to the estimator and
+            the X that are to be scored.
+        """
+        X, how = task.X, {}
+        if self._checked is None:
+            X = rows_of(X, task.train)
+        else:  # masks and negative numbers are indices, too
+            rows = np.arange(self._checked.shape[0])[np.asarray(task.train)]
+            how = {"checked": self._checked, "rows": rows}
+        yield from self._fit(
+            task, estimator, X, split.y_train, **split.fit_params, **how
+        )
+        return lambda part, indices: (estimator, rows_of(task.X, indices))
+
+
+class _Pipelines(_Fitter):
+    """Fits pipelines that end in an estimator of ours; their other steps only once.
+
+    Parameters
+    ----------
+    candidates : list of dict
+    last : str
+        Name of the last step.
+    scorer : callable
+    """
+
+    def __init__(self, candidates, last, scorer):
+        super().__init__()
+        numbers = {}
+        settings = [setting_of(candidate, last) for candidate in candidates]
+        self.ranks = [numbers.setdefault(each, len(numbers)) for each in settings]
+        self._prefixes = Prefixes(self.ranks)
+        self._sees_only_predictions = sees_only_predictions(scorer)
+
+    def fit(self, task, pipeline, split):
+        """A work that fits: see `_Models.fit`."""
+
+        def make():
+            X = rows_of(task.X, task.train)
+            return Prefix(pipeline, X, split.y_train, split.fit_params)
+
+        rank = self.ranks[task.candidate_progress[0]]
+        prefix = self._prefixes.get((rank, task.split_progress[0]), make)
+        prefix.put_into(pipeline)
+        last = pipeline.steps[-1][1]
+        yield from self._fit(
+            task, last, prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
+        )
+        routes = task.score_params and get_config()["enable_metadata_routing"]
+
+        def to_score(part, indices):
+            if self._sees_only_predictions and not routes:
+                try:
+                    make_X = partial(rows_of, task.X, indices)
+                    return last, prefix.transform(part, make_X)
+                except Exception:
+                    pass  # scoring the pipeline will raise it, too
+            return pipeline, rows_of(task.X, indices)
+
+        return to_score
+
+
+def _evaluate(task, fitter, split):
+    """A work that fits a candidate and scores it, as ``_fit_and_score`` does.
+
+    Returns
+    -------
+    dict
+        With the keys of that function's results.
+    """
+    estimator = task.estimator.set_params(**clone(task.parameters, safe=False))
+    started = time.perf_counter()
+    result = {"fit_error": None}
+    try:
+        to_score = yield from fitter.fit(task, estimator, split)
+    except Exception:
+        if task.error_score == "raise":
+            raise
+        result["fit_error"] = format_exc()
+    fitted = time.perf_counter()
+    parts = {"test": (task.test, split.y_test, split.score_params_test)}
+    if task.return_train_score:
+        parts["train"] = task.train, split.y_train, split.score_params_train
+    for part, (indices, y, params) in parts.items():
+        if result["fit_error"] is None:
+            scores = score(task, *to_score(part, indices), y, params)
+        else:
+            scores = error_scores(task, task.error_score)
+        result[f"{part}_scores"] = scores
+        if part == "test":
+            result["n_test_samples"] = len(indices)
+            result["fit_time"] = fitted - started
+            result["score_time"] = time.perf_counter() - fitted
+    return result
+
+
+class Evaluations:
+    """What stands for joblib's ``parallel`` in a search.
+
+    Parameters
+    ----------
+    search : sklearn.model_selection.BaseSearchCV
+    candidates : list of dict
+        The parameters of each.
+    n_jobs : int or None
+        How many threads, see `engine.threads.resolve_threads`.
+    verbose : int or 'progress'
+
+    Attributes
+    ----------
+    n_missing : int
+        Fits that Ctrl-C has kept from being done.
+    n_complete : int
+        Candidates with no such fit.
+    """
+
+    def __init__(self, search, candidates, n_jobs, verbose):
+        self._search = search
+        self._candidates = candidates
+        self._n_threads = resolve_threads(n_jobs, _MANY, _MANY)
+        self._verbose = verbose
+        self.n_missing, self.n_complete = 0, len(candidates)
+
+    def __call__(self, calls):
+        """From delayed calls of ``_fit_and_score`` to the list of their results.
+
+        Raises
+        ------
+        KeyboardInterrupt
+            If not one fit is done.
+        """
+        calls = iter(calls)
+        given = [*islice(calls, 1)]
+        if not given:
+            return []
+        first = read_task(*given)
+        calls = chain(given, calls)
+        if first is None or first.y is None:
+            return as_scikit_learn(self._search, calls)
+        n_splits = first.split_progress[1]
+        steps = getattr(first.estimator, "steps", None)
+        if steps is None:
+            fitter = _Models(first.X, first.estimator)
+        else:
+            fitter = _Pipelines(self._candidates, steps[-1][0], first.scorer)
+        order, tasks = self._in_order(fitter, map(read_task, calls), first)
+        results = [None] * len(order)
+        refit = self._search.refit
+        progress = Progress(self._verbose, self._candidates, n_splits, refit)
+
+        def works():
+            splits = {}
+            for number, task in zip(order, tasks, strict=True):
+                progress.begin(number)
+                split = task.split_progress[0]
+                if split not in splits:
+                    splits[split] = _Split.of(task)
+                yield _evaluate(task, fitter, splits[split])
+
+        def note(i, result):
+            if isinstance(result, Failure):
+                raise result.error
+            results[order[i]] = result
+            progress.note(order[i], result)
+
+        prepare = partial(
+            set_config, **get_config()
+        )  # which each thread has its own of
+        try:
+            with closing(progress):
+                side_by_side(works(), self._n_threads, note, prepare)
+        except KeyboardInterrupt:
+            if not any(results):
+                raise
+            self._count_missing(results, n_splits)
+        return _filled(results)
+
+    def _count_missing(self, results, n_splits):
+        self.n_missing = results.count(None)
+        self.n_complete = sum(
+            None not in results[start : start + n_splits]
+            for start in range(0, len(results), n_splits)
+        )
+
+    def _in_order(self, fitter, tasks, first):
+        """(number of each task, tasks), in the order in which they are done.
+
+        One setting of the steps before a pipeline's last comes after the other, so that
+        few of them are in memory; else it is the order in which they come.
+        """
+        n_splits = first.split_progress[1]
+        numbers = range(len(self._candidates) * n_splits)
+        ranks = fitter.ranks
+        if not any(ranks):
+            return numbers, tasks
+        kept = [task._replace(estimator=None) for task in tasks]
+        numbers = sorted(numbers, key=lambda i: ranks[i // n_splits])
+        return numbers, (
+            kept[i]._replace(estimator=clone(first.estimator)) for i in numbers
+        )
+
+
+def _filled(results):
+    """The results, with NaN where there are none."""
+    done = [result for result in results if result is not None]
+    done.sort(key=lambda result: result["fit_error"] is not None)
+
+    def nothing(value):
+        if isinstance(value, dict):
+            return dict.fromkeys(value, math.nan)
+        return None if value is None or isinstance(value, str) else math.nan
+
+    missing = {name: nothing(value) for name, value in done[0].items()}
+    return [missing if result is None else result for result in results]
