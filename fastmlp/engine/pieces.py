@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from fastmlp.engine.threads import Abandoned, Team, limit_threads_of_predictions
 from fastmlp.kernels.team import ABANDONED
 
-__all__ = ["Failure", "Pausable", "finish", "run_alone", "side_by_side"]
+__all__ = ["Failure", "Pausable", "finish", "run_alone", "side_by_side", "within"]
 
 
 def finish(work, team):
@@ -46,6 +46,35 @@ def run_alone(work):
     finally:
         pieces.close()
     return pieces.result
+
+
+def within(make_context, work):
+    """A work, each piece of which is done in a context of its own.
+
+    ``with`` around a ``yield`` would hold while other works run, and a work that rests
+    may go on in another thread.
+
+    Parameters
+    ----------
+    make_context : callable
+        Gives a context manager.
+    work : generator
+        Has not begun.
+    """
+    try:
+        with make_context():
+            wanted = next(work)
+        while True:
+            try:
+                team = yield wanted
+            except BaseException as error:  # of whoever does the pieces, or the end
+                with make_context():
+                    wanted = work.throw(error)
+            else:
+                with make_context():
+                    wanted = work.send(team)
+    except StopIteration as end:
+        return end.value
 
 
 class Pausable:
