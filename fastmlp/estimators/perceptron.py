@@ -6,7 +6,7 @@ quick.
 
 import warnings
 from contextlib import closing
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from types import SimpleNamespace
 
@@ -103,19 +103,19 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     def _pieces_of_checked_fit(
         self, X, y, sample_weight=None, *, X_val=None, y_val=None,
-        sample_weight_val=None, **how,
+        sample_weight_val=None, is_valid=False, **how,
     ):  # fmt: skip
-        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`."""
-        skips = get_config()["skip_parameter_validation"]
-        if not skips:
+        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`.
+
+        is_valid : bool, default=False
+            Whether the parameters have been checked.
+        """
+        if not (is_valid or get_config()["skip_parameter_validation"]):
             self._validate_params()
-        with config_context(skip_parameter_validation=True):
-            validation = X_val, y_val, sample_weight_val
-            return (
-                yield from self._pieces_of_fit(
-                    X, y, sample_weight, validation=validation, **how
-                )
-            )
+        validation = X_val, y_val, sample_weight_val
+        fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
+        unchecked = partial(config_context, skip_parameter_validation=True)
+        return (yield from _lazily("engine.pieces").within(unchecked, fit))
 
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
