@@ -146,7 +146,12 @@ def test_an_ensemble_has_all_parameters_of_its_members():
     ):  # fmt: skip
         own, theirs = cls().get_params(), member().get_params()
         assert set(theirs) - set(own) == {"checkpoint"}
-        assert set(own) - set(theirs) == {"n_estimators", "bootstrap", "cv", "selection"}
+        assert set(own) - set(theirs) == {
+            "n_estimators",
+            "bootstrap",
+            "cv",
+            "selection",
+        }
         assert all(own[name] == theirs[name] for name in theirs.keys() & own.keys())
     assert MLPEnsembleRegressor("huber", (3,)).hidden_layer_sizes == (3,)
     assert MLPEnsembleClassifier((3,), "tanh").activation == "tanh"
@@ -677,7 +682,10 @@ def test_one_live_line(capsys, monkeypatch):
     [
         ({"bootstrap": True, "cv": 3}, "bootstrap=True and cv are two ways"),
         ({"selection": "greedy"}, "selection='greedy' needs samples"),
-        ({"selection": "greedy", "cv": 2, "warm_start": True}, "warm_start=True cannot"),
+        (
+            {"selection": "greedy", "cv": 2, "warm_start": True},
+            "warm_start=True cannot",
+        ),
         ({"n_estimators": 0}, "n_estimators"),
         ({"selection": "best"}, "selection"),
         ({"cv": 1}, "cv"),

@@ -89,10 +89,26 @@ def test_scores_of_held_out_predictions():
 def test_models_that_complement_each_other_are_taken():
     """Two that err by the same amount to either side, and one that errs less alone."""
     predictions = [Y + 1, Y - 1, Y + 0.9]
-    weights = greedy_weights(predictions, error)
-    assert weights[1] > 0.4
-    mean = sum(w * p for w, p in zip(weights, predictions, strict=True))
-    assert error(mean, slice(None)) < 1e-3
+    for n_bags in (1, 20):
+        weights = greedy_weights(predictions, error, n_bags=n_bags)
+        assert weights[1] > 0.4
+        mean = sum(w * p for w, p in zip(weights, predictions, strict=True))
+        assert error(mean, slice(None)) < 0.02
+
+
+def test_a_selection_takes_the_model_that_helps_most_in_each_round():
+    """Compared with a plain search, of all models and samples."""
+    predictions = np.array([*noisy(1, 4), *noisy(2, 3)])
+    taken, found = [], []
+    for _ in range(12):
+        errors = [
+            error(predictions[[*taken, i]].mean(axis=0), slice(None)) for i in range(7)
+        ]
+        taken.append(int(np.argmin(errors)))
+        found.append(min(errors))
+    best = taken[: 1 + int(np.argmin(found))]
+    weights = greedy_weights(predictions, error, n_bags=1, n_rounds=12)
+    np.testing.assert_allclose(weights, np.bincount(best, minlength=7) / len(best))
 
 
 def test_weights_are_of_a_mean_and_the_same_in_every_run():
@@ -107,26 +123,38 @@ def test_bad_models_are_left_out():
     predictions = [*noisy(1, 3), *noisy(1, 2, bias=5)]
     weights = greedy_weights(predictions, error)
     assert weights[:3].min() > 0.2
-    assert weights[3:].max() < 0.05
+    assert weights[3:].sum() < 0.05
     rows = held_out_by_chance(5)
     some = [each[own] for each, own in zip(predictions, rows, strict=True)]
     weights = greedy_weights(some, error, rows)
-    assert weights[:3].min() > 0
-    assert weights[3:].max() < 0.05
+    assert weights[:3].min() > 0.1
+    assert weights[3:].sum() < 0.05
 
 
 def test_a_selection_that_is_no_better_is_none():
     """As of equal models, and of those of one cross-validation: nothing compares."""
-    uniform = [0.2] * 5
-    assert greedy_weights(noisy(1) * 5, error).tolist() == uniform
+    uniform = pytest.approx([0.2] * 5)
+    assert greedy_weights(noisy(1) * 5, error) == uniform
     rows = np.array_split(rng.permutation(len(Y)), 5)
     predictions = [noisy(1 + i)[0][own] for i, own in enumerate(rows)]
-    assert greedy_weights(predictions, error, rows).tolist() == uniform
+    assert greedy_weights(predictions, error, rows) == uniform
+    nothing = [np.zeros((0, 1))] * 5
+    assert greedy_weights(nothing, error, [np.arange(0)] * 5) == uniform
+
+
+def test_models_that_are_equally_good_are_nearly_all_kept():
+    rows = held_out_by_chance(8)
+    predictions = [p[own] for p, own in zip(noisy(1, 8), rows, strict=True)]
+    weights = greedy_weights(predictions, error, rows)
+    assert (weights > 0.02).sum() >= 6
 
 
 def test_losses_that_are_not_numbers_are_the_worst():
-    predictions = [*noisy(1, 2), np.full_like(Y, np.nan)]
-    assert greedy_weights(predictions, error).tolist()[2] == 0
+    predictions = [*noisy(1, 3), np.full_like(Y, np.nan)]
+    for n_bags in (1, 20):
+        weights = greedy_weights(predictions, error, n_bags=n_bags)
+        assert weights[3] == 0
+        assert weights[:3].min() > 0
 
 
 def test_of_very_many_samples_some_are_looked_at(monkeypatch):
@@ -142,25 +170,19 @@ def test_of_very_many_samples_some_are_looked_at(monkeypatch):
     greedy_weights(predictions, note)
     some = [each[own] for each, own in zip(predictions, rows, strict=True)]
     greedy_weights(some, note, rows)
-    assert max(seen) <= 100
-    assert min(seen) > 50
+    assert 50 < min(seen) <= max(seen) <= 100
 
 
-def test_stand_ins_are_other_models_own_predictions():
-    predictions, rows = [[np.arange(40.0)[:, None] + 100 * i] for i in range(3)], [
-        np.arange(0, 40), np.arange(10, 30), np.arange(20, 40)
-    ]  # fmt: skip
-    some = [each[0][own] for each, own in zip(predictions, rows, strict=True)]
+def test_the_mean_of_others_stands_in_for_models_that_were_trained_on_a_sample():
+    rows = [np.arange(0, 40), np.arange(10, 30), np.arange(20, 40)]
+    some = [np.full((len(own), 1), 10.0**i) for i, own in enumerate(rows)]
     full, samples = selection._completed(some, rows)
     np.testing.assert_array_equal(samples, np.arange(40))
-    assert full.shape == (3, 40, 1)
-    who = (full[..., 0] - samples) / 100
     for i, own in enumerate(rows):
-        assert (who[i, own] == i).all()
-        for sample in np.setdiff1d(samples, own):
-            assert sample in rows[int(who[i, sample])]
-    # both that have samples 20 to 29 stand in for none, those of 30 to 39 in turn
-    assert set(who[1, 30:]) == {0, 2}
+        assert (full[i, own] == 10.0**i).all()
+    assert (full[1:, :10] == 1).all()
+    assert (full[2, 10:20] == 5.5).all()
+    assert (full[1, 30:] == 50.5).all()
 
 
 # --- losses of predictions ------------------------------------------------------------
@@ -169,7 +191,7 @@ def test_stand_ins_are_other_models_own_predictions():
 @pytest.mark.parametrize("name", ["identity", "logistic", "softmax", "exp"])
 def test_inverses_of_output_activations(name):
     row = OUTPUT_ACTIVATIONS[name]
-    predictions = row.value(rng.uniform(-9, 9, (50, 3)))
+    predictions = row.value(rng.uniform(-7, 7, (50, 3)))
     np.testing.assert_allclose(row.value(row.inverse(predictions)), predictions)
     certain = row.inverse(np.array([[0.0, 1.0]]))
     assert np.isfinite(certain).all()
