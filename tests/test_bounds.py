@@ -63,9 +63,9 @@ EVERY_KERNEL = """
 
     def train_after(first, X, y):
         layers = first, Dense(first.fan_out, 1)
-        network = Network(layers, "float32", trainable=True)
+        network = Network(layers, "float32", optimizer="sgd")
         job = TrainingJob(network, X, y[:, None], batch_size=len(y), activation="relu",
-                          loss="squared_error", optimizer="sgd")
+                          loss="squared_error")
         prediction = PredictionJob(
             network, X, activation="relu", output_activation="identity"
         )
@@ -291,6 +291,9 @@ def sweep_shuffling():
 GIVEN = {"X", "order", "targets", "sample_weights", "row_starts", "column_indices",
          "outputs"}  # fmt: skip
 
+#: Fields of a JOB for the arrays of a network.
+OF_NETWORK = {"parameters", "transposed", "first_state", "second_state", "average"}
+
 
 def places_of(job, memory):
     """(name, records, fields, indices) of all that leads to a buffer.
@@ -298,8 +301,7 @@ def places_of(job, memory):
     An offset of a layer is named after the kind of layer and the field.
     """
     record, layers = job._records, memory.copy_of(job.layers)
-    arenas = job.arena, job.network.arena
-    for name in {*GIVEN.intersection(job._kept), *arenas[0].arrays, *arenas[1].arrays}:
+    for name in {*GIVEN, *OF_NETWORK, *job.arena.arrays}:
         array = job._kept.get(name)
         if array is not None and array.size:
             yield name, record, [name], 0

@@ -43,7 +43,7 @@ from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
 from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import attributes_of, bare_copy, state_of
-from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.training.events import Listeners
 from fastmlp.training.optimizer import OptimizerView
@@ -557,7 +557,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             getattr(self, "precision_", None) or self._precision(),
             self.n_jobs,
         )
-        outputs.write(self.coefs_, self.intercepts_)
+        outputs.write(*parameters_of(self))
         finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
         scaling = Standardization.read(vars(self))
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
