@@ -18,6 +18,7 @@ from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.fitted import PARAMETERS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.training.lbfgs import minimize_loss
 
@@ -249,6 +250,11 @@ def test_lbfgs_minimises_over_the_factors_too(cut):
 
 
 # --- Declarations ---------------------------------------------------------------------
+
+
+def test_the_attributes_of_a_model_are_what_dense_layers_declare():
+    network = Network((3, 4, 2), "float32")
+    assert [*network.groups] == [*PARAMETERS]
 
 
 @dataclass(frozen=True)

@@ -343,16 +343,15 @@ class TrainingJob(_Job):
         self.strips = n_strips > 0  # whether steps use strips or tiles
         self._lay_out(targets.shape[1], n_strips)
         # the kernels' last arguments, see `passes.train_steps`
-        self._choices = (
-            *((None, None, True) if self.strips else (True, self.sparse, None)),
-            *features_of(
-                stored=(self.layers["derivatives"] >= 0).any(),
-                masks=options.dropout,
-                with_parameters=LOSSES[loss].is_parametric,
-            ),
-            network.scaled,
-            network.encoded,
+        way = (None, None, True) if self.strips else (True, self.sparse, None)
+        features = features_of(
+            stored=(self.layers["derivatives"] >= 0).any(),
+            masks=options.dropout,
+            with_parameters=LOSSES[loss].is_parametric,
         )
+        if network.scaled:  # which nobody can ask for yet: one kernel is enough
+            features = [True, True, True]
+        self._choices = *way, *features, network.scaled, None
         if network.encoded:
             self._choices = passes.FOR_TABLES
 
