@@ -55,9 +55,9 @@ class PackedModel:
         # jobs hold addresses in this process, and packing depends on the CPU
         return _outputs_with, (self._key, *self._network.read())
 
-    def write(self, coefs, intercepts):
-        """Check and pack these weights and biases."""
-        self._network.write(coefs, intercepts)
+    def write(self, *parameters):
+        """Check and pack parameters, see `Network.write`."""
+        self._network.write(*parameters)
 
     def copy(self):
         """A copy with the same weights."""
@@ -167,7 +167,7 @@ class PackedEnsemble:
         )
 
 
-def _outputs_with(key, coefs, intercepts):
+def _outputs_with(key, *parameters):
     outputs = PackedModel(*key)
-    outputs.write(coefs, intercepts)
+    outputs.write(*parameters)
     return outputs

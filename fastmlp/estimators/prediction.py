@@ -7,6 +7,7 @@ import numpy as np
 from fastmlp.data.inputs import numbers_only
 from fastmlp.engine.network import units_of
 from fastmlp.engine.prediction import PackedModel
+from fastmlp.tables.fitted import parameters_of
 
 __all__ = ["Predictor", "dtype_of_outputs", "packed_model", "packed_snapshot"]
 
@@ -58,7 +59,7 @@ class packed_model:
     def __enter__(self):
         idle = self._idle_of_estimator()
         self._outputs = idle.pop(self._key, None) or PackedModel(*self._key)
-        self._outputs.write(self._estimator.coefs_, self._estimator.intercepts_)
+        self._outputs.write(*parameters_of(self._estimator))
         return self._outputs
 
     def __exit__(self, *exception):
@@ -78,7 +79,7 @@ def packed_snapshot(estimator, n_jobs):
         getattr(estimator, "precision_", None) or estimator._precision(),
         n_jobs,
     )
-    model.write(estimator.coefs_, estimator.intercepts_)
+    model.write(*parameters_of(estimator))
     return model
 
 

@@ -227,8 +227,7 @@ class Member:
     ):  # fmt: skip
         rng = np.random.default_rng(seed)
         self.network = network = Network(
-            layers_for(columns, targets.n_outputs, recipe), "float32", trainable=True,
-            n_moments=2,
+            layers_for(columns, targets.n_outputs, recipe), "float32", optimizer="adam"
         )  # fmt: skip
         some = samples
         if len(samples) > _MANY_ROWS:  # of which a permutation would take memory
@@ -240,7 +239,7 @@ class Member:
         job = TrainingJob(
             network, X, targets.for_kernels(), sample_weight, samples=samples,
             batch_size=min(recipe.batch_size, len(samples)), activation=activation,
-            loss=targets.loss, optimizer="adam", n_threads=n_threads,
+            loss=targets.loss, n_threads=n_threads,
             options=StepOptions(
                 loss_parameters=targets.parameters,
                 dropout=(0.0, 0.0, *(recipe.dropout,) * hidden),
