@@ -27,7 +27,7 @@ from data import random_network
 from fastmlp.data import samples
 from fastmlp.engine import jobs, network
 from fastmlp.engine.arena import address_of
-from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.jobs import PredictionJob, ReusableJob, TrainingJob
 from fastmlp.engine.network import Network, architecture_of
 from fastmlp.engine.options import StepOptions
 from fastmlp.kernels.buffers import round_up
@@ -198,6 +198,13 @@ class Memory:
     def prediction_job(self, made, X, **settings):
         """A `PredictionJob`, to be run in `in_use`."""
         job = PredictionJob(made, X, **settings)
+        self._finish(job)
+        return job
+
+    def reusable_job(self, made, n_rows, dtype_of_X, **settings):
+        """A `ReusableJob`, to be run in `in_use`."""
+        job = ReusableJob(made, n_rows, dtype_of_X, **settings)
+        job._rows, job._results = map(self.copy_of, (job._rows, job._results))
         self._finish(job)
         job._integers = job._records.view(np.int64)
         return job

@@ -190,18 +190,33 @@ def sweep_prediction():
             settings["dtype"] = np.result_type(case.dtype)
         if case.left_out:
             settings["samples"] = np.arange(X.shape[0])[::-1]
-        network = Network(case.layers, case.dtype)
-        network.write(*case.weights)
+        n_members = 1 + case.rows % 3
         with guards.tight(depth=case.depth), Team(case.n_threads) as team:
+            network, settings["array"] = networks_for(case, n_members)
             expected = PredictionJob(network, X, **settings).run(team).tobytes()
             with memory.in_use(team):
-                network = Network(case.layers, case.dtype)
-                network.write(*case.weights)
+                network, settings["array"] = networks_for(case, n_members)
                 job = memory.prediction_job(network, X, **settings)
                 assert memory.copy_of(job.run(team)).tobytes() == expected
                 if case.layout == "C" and not case.left_out:
-                    alone = memory.copy_of(job.outputs_for(X))
-                    assert alone.tobytes() == expected
+                    settings["n_threads"] = 1
+                    rows = len(X), len(X) - 1
+                    few, many = (
+                        memory.reusable_job(network, n, X.dtype, **settings)
+                        for n in rows
+                    )
+                    assert few.outputs_for(X).tobytes() == expected
+                    assert memory.copy_of(many.outputs_for(X)).tobytes() == expected
+
+
+def networks_for(case, n_members):
+    """(network, parameters of so many of its form)."""
+    network = Network(case.layers, case.dtype)
+    stack = network.stack(n_members)
+    for i, array in enumerate(stack):
+        weights, *others = case.weights
+        network.write([w / (1 + i) for w in weights], *others, array=array)
+    return network, stack
 
 
 def sweep_writing():
@@ -263,6 +278,7 @@ def places_of(job, memory):
         for part in job.arena.starts["workspace"]:
             if part in JOB.names:
                 yield f"{part} of a prediction", record, [part], 0
+        yield "samples of a prediction", layers, ["inputs"], 0
         return
     transposed = [(i, "transposed") for i in job.network.arena.starts["transposed"]]
     for i, field in (*transposed, *job.arena.starts["workspace"], *job.network.sizes):

@@ -516,12 +516,15 @@ def test_prediction_against_the_reference(columns, dtype, n_threads):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_row_is_predicted_the_same_in_any_batch(dtype):
-    columns = TABLES["many"]
-    network, _ = network_for(columns, (50, 4), dtype)
+@pytest.mark.parametrize("columns", TABLES)
+def test_a_row_is_predicted_the_same_in_any_batch(columns, dtype):
+    """A few rows are encoded one by one; alone, one also has products of its own."""
+    columns = TABLES[columns]
+    network, _ = network_for(columns, (50, 49, 4), dtype)
     X = table(columns, 517)
     whole = predict(network, X)
-    for part in (slice(0, 1), slice(5, 12), slice(100, 517)):
+    few = [slice(start, start + n) for start in (0, 40) for n in range(1, 9)]
+    for part in (*few, slice(100, 517), slice(0, 129)):
         np.testing.assert_array_equal(predict(network, X[part]), whole[part])
     np.testing.assert_array_equal(predict(network, X, n_threads=3), whole)
 

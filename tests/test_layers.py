@@ -230,6 +230,11 @@ def test_prediction_against_the_reference(units, dtype, n_threads):
         )  # fmt: skip
         with Team(n_threads) as team:
             result = job.run(team)
+            alone = PredictionJob(
+                network, X[9:10], activation=activation, output_activation="softmax",
+                n_threads=n_threads,
+            )  # fmt: skip
+            np.testing.assert_array_equal(alone.run(team), result[9:10])
         exact = reference.predict(X, coefs, intercepts, activation, "softmax", factors)
         np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance)
 

@@ -2,12 +2,14 @@
 
 from itertools import product
 
+import guards
 import numba
 import numpy as np
 import pytest
 import reference
 from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
+from scipy.sparse import csr_array
 
 from fastmlp.engine import jobs
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
@@ -246,24 +248,56 @@ def test_prediction_against_the_reference(output, units, dtype, precision, n_thr
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_a_row_is_predicted_the_same_in_any_batch():
-    units = (30, 50, 4)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_a_row_is_predicted_the_same_in_any_batch(activation, dtype):
+    """One row goes by products of its own; units around the edges of panels."""
+    edges = guards.edges(dtype)
+    for units in ((30, 50, 4), edges, edges[::-1], (1, 1), (edges[-1], 2)):
+        network = Network(units, dtype)
+        network.write(*random_network(units))
+        X = np.random.default_rng(0).standard_normal((517, units[0]))
+
+        def predict(X, n_threads=1, network=network):
+            job = PredictionJob(
+                network, X, activation=activation, output_activation="softmax",
+                n_threads=n_threads, dtype=dtype,
+            )  # fmt: skip
+            with Team(n_threads) as team:
+                return job.run(team)
+
+        whole = predict(X)
+        for part in (slice(0, 1), slice(3, 4), slice(5, 12), slice(0, 65), slice(516)):
+            np.testing.assert_array_equal(predict(X[part]), whole[part])
+        np.testing.assert_array_equal(predict(X[7:8].copy("F")), whole[7:8])
+        np.testing.assert_array_equal(predict(csr_array(X[7:8])), whole[7:8])
+        np.testing.assert_array_equal(predict(X, 3), whole)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_mean_of_several_networks(n_threads):
+    """To the bit the sum of their predictions, in order, divided by how many."""
+    units, n_members = (7, 50, 3), 5
     network = Network(units, "float32")
-    network.write(*random_network(units))
-    X = np.random.default_rng(0).standard_normal((517, 30))
-
-    def predict(X, n_threads=1):
-        job = PredictionJob(
-            network, X, activation="logistic", output_activation="softmax",
-            n_threads=n_threads,
-        )  # fmt: skip
-        with Team(n_threads) as team:
-            return job.run(team)
-
-    whole = predict(X)
-    for part in (slice(0, 1), slice(5, 12), slice(100, 517)):
-        np.testing.assert_array_equal(predict(X[part]), whole[part])
-    np.testing.assert_array_equal(predict(X, 3), whole)
+    stack = network.stack(n_members)
+    assert stack.shape[0] == n_members
+    X = np.random.default_rng(0).standard_normal((301, 7))
+    settings = {
+        "activation": "tanh", "output_activation": "softmax", "n_threads": n_threads
+    }  # fmt: skip
+    total = 0.0
+    with Team(n_threads) as team:
+        for seed, array in enumerate(stack):
+            weights = random_network(units, seed)
+            network.write(*weights)
+            network.write(*weights, array=array)
+            total += PredictionJob(network, X, **settings).run(team)
+        mean = PredictionJob(network, X, array=stack, **settings).run(team)
+        np.testing.assert_array_equal(mean, total / n_members)
+        row = PredictionJob(network, X[3:4], array=stack, **settings).run(team)
+        np.testing.assert_array_equal(row, mean[3:4])
+        alone = PredictionJob(network, X, array=network.stack(1), **settings)
+        assert (alone.run(team) == 1 / 3).all()  # all weights are 0
 
 
 @pytest.mark.parametrize("layout", ["F", "reversed", "strided", "read-only", "float32"])

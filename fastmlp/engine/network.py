@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.data.inputs import check_numbers
 from fastmlp.data.samples import as_readable
@@ -283,6 +284,20 @@ class Network:
                 row.strides[0] // row.itemsize,
                 matrix.dtype == np.float64,
             )
+
+    def stack(self, n):
+        """`n` arrays laid out like that of the parameters: rows of one array of zeros.
+
+        Each starts on its own cache line.
+        """
+        buffer = Buffer("stack", self.sizes, copies=n, packed=True)
+        arena = Arena([buffer], self.dtype)
+        numbers, distance = arena.arrays["stack"], arena.strides["stack"]
+        return as_strided(
+            numbers,
+            (n, self.arena.arrays["parameters"].size),
+            (distance * numbers.itemsize, numbers.itemsize),
+        )
 
     def read(self, dtype=None, array="parameters", out=None):
         """Return copies of all parameters: a list of arrays for each of `groups`.

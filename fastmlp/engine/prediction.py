@@ -4,14 +4,11 @@ import numpy as np
 
 from fastmlp.data.samples import kernels_can_read
 from fastmlp.engine.ensemble import Ensemble
-from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.jobs import PredictionJob, ReusableJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team, threads_for_prediction
 
 __all__ = ["PackedEnsemble", "PackedModel"]
-
-#: So many may be copied where that saves setting up a job.
-_FEW_NUMBERS = 10_000
 
 #: Most parameters of a network whose buffers are kept for the next prediction.
 _KEPT_PARAMETERS = 1_000_000
@@ -49,7 +46,7 @@ class PackedModel:
         names = {"activation": activation, "output_activation": output_activation}
         self._names, self._n_jobs = names, n_jobs
         self._network = Network(units, precision)
-        self._jobs = {}  # jobs for a few rows, by the dtype of their outputs
+        self._jobs = {}  # by the dtypes of X and of the outputs
 
     def __reduce__(self):
         # jobs hold addresses in this process, and packing depends on the CPU
@@ -71,15 +68,15 @@ class PackedModel:
         """Whether the buffers are small enough to keep."""
         return self._network.n_parameters <= _KEPT_PARAMETERS
 
-    def _job_for(self, dtype):
-        if dtype not in self._jobs:
-            units = self._network.units
-            rows = max(1, min(_ROWS, _NUMBERS // max(units)))
-            some_rows = np.zeros((rows, units[0]), np.float32)
-            self._jobs[dtype] = PredictionJob(
-                self._network, some_rows, dtype=dtype, **self._names
+    def _job_for(self, dtype_of_X, dtype):
+        try:
+            return self._jobs[dtype_of_X, dtype]
+        except KeyError:
+            rows = max(1, min(_ROWS, _NUMBERS // max(self._network.units)))
+            job = ReusableJob(
+                self._network, rows, dtype_of_X, dtype=dtype, **self._names
             )
-        return self._jobs[dtype]
+            return self._jobs.setdefault((dtype_of_X, dtype), job)
 
     def __call__(self, X, dtype):
         """Compute outputs of shape (n_samples, n_outputs).
@@ -93,13 +90,8 @@ class PackedModel:
         """
         n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
         if n_threads == 1 and isinstance(X, np.ndarray):
-            is_readable = kernels_can_read(X)
-            if X.size < _FEW_NUMBERS and not is_readable:
-                is_single = X.dtype == np.float32
-                X = np.array(X, np.float32 if is_single else np.float64, order="C")
-                is_readable = True
-            if is_readable:
-                return self._job_for(dtype).outputs_for(X)
+            if len(X) <= _ROWS or kernels_can_read(X):
+                return self._job_for(X.dtype, dtype).outputs_for(X)
         job = PredictionJob(
             self._network, X, n_threads=n_threads, dtype=dtype, **self._names
         )

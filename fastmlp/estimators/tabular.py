@@ -513,7 +513,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
     @staticmethod
     def _numbers(outputs, state):
         numbers = outputs * state["_scale"] + state["_center"]
-        numbers = np.clip(numbers, state["_lowest"], state["_highest"])
+        numbers = np.minimum(np.maximum(numbers, state["_lowest"]), state["_highest"])
         return numbers.ravel() if numbers.shape[1] == 1 else numbers
 
     def predict(self, X):

@@ -87,7 +87,8 @@ _INTEGERS = (
     "n_samples",
     "batch_size",
     "outputs",  # address of n_samples x n_outputs predictions
-    "next_job",  # address of a job to be predicted after this one, or 0
+    "n_members",  # networks of one form whose predictions are averaged
+    "parameters_size",  # elements from the parameters of one to those of the next
     # the team
     "n_threads",
     "team",  # address of the array that the threads share, see team

@@ -204,7 +204,7 @@ class TabularFit:
             return [np.arange(0)] * self.n_members
         codes = None
         if self.targets.kind == "classes":
-            codes = self.targets.values[:, 0].astype(int)
+            codes = self.targets.values[:, 0]
         held_out = splits(n, min(self.n_folds, n), self.random_state, codes)
         return [next(held_out) for _ in range(self.n_members)]
 
