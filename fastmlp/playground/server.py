@@ -35,6 +35,7 @@ import sys
 import threading
 import webbrowser
 from importlib.resources import files
+from math import isfinite
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -284,7 +285,7 @@ def _about(own):
 def _rounded(arrays):
     """Nested lists of numbers, short enough for JSON, which has no infinite ones."""
     return [
-        [float(f"{number:.5g}") if np.isfinite(number) else None for number in array]
+        [float(f"{x:.5g}") if isfinite(x) else None for x in np.asarray(array).tolist()]
         for array in arrays
     ]
 
@@ -379,7 +380,7 @@ def _server(host, port, own):
         )
     config = uvicorn.Config(
         make_app(host, own), log_level="warning", ws="websockets-sansio",
-        lifespan="off", ws_max_size=2**16,
+        lifespan="off", ws_max_size=2**16, ws_per_message_deflate=False,
     )  # fmt: skip
     address = f"http://{name}:{listening.getsockname()[1]}/"
     address += "#data=own" if own is not None else ""
