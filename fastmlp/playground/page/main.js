@@ -1,9 +1,10 @@
 // Controls, and what they change: the experiment, which is sent to the server whole.
 
 import { hidden, read, write } from "./address.js";
-import { explain, numbersOf, stagesOf } from "./byhand.js";
+import { droppedBy, explain, linksOf, numbersOf, stagesOf } from "./byhand.js";
 import { drawCurve } from "./chart.js";
 import { connect } from "./connection.js";
+import { formulaOf } from "./formula.js";
 import { OutputMap } from "./map.js";
 import { NetworkView } from "./network.js";
 import { css, onScheme, sharp, signed } from "./pictures.js";
@@ -299,6 +300,13 @@ function drawLosses() {
   drawCurve(byId("curve"), losses, frame.epoch, lossColours);
 }
 
+// of a table: the first cell is a title, in the first row all are
+function rowOf(texts, isFirst = false) {
+  const row = document.createElement("tr");
+  row.append(...texts.map((textContent, i) => Object.assign(document.createElement(isFirst || i === 0 ? "th" : "td"), { textContent })));
+  return row;
+}
+
 // of a classifier: which classes it confuses, and whether its probabilities are right
 function drawQuality(quality) {
   byId("quality").hidden = !quality;
@@ -309,14 +317,10 @@ function drawQuality(quality) {
   const all = quality.confusion.flat().reduce((a, b) => a + b, 0);
   byId("accuracy").value = `${((100 * right) / all).toFixed(1)}%`;
   const caption = Object.assign(document.createElement("caption"), { textContent: "Rows: the true class. Columns: the predicted one." });
-  byId("confusion").replaceChildren(caption, ...[["", ...quality.confusion.keys()].map((c) => (c === "" ? "" : nameOf(c))),
-    ...quality.confusion.map((row, i) => [nameOf(i), ...row])].map((cells, i) => {
-    const line = document.createElement("tr");
-    cells.forEach((text, j) => {
-      const cell = line.appendChild(document.createElement(i && j ? "td" : "th"));
-      cell.textContent = text;
-      if (i && j) cell.style.background = css(signed((i === j ? 0.6 : -0.5) * (text / most)));
-    });
+  const labels = [...quality.confusion.keys()].map(nameOf);
+  byId("confusion").replaceChildren(caption, rowOf(["", ...labels], true), ...quality.confusion.map((counts, i) => {
+    const line = rowOf([labels[i], ...counts]);
+    counts.forEach((n, j) => (line.cells[j + 1].style.background = css(signed((i === j ? 0.6 : -0.5) * (n / most)))));
     return line;
   }));
   byId("calibration").textContent = quality.calibration
@@ -328,32 +332,34 @@ function drawQuality(quality) {
 let stage = 0, shownEpoch = null;
 
 function askByHand(force = false) {
-  if (!byId("by-hand").open || !frame || frame.state === "running") return;
+  if (!byId("by-hand").open || !frame) return;
+  if (frame.state === "running") {
+    if (shownEpoch !== null) view.number(new Map());
+    shownEpoch = null;
+    return;
+  }
   if (!force && shownEpoch === frame.epoch) return;
   shownEpoch = frame.epoch;
   send("by_hand", { sample: Number(byId("sample").value) - 1 });
 }
 
 function drawStage(step) {
-  if (step.number !== number || !frame) return;
+  if (step.number !== number || !frame || frame.state === "running") return;
   const stages = stagesOf(step.z.length);
   stage = Math.min(stage, stages.length - 1);
-  const { title, formula, lines, note } = explain(stages[stage], step, frame, {
-    activation: experiment.activation, loss: experiment.loss, inputs: experiment.features,
-    solver: experiment.solver,
-    rate: choices.unused[experiment.solver].includes("learning_rate_init") ? null : experiment.learning_rate_init,
-  });
+  const isUsed = (name) => !choices.unused[experiment.solver].includes(name);
+  const used = Object.fromEntries(Object.entries(experiment).filter(([name]) => isUsed(name)));
+  const { title, formulas, lines, table, note } = explain(stages[stage], step, frame, { ...used, inputs: experiment.features });
   byId("stage").textContent = `${stage + 1} of ${stages.length} · ${title}`;
-  byId("formula").textContent = formula;
+  byId("formula").replaceChildren(...formulas.flatMap(formulaOf));
   byId("lines").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  const isUsed = (name) => experiment[name] && !choices.unused[experiment.solver].includes(name);
-  const out = [isUsed("dropout") && "dropout", isUsed("ema_decay") && "the average of weights"].filter(Boolean);
-  byId("note").textContent = note + (out.length ? ` Left out here: ${out.join(", ")}.` : "");
+  byId("parameters").replaceChildren(...(table ?? []).map((cells, i) => rowOf(cells, i === 0)));
+  byId("note").textContent = note;
   byId("sample").value = step.sample + 1;
   byId("sample").max = step.n_samples;
   byId("stage-back").disabled = stage === 0;
   byId("stage-on").disabled = stage === stages.length - 1;
-  view.number(numbersOf(stages[stage], step), stages[stage], step.gradients);
+  view.number(numbersOf(stages[stage], step), droppedBy(step), linksOf(stages[stage], step, frame));
 }
 
 function moveStage(by) {

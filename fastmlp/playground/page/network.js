@@ -23,7 +23,7 @@ export class NetworkView {
     const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
     const y = (row) => TOP + ROW / 2 + row * ROW;
     this.place.replaceChildren();
-    this.frame = this.pointed = this.gradients = null;
+    this.frame = this.pointed = this.shown = null;
     this.density = devicePixelRatio || 1;
     this.canvas = this.place.appendChild(document.createElement("canvas"));
     Object.assign(this.canvas, { className: "links", width: width * this.density, height: height * this.density });
@@ -54,7 +54,7 @@ export class NetworkView {
       const name = `unit ${i + 1} of hidden layer ${k + 1}`;
       const button = this.#unit(x(k + 1), y(i), name);
       button.dataset.testid = `unit-${k}-${i}`;
-      const unit = { canvas: button.querySelector("canvas") };
+      const unit = { button, key: `${k}-${i}`, canvas: button.querySelector("canvas") };
       this.#pointed(button, () => unit.bytes);
       this.#walked(button, k, i, inputs);
       this.#bias(x(k + 1), y(i), k, i, name);
@@ -203,8 +203,9 @@ export class NetworkView {
     }
   }
 
-  // numbers on the units; in a backward stage, the links of the layer are its gradients
-  number(texts, stage = null, gradients = null) {
+  // for back-propagation by hand: numbers on units ("layer-unit" -> text), those that are
+  // dropped, and what the links of a layer show instead of weights: { layer, values, textOf }
+  number(texts, dropped = new Set(), shown = null) {
     this.place.querySelectorAll(".number").forEach((each) => each.remove());
     for (const [key, text] of texts) {
       const [layer, i] = key.split("-").map(Number), [x, y] = this.places[layer + 1][i];
@@ -212,21 +213,22 @@ export class NetworkView {
       Object.assign(label, { className: "number", textContent: text });
       Object.assign(label.style, { left: `${x - SIZE / 2 + 8}px`, top: `${y + SIZE / 2 + 1}px` }); // beside the bias
     }
-    this.gradients = stage?.kind === "backward" ? { layer: stage.layer, values: gradients[stage.layer] } : null;
+    this.units.forEach(({ button, key }) => button.classList.toggle("dropped", dropped.has(key)));
+    this.shown = shown;
     if (this.frame) this.#drawLinks();
   }
 
   // of many pixels, one link stands for all: the root of the mean square
-  #shown(values, layer) {
+  #standingFor(values, layer) {
     if (values.length === this.links[layer].length) return values;
     return [values[0].map((_, j) => Math.hypot(...values.map((row) => row[j])) / Math.sqrt(values.length))];
   }
 
   #textOf({ layer, start, end, standsForMany }) {
     if (!this.frame) return "";
-    const of = (values) => this.#shown(values, layer)[start][end];
-    const text = `${standsForMany ? "root mean square of the weights" : "weight"} ${of(this.frame.coefs[layer])}`;
-    return this.gradients?.layer === layer ? `${text}, ∂L/∂w ${of(this.gradients.values)}` : text;
+    const weight = this.#standingFor(this.frame.coefs[layer], layer)[start][end];
+    if (standsForMany) return `root mean square of the weights ${weight}`;
+    return `weight ${weight}` + (this.shown?.layer === layer ? `, ${this.shown.textOf(start, end)}` : "");
   }
 
   #drawLinks() {
@@ -240,10 +242,10 @@ export class NetworkView {
       context.lineDashOffset = -this.flow;
     }
     this.links.forEach((rows, layer) => {
-      const isGradient = this.gradients?.layer === layer;
-      const values = this.#shown(isGradient ? this.gradients.values : frame.coefs[layer], layer);
-      const scale = isGradient ? 2 / Math.max(1e-12, ...values.flat().map(Math.abs)) : 1;
-      context.globalAlpha = this.gradients && !isGradient ? 0.25 : 1;
+      const isShown = this.shown?.layer === layer;
+      const values = this.#standingFor(isShown ? this.shown.values : frame.coefs[layer], layer);
+      const scale = isShown ? 2 / Math.max(1e-12, ...values.flat().map(Math.abs)) : 1;
+      context.globalAlpha = this.shown && !isShown ? 0.25 : 1;
       rows.forEach((row, i) => row.forEach((link, j) => {
         const value = values[i][j] * scale, size = Math.abs(value);
         context.lineWidth = Math.min(9, 0.6 + 2.4 * size);
