@@ -2,7 +2,13 @@
 
 from typing import NamedTuple
 
-__all__ = ["OPTIMIZERS", "REFUSED_BY_LBFGS", "SOLVERS", "Optimizer"]
+__all__ = [
+    "DECAY_OF_ADAMW",
+    "OPTIMIZERS",
+    "REFUSED_BY_LBFGS",
+    "SOLVERS",
+    "Optimizer",
+]
 
 
 class Optimizer(NamedTuple):
@@ -55,6 +61,9 @@ SOLVERS = {
     solver: tuple(row.name for row in _ROWS if solver in row.solvers)
     for solver in dict.fromkeys(s for row in _ROWS for s in row.solvers)
 }
+
+#: `weight_decay` of the solver 'adamw', if none is given.
+DECAY_OF_ADAMW = 0.01
 
 #: Parameters that other solvers use, and that 'lbfgs' answers with an error.
 REFUSED_BY_LBFGS = (

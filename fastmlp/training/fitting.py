@@ -25,7 +25,7 @@ from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
 from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
-from fastmlp.tables.optimizers import REFUSED_BY_LBFGS
+from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -45,9 +45,6 @@ __all__ = ["Fit", "Samples"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
-
-#: Of the solver 'adamw', if none is given.
-_DECAY_OF_ADAMW = 0.01
 
 
 class Samples(NamedTuple):
@@ -221,7 +218,7 @@ class Fit:
         drops = any(rates)
         decay = settings.weight_decay
         if settings.solver == "adamw" and decay == 0:
-            decay = _DECAY_OF_ADAMW
+            decay = DECAY_OF_ADAMW
         return StepOptions(
             loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
