@@ -221,12 +221,9 @@ def training_job(layers, X, y, weights, *, dtype, optimizer, choices=None, **set
 
     choices : what kernels are compiled for; None for what is needed.
     """
-    made = Network(
-        layers, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
-        averaged=True,
-    )  # fmt: skip
+    made = Network(layers, dtype, optimizer=optimizer, averaged=True)
     made.write(*weights)
-    job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
+    job = TrainingJob(made, X, y, **settings)
     job._choices = choices or job._choices
     job.refresh()
     return job

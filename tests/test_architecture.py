@@ -29,6 +29,7 @@ ROOMS = [
     "training",
     "persistence",
     "estimators",
+    "model_selection",
     "display",
     "",  # the package itself
     "playground",
@@ -48,8 +49,8 @@ LLVM_FILES = {
 OWNERS = {
     "numba": {"compilation"},
     "llvmlite": {"compilation"},
-    "sklearn": {"commands", "data", "display", "estimators", "persistence",
-                "playground", "sklearn_warnings", "training"},
+    "sklearn": {"commands", "data", "display", "estimators", "model_selection",
+                "persistence", "playground", "sklearn_warnings", "training"},
     "rich": {"commands", "__main__"},
     "starlette": {"playground"},
     "uvicorn": {"playground"},

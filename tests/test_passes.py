@@ -41,7 +41,7 @@ def gradient(units, X, y, coefs, intercepts, dtype="float64", **settings):
     """(loss, gradient by weights, gradient by biases) from the kernels."""
     job = training_job(units, X, y, coefs, intercepts, dtype=dtype, **settings)
     loss = run_all(job)
-    return loss, *job.network.read(np.float64, "first_moment")
+    return loss, *job.network.read(np.float64, "gradient")
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -352,7 +352,7 @@ def test_kernels_allocate_nothing(cut):
 def test_small_networks_go_in_strips_and_others_do_not():
 
     def strips(units, batch_size, dtype="float32"):
-        return jobs.strips_of(Network(units, dtype, trainable=True), batch_size)
+        return jobs.strips_of(Network(units, dtype, optimizer="sgd"), batch_size)
 
     assert strips((2, 8, 2), 32) == 1
     assert strips((20, 100, 2), 200) == 4
@@ -406,7 +406,7 @@ def test_sums_over_a_huge_batch_stay_accurate():
     job = training_job(units, X, y, coefs, intercepts, dtype="float32", **settings)
     assert job.strips
     run_all(job)
-    result = job.network.read(np.float64, "first_moment")
+    result = job.network.read(np.float64, "gradient")
     expected = reference.gradient_of(X, y, coefs, intercepts, **settings)
     for arrays, references in zip(result, expected, strict=True):
         for array, exact in zip(arrays, references, strict=True):
@@ -445,12 +445,14 @@ def test_jobs_check_shapes_before_a_kernel_sees_them():
     job = training_job((3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts)
     with Team(2) as team, pytest.raises(ValueError, match="a team of 2 for a job made"):
         job.run(team, 0, 1)
-    with pytest.raises(ValueError, match="must be trainable and have the 2 moments"):
+    with pytest.raises(ValueError, match="has no optimizer"):
         TrainingJob(
-            Network((3, 2), "float64", trainable=True, n_moments=1), np.zeros((5, 3)),
-            np.zeros((5, 2)), batch_size=5, activation="relu", loss="squared_error",
-            optimizer="adam",
+            Network((3, 2), "float64"), np.zeros((5, 3)), np.zeros((5, 2)),
+            batch_size=5, activation="relu", loss="squared_error",
         )  # fmt: skip
+    for array in ("first_moment", "average", "transposed"):
+        with pytest.raises(ValueError, match=f"has no {array}"):
+            job.network.write(coefs, intercepts, array=array)
     with pytest.raises(ValueError, match=r"expected \(5, 1\)"):
         training_job(
             (3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts,

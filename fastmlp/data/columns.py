@@ -18,7 +18,7 @@ from fastmlp.data.encodings import (
 )
 from fastmlp.data.frames import read, refuse_infinity
 
-__all__ = ["Columns", "InputColumn"]
+__all__ = ["Columns", "InputColumn", "in_columns"]
 
 #: Rows that are converted together.
 _ROWS_AT_ONCE = 4096
@@ -324,14 +324,19 @@ class Columns:
             (str(column.name), column.kind, str(len(column.positions)), column.note)
             for column in self.columns_
         ]
-        widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in (head, *rows)
-        ]
-        return "\n".join(lines)
+        return in_columns(head, *rows)
+
+
+def in_columns(*rows):
+    """Rows of strings as lines of text, in which columns are below each other."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
 
 
 def _places_by_name(known, names):

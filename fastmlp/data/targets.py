@@ -11,12 +11,16 @@ from sklearn.utils.multiclass import unique_labels
 from fastmlp.tables.losses import LOSSES
 
 __all__ = [
+    "PLAIN_LABELS",
     "Targets",
     "class_targets",
     "labels_of",
     "number_targets",
     "quantile_score",
 ]
+
+#: Kinds of dtypes that can only be labels: truth values, integers, text.
+PLAIN_LABELS = "biuU"
 
 
 class Targets(NamedTuple):
@@ -216,8 +220,11 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         # without its exponent, the focal loss is the log loss of smoothed targets
         parameters = (float(gamma) if loss == "focal" else 0.0, float(smoothing))
         return Targets("focal", codes, len(classes), "classes", parameters=parameters)
-    # whatever stands for "yes", 1 or another number that is not 0
-    values = binarizer.transform(y).astype(bool)
+    if multilabel or y.dtype.kind not in PLAIN_LABELS:
+        # whatever stands for "yes", 1 or another number that is not 0
+        values = binarizer.transform(y).astype(bool)
+    else:  # the same, in a fraction of the time
+        values = (y == classes[-1]).reshape(-1, 1) & (len(classes) > 1)
     name, parameters = "binary_log_loss", ()
     if loss == "focal":
         name, parameters = "binary_focal", (float(gamma),)
@@ -225,6 +232,24 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         name, values, values.shape[1], "labels", len(classes) == 1, parameters,
         float(smoothing),
     )  # fmt: skip
+
+
+def _plain_binarizer(y):
+    """``LabelBinarizer().fit(y)`` for labels that need no looking at.
+
+    That takes longer than some epochs of a small network. None for other labels, and
+    if there are so many classes that scikit-learn warns of it.
+    """
+    if y.ndim != 1 or y.dtype.kind not in PLAIN_LABELS:
+        return None
+    classes = np.unique(y)
+    if 2 * len(classes) > len(y):
+        return None
+    binarizer = LabelBinarizer()
+    binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+    binarizer.sparse_input_ = False
+    binarizer.classes_ = classes
+    return binarizer
 
 
 def labels_of(y, known=None, old=None, *, exactly=False):
@@ -247,7 +272,7 @@ def labels_of(y, known=None, old=None, *, exactly=False):
         If y has other classes than it may.
     """
     if known is None:
-        return LabelBinarizer().fit(y)
+        return _plain_binarizer(y) or LabelBinarizer().fit(y)
     classes = unique_labels(y)
     if exactly:
         if set(classes) != set(old):

@@ -14,7 +14,7 @@ _GAP = 16
 
 def address_of(array):
     """The address of the first element of an array."""
-    return array.__array_interface__["data"][0]
+    return array.ctypes.data
 
 
 class Arena:

@@ -20,7 +20,8 @@ class Ensemble:
 
     Parameters
     ----------
-    layers : sequence of fastmlp.kernels.layers.layer.Layer
+    layers : sequence of fastmlp.kernels.layers.layer.Layer, or of int
+        See `fastmlp.engine.network.architecture_of`.
     members : sequence of dict
         Group of parameters -> list of arrays, as `Network.read` gives them.
     activation : sequence of str
@@ -28,10 +29,15 @@ class Ensemble:
     output_activation : str
     temperature : float, default=1.0
         What raw outputs are divided by.
+    precision : {'float32', 'float64'}, default='float32'
+        Precision of the computation.
     """
 
-    def __init__(self, layers, members, activation, output_activation, temperature=1.0):
-        self._network = network = Network(layers, "float32")
+    def __init__(
+        self, layers, members, activation, output_activation, temperature=1.0,
+        precision="float32",
+    ):  # fmt: skip
+        self._network = network = Network(layers, precision)
         self._n_members = len(members)
         stack = network.stack(len(members))
         for member, array in zip(members, stack, strict=True):
@@ -45,12 +51,12 @@ class Ensemble:
             "dtype": np.float64,
             "array": stack,
         }
-        self._job_for_few = ReusableJob(network, _ROWS, np.float32, **self._settings)
+        self._job_for_few = ReusableJob(network, _ROWS, network.dtype, **self._settings)
 
     def __call__(self, X, n_jobs=None):
         """The mean of the networks' predictions, of shape (n_samples, n_outputs).
 
-        X : ndarray of shape (n_samples, n_columns), float32
+        X : ndarray of shape (n_samples, n_columns), float32 or float64
         n_jobs : number of threads for many rows.
         """
         if len(X) <= _ROWS:

@@ -47,6 +47,9 @@ _X, _OUTPUTS, _N_SAMPLES = (
     JOB.fields[name][1] // 8 for name in ("X", "outputs", "n_samples")
 )
 
+#: Fields of a JOB for what the rule of an optimizer keeps.
+_STATE = "first_state", "second_state"
+
 #: Fewest samples per strip, and most strips per batch.
 _STRIP_ROWS = 40
 _MOST_STRIPS = 16
@@ -123,7 +126,7 @@ class _Job:
             self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
             self._stored[i] = row.stores_derivatives or network.encoding is not None
         self._set(
-            **network.arena.arrays,
+            parameters=network.arena.arrays["parameters"],
             layers=self.layers,
             n_layers=network.n_layers,
             depth=panels_at_once(network),
@@ -215,7 +218,7 @@ class TrainingJob(_Job):
     Parameters
     ----------
     network : Network
-        Trainable, with the moments that the optimizer needs; modified in place.
+        With an optimizer; modified in place.
     X : ndarray or sparse matrix of shape (n_samples, n_features)
         float32 or float64, any strides; a dense X is never copied as a whole, a sparse
         one is converted to compressed sparse rows (CSR).
@@ -228,8 +231,8 @@ class TrainingJob(_Job):
         Rows of a step; the last step of an epoch may have fewer.
     activation : str or sequence of str
         Names of rows in the kernels' table, one for all hidden layers or one per layer.
-    loss, optimizer : str
-        Names of rows in the kernels' tables.
+    loss : str
+        Name of a row in the kernels' table.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
     options : fastmlp.engine.options.StepOptions, default=StepOptions()
@@ -262,18 +265,13 @@ class TrainingJob(_Job):
         batch_size,
         activation,
         loss,
-        optimizer,
         l2=0.0,
         options=None,
         n_threads=1,
     ):
         super().__init__(network, X, activation, n_threads)
-        row = OPTIMIZERS[optimizer]
-        if not network.trainable or network.n_moments < row.n_moments:
-            raise ValueError(
-                f"the network must be trainable and have the {row.n_moments} moments "
-                f"of {optimizer}"
-            )
+        if network.optimizer is None:
+            raise ValueError("the network has no optimizer, so it cannot be trained")
         self._options = options = options or StepOptions()
         self._check_options(LOSSES[loss])
         dtype = network.dtype
@@ -319,7 +317,7 @@ class TrainingJob(_Job):
             n_targets=targets.shape[1],
             batch_size=batch_size,
             loss=LOSSES[loss].code,
-            optimizer=row.code,
+            optimizer=OPTIMIZERS[network.optimizer].code,
             l2=l2,
             rates=self.rates,
             loss_parameters=np.array([*options.loss_parameters, 0.0], dtype),
@@ -330,22 +328,26 @@ class TrainingJob(_Job):
             clip_norm=options.clip_norm,
             average_decay=options.average_decay,
         )
-        if not network.averaged:
-            self._set(average=0)
+        arrays = network.arena.arrays
+        state = [arrays[name] for name in network.state]
+        self._set(
+            transposed=arrays["transposed"],
+            average=arrays.get("average", 0),
+            **dict(zip(_STATE, state, strict=False)),
+        )
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
         self.strips = n_strips > 0  # whether steps use strips or tiles
         self._lay_out(targets.shape[1], n_strips)
         # the kernels' last arguments, see `passes.train_steps`
-        self._choices = (
-            *((None, None, True) if self.strips else (True, self.sparse, None)),
-            *features_of(
-                stored=(self.layers["derivatives"] >= 0).any(),
-                masks=options.dropout,
-                with_parameters=LOSSES[loss].is_parametric,
-            ),
-            network.scaled,
-            network.encoded,
+        way = (None, None, True) if self.strips else (True, self.sparse, None)
+        features = features_of(
+            stored=(self.layers["derivatives"] >= 0).any(),
+            masks=options.dropout,
+            with_parameters=LOSSES[loss].is_parametric,
         )
+        if network.scaled:  # which nobody can ask for yet: one kernel is enough
+            features = [True, True, True]
+        self._choices = *way, *features, network.scaled, None
         if network.encoded:
             self._choices = passes.FOR_TABLES
 

@@ -3,11 +3,12 @@
 import numpy as np
 
 from fastmlp.data.samples import kernels_can_read
+from fastmlp.engine.ensemble import Ensemble
 from fastmlp.engine.jobs import PredictionJob, ReusableJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team, threads_for_prediction
 
-__all__ = ["PackedModel"]
+__all__ = ["PackedEnsemble", "PackedModel"]
 
 #: Most parameters of a network whose buffers are kept for the next prediction.
 _KEPT_PARAMETERS = 1_000_000
@@ -40,6 +41,7 @@ class PackedModel:
     def __init__(self, units, activation, output_activation, precision, n_jobs):
         if not isinstance(activation, str):
             activation = tuple(activation)
+        units = tuple(units)
         self._key = units, activation, output_activation, precision, n_jobs
         names = {"activation": activation, "output_activation": output_activation}
         self._names, self._n_jobs = names, n_jobs
@@ -50,9 +52,9 @@ class PackedModel:
         # jobs hold addresses in this process, and packing depends on the CPU
         return _outputs_with, (self._key, *self._network.read())
 
-    def write(self, coefs, intercepts):
-        """Check and pack these weights and biases."""
-        self._network.write(coefs, intercepts)
+    def write(self, *parameters):
+        """Check and pack parameters, see `Network.write`."""
+        self._network.write(*parameters)
 
     def copy(self):
         """A copy with the same weights."""
@@ -96,7 +98,67 @@ class PackedModel:
             return job.run(team)
 
 
-def _outputs_with(key, coefs, intercepts):
+class PackedEnsemble:
+    """Mean outputs of several networks for rows of X.
+
+    If all have the same form, weight and scaling (none), few rows take but one call.
+    Must not be used by several threads at the same time.
+
+    Parameters
+    ----------
+    models : sequence of PackedModel
+        With weights written; not shared with others.
+    scalings : sequence of fastmlp.data.scaling.Standardization
+        Of the inputs and outputs of each.
+    weights : ndarray of shape (n_models,)
+        Of the models in the mean.
+    """
+
+    def __init__(self, models, scalings, weights):
+        self._models, self._scalings, self._weights = models, scalings, weights
+        is_scaled = any(part is not None for scaling in scalings for part in scaling)
+        is_uneven = len({model._key for model in models}) > 1 or len({*weights}) > 1
+        self._goes_together = not (is_scaled or is_uneven)
+        self._together = None
+
+    def __reduce__(self):
+        return PackedEnsemble, (self._models, self._scalings, self._weights)
+
+    def copy(self):
+        """A copy with the same weights."""
+        models = [model.copy() for model in self._models]
+        return PackedEnsemble(models, self._scalings, self._weights)
+
+    def __call__(self, X, dtype):
+        """Compute outputs of shape (n_samples, n_outputs), of a dtype, for dense X."""
+        if self._goes_together and len(X) <= _ROWS:
+            if self._together is None:
+                self._together = self._ensemble()
+            mean = self._together(X, self._models[0]._key[-1])
+        else:
+            total = 0.0
+            parts = zip(self._models, self._scalings, self._weights, strict=True)
+            for model, scaling, weight in parts:
+                outputs = model(scaling.scale_X(X), np.float64)
+                total = total + weight * scaling.unscale(outputs)
+            mean = total / self._weights.sum()
+        return mean.astype(dtype, copy=False)
+
+    def _ensemble(self):
+        """The models as one."""
+        units, activation, output_activation, precision, _ = self._models[0]._key
+        if isinstance(activation, str):
+            activation = (activation,) * (len(units) - 2)
+        members = [
+            dict(zip(model._network.groups, model._network.read(), strict=True))
+            for model in self._models
+        ]
+        return Ensemble(
+            units, members, activation, output_activation, precision=precision
+        )
+
+
+def _outputs_with(key, *parameters):
     outputs = PackedModel(*key)
-    outputs.write(coefs, intercepts)
+    outputs.write(*parameters)
     return outputs

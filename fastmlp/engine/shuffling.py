@@ -47,12 +47,11 @@ def shuffler(random_state, numbers):
         return lambda: random_state.shuffle(numbers)
     generator = random_state._bit_generator  # `words` are in its memory
     room = np.empty(STATE_WORDS, np.uint32)
+    addresses = address_of(words), address_of(numbers), len(numbers), address_of(room)
 
-    def shuffle_numbers():
+    def shuffle_numbers(kept=(words, numbers, room)):  # as long as their addresses are
         with generator.lock:
-            shuffle(
-                address_of(words), address_of(numbers), len(numbers), address_of(room)
-            )
+            shuffle(*addresses)
 
     return shuffle_numbers
 

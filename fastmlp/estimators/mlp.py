@@ -222,6 +222,25 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         """
         return self._predict_labels(X)
 
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy; of several labels at once, all must be right.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Test samples.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            True labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Sample weights.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+        """
+        return self._score_labels(X, y, sample_weight)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
@@ -614,7 +633,7 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
             At most 1.
         """
         if self._classifies():
-            return ClassifierMixin.score(self, X, y, sample_weight)
+            return self._score_labels(X, y, sample_weight)
         return self._score_numbers(X, y, sample_weight)
 
     def __sklearn_tags__(self):

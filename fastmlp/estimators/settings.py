@@ -1,6 +1,7 @@
 """How parameters are kept: by constructors, and in one record that a fit sees."""
 
 from dataclasses import make_dataclass
+from functools import cache
 
 from fastmlp.estimators.parameters import CONSTRAINTS, OF_CLASSIFICATION, OF_REGRESSION
 
@@ -24,6 +25,13 @@ def settings_of(estimator):
 
 class StoresParameters:
     """Base class of estimators whose constructors keep all their arguments."""
+
+    @classmethod
+    @cache
+    def _get_param_names(cls):
+        # what scikit-learn finds out at each clone, get_params and set_params, which
+        # takes longer than some steps
+        return super()._get_param_names()
 
     def _store(self, parameters):
         """Keep the constructor's arguments, from its ``locals()``."""

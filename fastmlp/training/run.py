@@ -255,7 +255,8 @@ class Run:
         history.loss_curve.append(np.float64(loss))
         if self.gives_up and not math.isfinite(loss):
             return False
-        self._log(f"Iteration {epoch}, loss = {loss:.8f}")
+        if self.log:  # formatting takes longer than some steps
+            self.log(f"Iteration {epoch}, loss = {loss:.8f}")
         score = yield from self._evaluate()
         self._update_stopping(loss, score)
         self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)

@@ -1,0 +1,25 @@
+"""Searches for good parameters: many models at once, on all cores, in one process.
+
+Each name is imported when it is first asked for, so that ``import fastmlp`` is quick.
+"""
+
+from importlib import import_module
+
+#: Public name -> module of this package.
+_MODULES = {
+    "GridSearchCV": "searches",
+    "HalvingSearchCV": "halving",
+    "RandomizedSearchCV": "searches",
+}
+
+__all__ = [*_MODULES]
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
