@@ -140,16 +140,16 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
-    def _pieces_of_checked_fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
-        sample_weight_val=None, **how,
-    ):  # fmt: skip
-        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`."""
-        skips = get_config()["skip_parameter_validation"]
-        if not skips:
+    def _pieces_of_checked_fit(self, X, y, params, **how):
+        """`fit`, with its check of parameters, in pieces: see `_pieces_of_fit`.
+
+        params : dict
+            Other arguments of `fit`.
+        """
+        if not get_config()["skip_parameter_validation"]:
             self._validate_params()
         with config_context(skip_parameter_validation=True):
-            validation = X_val, y_val, sample_weight_val
+            sample_weight, *validation = _arguments_of_fit(**params)
             return (
                 yield from self._pieces_of_fit(
                     X, y, sample_weight, validation=validation, **how
@@ -279,7 +279,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             not sure that all are good.
         """
         is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
-        if not (type(X) is np.ndarray or is_frame or issparse(X)):
+        if not (type(X) in (np.ndarray, np.memmap) or is_frame or issparse(X)):
             return None
         try:
             X = check_array(numbers_only(X), **_INPUT)
@@ -646,6 +646,13 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
 def _lazily(module):
     """A module that needs numba, whose import an interrupt must not cut in two."""
     return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _arguments_of_fit(
+    sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+):
+    """Those behind X and y, or a TypeError for others."""
+    return sample_weight, X_val, y_val, sample_weight_val
 
 
 def _is_plain_target(y, classifies):

@@ -69,11 +69,11 @@ class _Fitter:
     def __init__(self):
         self._valid = set()  # candidates whose parameters have been checked
 
-    def _fit(self, task, model, X, y, **how):
+    def _fit(self, task, model, X, y, params, **how):
         candidate = task.candidate_progress[0]
         skips = True if candidate in self._valid else None  # None: as it is
         with config_context(skip_parameter_validation=skips):
-            yield from model._pieces_of_checked_fit(X, y, **how)
+            yield from model._pieces_of_checked_fit(X, y, params, **how)
         self._valid.add(candidate)
 
 
@@ -106,9 +106,7 @@ class _Models(_Fitter):
         else:  # masks and negative numbers are indices, too
             rows = np.arange(self._checked.shape[0])[np.asarray(task.train)]
             how = {"checked": self._checked, "rows": rows}
-        yield from self._fit(
-            task, estimator, X, split.y_train, **split.fit_params, **how
-        )
+        yield from self._fit(task, estimator, X, split.y_train, split.fit_params, **how)
         return lambda part, indices: (estimator, rows_of(task.X, indices))
 
 
@@ -143,7 +141,7 @@ class _Pipelines(_Fitter):
         prefix.put_into(pipeline)
         last = pipeline.steps[-1][1]
         yield from self._fit(
-            task, last, prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
+            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
         )
         routes = task.score_params and get_config()["enable_metadata_routing"]
 
