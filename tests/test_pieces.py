@@ -11,7 +11,13 @@ from processes import run
 from fastmlp import MLPClassifier
 from fastmlp.engine import pieces
 from fastmlp.engine.network import Network
-from fastmlp.engine.pieces import Failure, finish, run_alone, side_by_side
+from fastmlp.engine.pieces import (
+    Failure,
+    Pausable,
+    finish,
+    run_alone,
+    side_by_side,
+)
 from fastmlp.engine.threads import Team, threads_for_prediction
 
 rng = np.random.default_rng(0)
@@ -226,3 +232,54 @@ except KeyboardInterrupt:
 
 def test_an_interrupt_ends_all_that_run(tmp_path):
     assert run(INTERRUPTED, tmp_path) == "[2] [False, False] 1\n"
+
+
+def test_a_work_rests_between_its_parts():
+    taken = []
+
+    def counted():
+        try:
+            for number in range(5):
+                yield 1 + number % 2
+                taken.append(number)
+        finally:
+            taken.append("closed")
+        return "all"
+
+    pausable = Pausable(counted())
+    assert run_alone(pausable.until(lambda: len(taken) >= 2)) is False
+    assert run_alone(pausable.until(lambda: len(taken) >= 2)) is False
+    assert (taken, pausable.done) == ([0, 1], False)
+    part = pausable.until(lambda: False)
+    assert (next(part), part.send(None)) == (1, 2)
+    part.close()  # as an interrupt of all that run does
+    assert taken == [0, 1, 2]
+    assert run_alone(pausable.until(lambda: False)) is True
+    assert (taken[2:], pausable.result) == ([2, 3, 4, "closed"], "all")
+    assert run_alone(pausable.until(lambda: False)) is True
+
+    pausable = Pausable(counted())
+    assert run_alone(pausable.until(lambda: True)) is False  # has not begun
+    run_alone(pausable.until(lambda: taken.count(0) == 2))
+    pausable.close()
+    assert taken[-1] == "closed"
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_fit_that_was_paused_is_that_of_one_go(settings):
+    """And the weights of a pause are those of the end of an epoch."""
+    options = {"hidden_layer_sizes": (9,), "max_iter": 6, "random_state": 0}
+    alone = MLPClassifier(**options | settings).fit(X, y)
+    epochs = []
+    model = MLPClassifier(callbacks=[epochs.append], **options | settings)
+    fit = Pausable(model._pieces_of_fit(X, y))
+    for end in range(1, 6):
+        n_threads = end % 3 + 1
+        found = results_of([fit.until(lambda end=end: len(epochs) >= end)], n_threads)
+        if not fit.done:
+            assert found == {0: False}
+            assert len(epochs) == end
+            assert not hasattr(model, "coefs_")
+    results_of([fit.until(lambda: False)], 2)
+    assert fit.result is model
+    assert bits(model) == bits(alone)

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from fastmlp.engine.threads import Abandoned, Team, limit_threads_of_predictions
 from fastmlp.kernels.team import ABANDONED
 
-__all__ = ["Failure", "finish", "run_alone", "side_by_side"]
+__all__ = ["Failure", "Pausable", "finish", "run_alone", "side_by_side", "within"]
 
 
 def finish(work, team):
@@ -46,6 +46,86 @@ def run_alone(work):
     finally:
         pieces.close()
     return pieces.result
+
+
+def within(make_context, work):
+    """A work, each piece of which is done in a context of its own.
+
+    ``with`` around a ``yield`` would hold while other works run, and a work that rests
+    may go on in another thread.
+
+    Parameters
+    ----------
+    make_context : callable
+        Gives a context manager.
+    work : generator
+        Has not begun.
+    """
+    try:
+        with make_context():
+            wanted = next(work)
+        while True:
+            try:
+                team = yield wanted
+            except BaseException as error:  # of whoever does the pieces, or the end
+                with make_context():
+                    wanted = work.throw(error)
+            else:
+                with make_context():
+                    wanted = work.send(team)
+    except StopIteration as end:
+        return end.value
+
+
+class Pausable:
+    """A work that is done in parts, each of which is a work of its own.
+
+    Between two parts it rests where it is, with all its memory, until it is closed.
+
+    Parameters
+    ----------
+    work : generator
+        Has not begun.
+
+    Attributes
+    ----------
+    done : bool
+    result : object
+        Of the work, when it is done.
+    """
+
+    def __init__(self, work):
+        self._work = work
+        self._wanted = None  # threads for the next piece; None before the first one
+        self.done, self.result = False, None
+
+    def until(self, is_there):
+        """Go on, until the work is done or something holds between two pieces.
+
+        If this part is closed, the work rests as well; what is raised within the part,
+        such as by a signal handler, is not raised within the work.
+
+        Parameters
+        ----------
+        is_there : callable
+            Whether to pause, asked before each piece.
+
+        Returns
+        -------
+        bool
+            Whether the work is done.
+        """
+        while not self.done and not is_there():
+            team = None if self._wanted is None else (yield self._wanted)
+            try:
+                self._wanted = self._work.send(team)
+            except StopIteration as end:
+                self.done, self.result = True, end.value
+        return self.done
+
+    def close(self):
+        """End the work, done or not, and forget it."""
+        self._work.close()
 
 
 class Failure:

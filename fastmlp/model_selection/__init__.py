@@ -8,6 +8,7 @@ from importlib import import_module
 #: Public name -> module of this package.
 _MODULES = {
     "GridSearchCV": "searches",
+    "HalvingSearchCV": "halving",
     "RandomizedSearchCV": "searches",
 }
 

@@ -11,7 +11,7 @@ from traceback import format_exc
 from typing import NamedTuple
 
 import numpy as np
-from sklearn import config_context, get_config, set_config
+from sklearn import get_config, set_config
 from sklearn.base import clone
 
 from fastmlp.engine.pieces import Failure, side_by_side
@@ -28,13 +28,13 @@ from fastmlp.model_selection.scikit_learn import (
     sees_only_predictions,
 )
 
-__all__ = ["Evaluations"]
+__all__ = ["MANY", "Evaluations", "Split", "fitter_for", "scored"]
 
 #: More threads than a computer has, for as many as are useful.
-_MANY = 2**20
+MANY = 2**20
 
 
-class _Split(NamedTuple):
+class Split(NamedTuple):
     """What all candidates share of a split into samples to train on and to test on."""
 
     y_train: object
@@ -71,9 +71,8 @@ class _Fitter:
 
     def _fit(self, task, model, X, y, params, **how):
         candidate = task.candidate_progress[0]
-        skips = True if candidate in self._valid else None  # None: as it is
-        with config_context(skip_parameter_validation=skips):
-            yield from model._pieces_of_checked_fit(X, y, params, **how)
+        how["is_valid"] = candidate in self._valid
+        yield from model._pieces_of_checked_fit(X, y, params, **how)
         self._valid.add(candidate)
 
 
@@ -91,14 +90,17 @@ class _Models(_Fitter):
         super().__init__()
         self._checked = estimator._checked_as_a_whole(X)
 
-    def fit(self, task, estimator, split):
-        """A work that fits: see `engine.pieces`.
+    def begin(self, task, estimator, split):
+        """Get ready to fit.
 
         Returns
         -------
+        generator
+            A work that fits: see `engine.pieces`.
         callable
             From the name and the indices of a part of the samples to the estimator and
-            the X that are to be scored.
+            the X that are to be scored; another model may be given, to be scored
+            instead of the one that is fitted.
         """
         X, how = task.X, {}
         if self._checked is None:
@@ -106,8 +108,12 @@ class _Models(_Fitter):
         else:  # masks and negative numbers are indices, too
             rows = np.arange(self._checked.shape[0])[np.asarray(task.train)]
             how = {"checked": self._checked, "rows": rows}
-        yield from self._fit(task, estimator, X, split.y_train, split.fit_params, **how)
-        return lambda part, indices: (estimator, rows_of(task.X, indices))
+
+        def to_score(part, indices, model=estimator):
+            return model, rows_of(task.X, indices)
+
+        y = split.y_train
+        return self._fit(task, estimator, X, y, split.fit_params, **how), to_score
 
 
 class _Pipelines(_Fitter):
@@ -129,8 +135,8 @@ class _Pipelines(_Fitter):
         self._prefixes = Prefixes(self.ranks)
         self._sees_only_predictions = sees_only_predictions(scorer)
 
-    def fit(self, task, pipeline, split):
-        """A work that fits: see `_Models.fit`."""
+    def begin(self, task, pipeline, split):
+        """Fit all steps but the last, if nobody has; see `_Models.begin`."""
 
         def make():
             X = rows_of(task.X, task.train)
@@ -140,55 +146,88 @@ class _Pipelines(_Fitter):
         prefix = self._prefixes.get((rank, task.split_progress[0]), make)
         prefix.put_into(pipeline)
         last = pipeline.steps[-1][1]
-        yield from self._fit(
-            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
-        )
         routes = task.score_params and get_config()["enable_metadata_routing"]
 
-        def to_score(part, indices):
+        def to_score(part, indices, model=last):
             if self._sees_only_predictions and not routes:
                 try:
                     make_X = partial(rows_of, task.X, indices)
-                    return last, prefix.transform(part, make_X)
+                    return model, prefix.transform(part, make_X)
                 except Exception:
                     pass  # scoring the pipeline will raise it, too
+            pipeline.steps[-1] = pipeline.steps[-1][0], model
             return pipeline, rows_of(task.X, indices)
 
-        return to_score
+        fit = self._fit(
+            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
+        )
+        return fit, to_score
 
 
 def _evaluate(task, fitter, split):
-    """A work that fits a candidate and scores it, as ``_fit_and_score`` does.
+    """A work that fits a candidate and scores it, as ``_fit_and_score`` does."""
+    estimator = task.estimator.set_params(**clone(task.parameters, safe=False))
+    started = time.perf_counter()
+    to_score, error = None, None
+    try:
+        fit, to_score = fitter.begin(task, estimator, split)
+        yield from fit
+    except Exception:
+        if task.error_score == "raise":
+            raise
+        error = format_exc()
+    return scored(task, split, to_score, error, time.perf_counter() - started)
+
+
+def scored(task, split, to_score, error, seconds):
+    """Score a candidate that has been fitted, or has not.
+
+    Parameters
+    ----------
+    task : Task
+    split : Split
+    to_score : callable
+        From the name and the indices of a part of the samples to an estimator and X.
+    error : str or None
+        What the fit raised; nothing is scored then.
+    seconds : float
+        Of the fit.
 
     Returns
     -------
     dict
-        With the keys of that function's results.
+        With the keys of the results of ``_fit_and_score``.
     """
-    estimator = task.estimator.set_params(**clone(task.parameters, safe=False))
-    started = time.perf_counter()
-    result = {"fit_error": None}
-    try:
-        to_score = yield from fitter.fit(task, estimator, split)
-    except Exception:
-        if task.error_score == "raise":
-            raise
-        result["fit_error"] = format_exc()
     fitted = time.perf_counter()
+    result = {"fit_error": error, "fit_time": seconds}
     parts = {"test": (task.test, split.y_test, split.score_params_test)}
     if task.return_train_score:
         parts["train"] = task.train, split.y_train, split.score_params_train
     for part, (indices, y, params) in parts.items():
-        if result["fit_error"] is None:
+        if error is None:
             scores = score(task, *to_score(part, indices), y, params)
         else:
             scores = error_scores(task, task.error_score)
         result[f"{part}_scores"] = scores
         if part == "test":
             result["n_test_samples"] = len(indices)
-            result["fit_time"] = fitted - started
             result["score_time"] = time.perf_counter() - fitted
     return result
+
+
+def fitter_for(task, candidates):
+    """What fits candidates for the search that has this task.
+
+    Parameters
+    ----------
+    task : Task
+        Any of them.
+    candidates : list of dict
+    """
+    steps = getattr(task.estimator, "steps", None)
+    if steps is None:
+        return _Models(task.X, task.estimator)
+    return _Pipelines(candidates, steps[-1][0], task.scorer)
 
 
 class Evaluations:
@@ -214,7 +253,7 @@ class Evaluations:
     def __init__(self, search, candidates, n_jobs, verbose):
         self._search = search
         self._candidates = candidates
-        self._n_threads = resolve_threads(n_jobs, _MANY, _MANY)
+        self._n_threads = resolve_threads(n_jobs, MANY, MANY)
         self._verbose = verbose
         self.interrupted = False
 
@@ -234,11 +273,7 @@ class Evaluations:
         calls = chain(given, calls)
         if first is None or first.y is None:
             return as_scikit_learn(self._search, calls)
-        steps = getattr(first.estimator, "steps", None)
-        if steps is None:
-            fitter = _Models(first.X, first.estimator)
-        else:
-            fitter = _Pipelines(self._candidates, steps[-1][0], first.scorer)
+        fitter = fitter_for(first, self._candidates)
         n_splits = first.split_progress[1]
         progress = Progress(
             self._verbose, self._candidates, n_splits, self._search.refit
@@ -252,7 +287,7 @@ class Evaluations:
                 begun.append((number, candidate, split))
                 progress.begin(candidate, split)
                 if split not in splits:
-                    splits[split] = _Split.of(task)
+                    splits[split] = Split.of(task)
                 yield _evaluate(task, fitter, splits[split])
 
         def note(i, result):

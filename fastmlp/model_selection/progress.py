@@ -1,12 +1,13 @@
 """What is told of a search while it runs: lines as scikit-learn's, or a live one."""
 
 import math
+import time
 
 from joblib.logger import short_format_time
 
 from fastmlp.training.progress import shows_progress
 
-__all__ = ["Progress"]
+__all__ = ["HalvingProgress", "Progress"]
 
 
 class Progress:
@@ -90,6 +91,78 @@ class Progress:
             else:
                 told = f", score=(train={train:.3f}, test={test:.3f})"
         return f";{told} total time={seconds}"
+
+    def close(self):
+        """The search is over."""
+        if self._line is not None:
+            self._line.close()
+
+
+class HalvingProgress:
+    """Tells of the rungs of successive halving: a line for each, or a live one.
+
+    Parameters
+    ----------
+    verbose : int or 'progress'
+        1 for a line per rung, 2 for each candidate's score, too.
+    candidates : list of dict
+    brackets : list of list of Rung
+    """
+
+    def __init__(self, verbose, candidates, brackets):
+        self._verbose, self._candidates = verbose, candidates
+        self._brackets = brackets
+        self._started = time.perf_counter()
+        self._scores = []  # of the rung
+        self._best = -math.inf  # of all
+        self._line = None
+        if shows_progress(verbose):
+            from tqdm.auto import tqdm
+
+            n_results = sum(rung.n_candidates for rungs in brackets for rung in rungs)
+            self._line = tqdm(total=n_results, unit="score", leave=True)
+
+    def note(self, result):
+        """A candidate has been scored."""
+        if not math.isnan(result.score):
+            self._best = max(self._best, result.score)
+        if self._line is not None:
+            figures = {"epochs": result.n_epochs}
+            if self._best > -math.inf:
+                figures["best score"] = f"{self._best:.4g}"
+            self._line.set_postfix(figures, refresh=False)
+            self._line.update()
+        elif self._verbose > 0:
+            self._print(result)
+
+    def _print(self, result):
+        if self._verbose > 1:
+            parameters = sorted(self._candidates[result.candidate].items())
+            what = ", ".join(f"{name}={value}" for name, value in parameters)
+            print(f"[{result.n_epochs} epochs] {what}; score={result.score:.3f}")
+        rungs = self._brackets[result.bracket]
+        if not self._scores and result.rung == 0:
+            self._n_to_come = rungs[0].n_candidates
+        self._scores.append(result.score)
+        if len(self._scores) == self._n_to_come:
+            self._print_rung(result, rungs)
+
+    def _print_rung(self, result, rungs):
+        n_brackets, following = len(self._brackets), rungs[result.rung + 1 :]
+        where = f"rung {result.rung + 1} of {len(rungs)}"
+        if n_brackets > 1:
+            where = f"bracket {result.bracket + 1} of {n_brackets}, {where}"
+        scores = [score for score in self._scores if not math.isnan(score)]
+        best = f"best score {max(scores):.4g}" if scores else "no score"
+        seconds = short_format_time(time.perf_counter() - self._started)
+        print(
+            f"[{where}] candidates: {len(self._scores)}, epochs: {result.n_epochs}, "
+            f"{best}, {seconds.strip()}",
+            flush=True,
+        )
+        if following:
+            self._n_to_come = min(following[0].n_candidates, len(scores))
+        self._scores = []
 
     def close(self):
         """The search is over."""

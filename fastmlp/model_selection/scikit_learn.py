@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib.parallel import get_active_backend
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils.parallel import Parallel
 
 _fit_and_score = None  # unless all of these are there
@@ -26,6 +27,7 @@ with suppress(ImportError):
     from sklearn.utils.validation import _check_method_params
 
 __all__ = [
+    "BaseSearchCV",
     "Task",
     "as_scikit_learn",
     "error_scores",
@@ -35,6 +37,7 @@ __all__ = [
     "rows_of",
     "score",
     "sees_only_predictions",
+    "tasks_of",
     "with_parallel",
 ]
 
@@ -114,6 +117,38 @@ def read_task(call):
     if len(arguments) != 3 or names != {*Task._fields[3:]}:
         return None
     return Task(*arguments, **{name: keywords[name] for name in names})
+
+
+class _HasRead(Exception):
+    """Ends a call that was made to read what it would do."""
+
+
+def tasks_of(evaluate_candidates, candidates):
+    """The tasks of a search, none of which is done.
+
+    Parameters
+    ----------
+    evaluate_candidates : function
+        See `with_parallel`.
+    candidates : list of dict
+
+    Returns
+    -------
+    list of Task, or None
+        Of each candidate in turn, all splits. None if they cannot be read.
+    """
+    tasks = []
+
+    def read(calls):
+        tasks.extend(map(read_task, calls))
+        raise _HasRead
+
+    function = with_parallel(evaluate_candidates, read)
+    if function is None:
+        return None
+    with suppress(_HasRead):
+        function(candidates)
+    return None if None in tasks else tasks
 
 
 def as_scikit_learn(search, calls):

@@ -16,10 +16,10 @@ from fastmlp.model_selection.scikit_learn import jobs_of_context, with_parallel
 from fastmlp.native_threads import undisturbed
 from fastmlp.training.progress import shows_progress
 
-__all__ = ["GridSearchCV", "RandomizedSearchCV"]
+__all__ = ["VERBOSE", "GridSearchCV", "ManyAtOnce", "RandomizedSearchCV", "model_of"]
 
 #: Of a parameter that may be more than in scikit-learn.
-_VERBOSE = {"verbose": ["verbose", StrOptions({"progress"})]}
+VERBOSE = {"verbose": ["verbose", StrOptions({"progress"})]}
 
 _TEXTS = {
     "estimator": """\
@@ -123,7 +123,7 @@ class _Live(int):
     """A live line, as a number that scikit-learn can compare: it prints nothing."""
 
 
-class _ManyAtOnce:
+class ManyAtOnce:
     """What the searches have in common, in front of scikit-learn's class."""
 
     def fit(self, X, y=None, **params):
@@ -184,20 +184,24 @@ class _ManyAtOnce:
             return None
         if self.pre_dispatch != "2*n_jobs":
             _warn_of_unused(f"pre_dispatch={self.pre_dispatch!r}")
-        verbose = "progress" if isinstance(self.verbose, _Live) else self.verbose
-        if verbose == "progress" and not shows_progress(verbose):
-            warnings.warn(
-                "verbose='progress' needs tqdm (pip install tqdm): a line is printed "
-                "for each fit instead.",
-                UserWarning,
-                stacklevel=2,
-            )
-            verbose = 3
         # needs what is compiled
         evaluation = undisturbed(import_module, "fastmlp.model_selection.evaluation")
-        return evaluation.Evaluations(
-            self, candidates, n_jobs if self.n_jobs is None else self.n_jobs, verbose
+        n_jobs = n_jobs if self.n_jobs is None else self.n_jobs
+        return evaluation.Evaluations(self, candidates, n_jobs, self._verbosity())
+
+    def _verbosity(self):
+        """What was asked for by `verbose`, or what there is instead."""
+        if not isinstance(self.verbose, _Live):
+            return self.verbose
+        if shows_progress("progress"):
+            return "progress"
+        warnings.warn(
+            "verbose='progress' needs tqdm (pip install tqdm): a line is printed "
+            "for each fit instead.",
+            UserWarning,
+            stacklevel=2,
         )
+        return 3
 
     def _are_ours(self, candidates):
         """Whether all candidates can be fitted in pieces, and need no more."""
@@ -235,6 +239,11 @@ class _ManyAtOnce:
         warnings.warn(done, UserWarning, stacklevel=2)
 
 
+def model_of(estimator):
+    """What is fitted last of an estimator, which may be a pipeline."""
+    return estimator.steps[-1][1] if type(estimator) is Pipeline else estimator
+
+
 def _is_ours(estimator):
     """Whether an estimator is fitted as those of this package are."""
     return (
@@ -252,7 +261,7 @@ def _warn_of_unused(parameter):
 
 
 @_documented
-class GridSearchCV(_ManyAtOnce, model_selection.GridSearchCV):
+class GridSearchCV(ManyAtOnce, model_selection.GridSearchCV):
     """Search over a grid of parameters, many models at once.
 
     A drop-in replacement for `sklearn.model_selection.GridSearchCV`, with the same
@@ -292,12 +301,12 @@ class GridSearchCV(_ManyAtOnce, model_selection.GridSearchCV):
 
     _parameter_constraints = {
         **model_selection.GridSearchCV._parameter_constraints,
-        **_VERBOSE,
+        **VERBOSE,
     }
 
 
 @_documented
-class RandomizedSearchCV(_ManyAtOnce, model_selection.RandomizedSearchCV):
+class RandomizedSearchCV(ManyAtOnce, model_selection.RandomizedSearchCV):
     """Search over random combinations of parameters, many models at once.
 
     A drop-in replacement for `sklearn.model_selection.RandomizedSearchCV`, with the
@@ -343,5 +352,5 @@ class RandomizedSearchCV(_ManyAtOnce, model_selection.RandomizedSearchCV):
 
     _parameter_constraints = {
         **model_selection.RandomizedSearchCV._parameter_constraints,
-        **_VERBOSE,
+        **VERBOSE,
     }
