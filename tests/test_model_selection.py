@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+import tempfile
 import threading
 import warnings
 import weakref
@@ -407,6 +408,7 @@ FAILURES = {
     "scores that are no numbers": (MODEL, FEW, {"scoring": lambda *_: "high"}, {}),
     "no such parameter": (MODEL, {"beta": [1]}, {}, {}),
     "no such argument": (MODEL, FEW, {}, {"colour": 3}),
+    "an argument of ours": (MODEL, FEW, {}, {"X": X.tolist(), "rows": [3]}),
     "no such step": (PIPE, {"nothing__alpha": [1]}, {}, {}),
     "unseen classes": (
         MODEL,
@@ -508,7 +510,14 @@ def test_models_are_dropped_when_they_are_scored():
     assert max(most) < 10
 
 
-@pytest.mark.parametrize("form", [np.asarray, sp.csr_array])
+def memory_map(X):
+    with tempfile.TemporaryFile() as file:  # the map outlives it
+        whole = np.memmap(file, X.dtype, "w+", shape=X.shape)
+    whole[:] = X
+    return whole
+
+
+@pytest.mark.parametrize("form", [np.asarray, memory_map, sp.csr_array])
 @pytest.mark.usefixtures("only_ours")
 def test_x_is_read_where_it_is(form, monkeypatch):
     """No fit gets rows of it: see `rows` of `_pieces_of_fit`."""
@@ -521,9 +530,12 @@ def test_x_is_read_where_it_is(form, monkeypatch):
 
     monkeypatch.setattr(MLPClassifier, "_pieces_of_fit", note)
     whole = form(X)
-    GridSearchCV(MODEL, FEW, cv=2, refit=False).fit(whole, y)
-    assert len(seen) == 4
-    assert all(checked is whole for checked in seen)
+    ours, theirs = searches(MODEL, FEW, refit=False)
+    ours.fit(whole, y)
+    assert len(seen) == 6
+    numbers = [X.data if sp.issparse(X) else X for X in (whole, *seen)]
+    assert all(np.shares_memory(each, numbers[0]) for each in numbers)
+    assert_same_results(ours.cv_results_, theirs.fit(whole, y).cv_results_)
 
 
 # --- threads -------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             not sure that all are good.
         """
         is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
-        if not (type(X) is np.ndarray or is_frame or issparse(X)):
+        if not (type(X) in (np.ndarray, np.memmap) or is_frame or issparse(X)):
             return None
         try:
             X = check_array(numbers_only(X), **_INPUT)

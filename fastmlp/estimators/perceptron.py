@@ -101,18 +101,17 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
-    def _pieces_of_checked_fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
-        sample_weight_val=None, is_valid=False, **how,
-    ):  # fmt: skip
+    def _pieces_of_checked_fit(self, X, y, params, *, is_valid=False, **how):
         """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`.
 
+        params : dict
+            Other arguments of `fit`.
         is_valid : bool, default=False
-            Whether the parameters have been checked.
+            Whether the parameters of the estimator have been checked.
         """
         if not (is_valid or get_config()["skip_parameter_validation"]):
             self._validate_params()
-        validation = X_val, y_val, sample_weight_val
+        sample_weight, *validation = _arguments_of_fit(**params)
         fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
         unchecked = partial(config_context, skip_parameter_validation=True)
         return (yield from _lazily("engine.pieces").within(unchecked, fit))
@@ -476,6 +475,13 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 def _lazily(module):
     """A module that needs numba, whose import an interrupt must not cut in two."""
     return undisturbed(import_module, f"fastmlp.{module}")
+
+
+def _arguments_of_fit(
+    sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+):
+    """Those behind X and y, or a TypeError for others."""
+    return sample_weight, X_val, y_val, sample_weight_val
 
 
 def _warn(message, category):

@@ -69,10 +69,10 @@ class _Fitter:
     def __init__(self):
         self._valid = set()  # candidates whose parameters have been checked
 
-    def _fit(self, task, model, X, y, **how):
+    def _fit(self, task, model, X, y, params, **how):
         candidate = task.candidate_progress[0]
         how["is_valid"] = candidate in self._valid
-        yield from model._pieces_of_checked_fit(X, y, **how)
+        yield from model._pieces_of_checked_fit(X, y, params, **how)
         self._valid.add(candidate)
 
 
@@ -113,7 +113,7 @@ class _Models(_Fitter):
             return model, rows_of(task.X, indices)
 
         y = split.y_train
-        return self._fit(task, estimator, X, y, **split.fit_params, **how), to_score
+        return self._fit(task, estimator, X, y, split.fit_params, **how), to_score
 
 
 class _Pipelines(_Fitter):
@@ -159,7 +159,7 @@ class _Pipelines(_Fitter):
             return pipeline, rows_of(task.X, indices)
 
         fit = self._fit(
-            task, last, prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
+            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
         )
         return fit, to_score
 
