@@ -11,13 +11,13 @@ from fastmlp.engine.threads import Team
 ADAM = {"rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8}
 
 
-def training_job(workload, n_threads=1, *, averaged=False, **options):
+def training_job(workload, n_threads=1, *, optimizer="adam", averaged=False, **options):
     """A shuffled `TrainingJob` of a workload, with options that replace its own."""
     from .workloads import problem
 
     rng = np.random.default_rng(0)
     network = Network(
-        workload.units, workload.dtype, trainable=True, n_moments=2, averaged=averaged
+        workload.units, workload.dtype, optimizer=optimizer, averaged=averaged
     )
     shapes = list(pairwise(workload.units))
     network.write(
@@ -34,7 +34,6 @@ def training_job(workload, n_threads=1, *, averaged=False, **options):
         **{
             "activation": workload.activation,
             "loss": workload.loss,
-            "optimizer": "adam",
             **options,
         },
     )

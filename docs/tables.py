@@ -16,6 +16,7 @@ from fastmlp.tables.initializations import INITIALIZATIONS
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.tables.schedules import FACTORS
+from fastmlp.tables.search_space import SPACE
 from fastmlp.training.schedules import Adaptive, Constant, InverseScaling, Plateau
 
 HERE = Path(__file__).parent
@@ -57,6 +58,7 @@ def text():
         [f"`{row.name}`", row.formula, row.reference]
         for row in INITIALIZATIONS.values()
     ]
+    space = [[f"`{row.name}`", row.meaning, row.values] for row in SPACE.values()]
     return rf"""# Activations, losses, optimizers, schedules
 
 What each name means, with its formula. `docs/tables.py` makes this page from the tables
@@ -126,6 +128,13 @@ $c(x) = \frac{{1 + \cos \pi x}}{{2}}$.
 inputs and outputs of a layer.
 
 {table(["name", "distribution", "reference"], initializations)}
+
+## What tuning tries
+
+`tune=` of `TabularMLPClassifier` and `TabularMLPRegressor`: each configuration draws
+all of these, around the recipe of the preset. What a parameter gives stays.
+
+{table(["setting", "what it is", "values"], space)}
 """
 
 

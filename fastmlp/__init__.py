@@ -4,6 +4,8 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "MLPClassifier",
+    "MLPEnsembleClassifier",
+    "MLPEnsembleRegressor",
     "MLPEstimator",
     "MLPRegressor",
     "TabularMLPClassifier",
@@ -13,17 +15,27 @@ __all__ = [
     "warmup",
 ]
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.persistence.conversion import convert_from_sklearn
 
+if TYPE_CHECKING:
+    from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
+
 
 def __getattr__(name):
     if name in ("model_selection", "playground"):  # modules that not everyone needs
-        import importlib
-
-        return importlib.import_module(f"fastmlp.{name}")
+        return import_module(f"fastmlp.{name}")
+    if name in __all__:  # nor ensembles
+        return getattr(import_module("fastmlp.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
 
 
 def warmup(precisions=("float32", "float64"), *, sparse=False, general=False):

@@ -27,7 +27,6 @@ _FOR_DENSE = [
     (None, True, None, None, None),
     (None, None, True, None, None),
     _ALL,
-    (True, None, None, True, None),
     (True, True, True, True, None),
 ]
 _CHOICES = {

@@ -12,7 +12,6 @@ from sklearn.datasets import (
 from fastmlp.engine.jobs import TrainingJob
 from fastmlp.engine.network import Network
 from fastmlp.tables.losses import LOSSES
-from fastmlp.tables.optimizers import OPTIMIZERS
 
 
 def random_network(units, seed=0, scale=1.0):
@@ -55,9 +54,7 @@ def training_job(
 ):
     """A job on a fresh network with the given weights."""
     assert loss in LOSSES
-    network = Network(
-        units, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments
-    )
+    network = Network(units, dtype, optimizer=optimizer)
     network.write(coefs, intercepts)
     job = TrainingJob(
         network,
@@ -66,7 +63,6 @@ def training_job(
         batch_size=batch_size or len(X),
         activation=activation,
         loss=loss,
-        optimizer=optimizer,
         **settings,
     )
     job.refresh()

@@ -27,7 +27,7 @@ from data import random_network
 from fastmlp.data import samples
 from fastmlp.engine import jobs, network
 from fastmlp.engine.arena import address_of
-from fastmlp.engine.jobs import PredictionJob, TrainingJob
+from fastmlp.engine.jobs import PredictionJob, ReusableJob, TrainingJob
 from fastmlp.engine.network import Network, architecture_of
 from fastmlp.engine.options import StepOptions
 from fastmlp.kernels.buffers import round_up
@@ -199,6 +199,13 @@ class Memory:
         """A `PredictionJob`, to be run in `in_use`."""
         job = PredictionJob(made, X, **settings)
         self._finish(job)
+        return job
+
+    def reusable_job(self, made, n_rows, dtype_of_X, **settings):
+        """A `ReusableJob`, to be run in `in_use`."""
+        job = ReusableJob(made, n_rows, dtype_of_X, **settings)
+        job._rows, job._results = map(self.copy_of, (job._rows, job._results))
+        self._finish(job)
         job._integers = job._records.view(np.int64)
         return job
 
@@ -214,12 +221,9 @@ def training_job(layers, X, y, weights, *, dtype, optimizer, choices=None, **set
 
     choices : what kernels are compiled for; None for what is needed.
     """
-    made = Network(
-        layers, dtype, trainable=True, n_moments=OPTIMIZERS[optimizer].n_moments,
-        averaged=True,
-    )  # fmt: skip
+    made = Network(layers, dtype, optimizer=optimizer, averaged=True)
     made.write(*weights)
-    job = TrainingJob(made, X, y, optimizer=optimizer, **settings)
+    job = TrainingJob(made, X, y, **settings)
     job._choices = choices or job._choices
     job.refresh()
     return job

@@ -75,16 +75,15 @@ def digest_of_tables(X, y):
     layers = (
         encoding, Dense(encoding.fan_out, 50, is_parametric=True), Dense(50, 1)
     )  # fmt: skip
-    network = Network(layers, "float32", trainable=True, n_moments=2)
+    network = Network(layers, "float32", optimizer="adam")
     rng = np.random.default_rng(0)
     network.write(
         *([rng.normal(0, 0.2, a.shape) for a in group] for group in network.read())
     )
     settings = {"activation": "selu", "n_threads": 2}
     job = TrainingJob(
-        network, X, y[:, None], batch_size=256, loss="squared_error", optimizer="adam",
-        **settings,
-    )  # fmt: skip
+        network, X, y[:, None], batch_size=256, loss="squared_error", **settings
+    )
     job.refresh()
     rates = {"rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
     with Team(2) as team:

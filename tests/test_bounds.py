@@ -14,6 +14,7 @@ import test_simd
 from data import random_network, random_targets
 from processes import run
 
+from fastmlp.compilation import jit
 from fastmlp.engine.arena import address_of
 from fastmlp.engine.jobs import PredictionJob
 from fastmlp.engine.network import Network
@@ -33,86 +34,35 @@ pytestmark = pytest.mark.slow
 #: Small steps, so that no loss overflows: one that is not a number equals nothing.
 RATES = {"rate": 0.001, "beta_1": 0.9, "beta_2": 0.99, "epsilon": 1e-8}
 
-EVERY_KERNEL = """
-    import gc
-    import numpy as np
-    import warnings
-    from numba.core import types
-    from numba.core.dispatcher import Dispatcher
-    from scipy.sparse import csr_array
-    from fastmlp import MLPRegressor
-    from fastmlp.compilation import jit
-    from fastmlp.engine.jobs import PredictionJob, TrainingJob
-    from fastmlp.kernels.layers.dense import Dense
-    from fastmlp.kernels.layers.encoding import Encoding
-    from fastmlp.kernels.layers.scale import Scale
-    from fastmlp.tables.encodings import Column, NUMBER
-    from fastmlp.engine.network import Network
-    from fastmlp.engine.threads import Team
-    from fastmlp.engine.warming import compile_kernels
 
-    warnings.simplefilter("ignore")
+@pytest.mark.compiler
+@pytest.mark.parametrize("is_inner", [False, True])
+def test_no_kernel_indexes_an_array(is_inner):
+    """The compiler refuses one that does, so that no index needs to be checked.
+
+    Kernels get addresses, which the sweeps below are for.
+    """
 
     @jit
-    def number_of(array, i):
-        return array[i]
+    def number_of(numbers, i):
+        return numbers[i]
 
     @jit(entry=True)
-    def number_at(array, i):
-        return number_of(array, i)
+    def number_at(numbers, i):
+        if is_inner:
+            return number_of(numbers, i)
+        return numbers[i]
 
-    def train_after(first, X, y):
-        layers = first, Dense(first.fan_out, 1)
-        network = Network(layers, "float32", trainable=True)
-        job = TrainingJob(network, X, y[:, None], batch_size=len(y), activation="relu",
-                          loss="squared_error", optimizer="sgd")
-        prediction = PredictionJob(
-            network, X, activation="relu", output_activation="identity"
-        )
-        with Team(1) as team:
-            job.run(team, 0, 1)
-            prediction.run(team)
+    @jit(entry=True)
+    def number_behind(address, i):
+        if is_inner:
+            return number_of(simd.pointer(address, 0.0), i)
+        return simd.pointer(address, 0.0)[i]
 
-    for i in (3, -4):
-        try:
-            number_at(np.zeros(3), i)
-        except IndexError:
-            print("checked")
-    compile_kernels(["float32"])
-    compile_kernels(["float32"], sparse=True)
-    for n in (4, 40):  # tiles, strips
-        dense = np.resize(np.eye(4, dtype="f"), (n, 4))
-        for X in (dense, csr_array(dense)):
-            MLPRegressor(
-                loss="huber", hidden_layer_sizes=(2,), activation="gelu", max_iter=1,
-                clip_norm=1.0, dropout=0.5, input_dropout=0.5,
-            ).fit(X, np.arange(n)).predict(X)
-        train_after(Scale(4), dense, np.arange(n))
-    train_after(Encoding((Column(NUMBER),) * 4), dense, np.arange(n))
-    for kernel in [k for k in gc.get_objects() if isinstance(k, Dispatcher)]:
-        if str(kernel.__module__).startswith("numba."):
-            continue
-        assert kernel.overloads, f"{kernel} has not been compiled"
-        for overload in kernel.overloads.values():
-            kinds = overload.type_annotation.typemap.values()
-            if any(isinstance(kind, (types.Buffer, types.List)) for kind in kinds):
-                print("an array in", kernel.__name__)
-"""
-
-
-def test_no_kernel_indexes_an_array(tmp_path):
-    """One that did would have to run here, with numba's bounds checks, which work.
-
-    All kernels are compiled, from a cold cache, and none has a variable that is an
-    array: they get addresses, which the sweeps below are for.  (float64 makes other
-    machine code of the same functions; less optimised, it is sooner there.)
-    """
-    environment = {"NUMBA_BOUNDSCHECK": "1", "NUMBA_OPT": "0", "FASTMLP_NO_CACHE": None,
-                   "FASTMLP_CACHE_DIR": str(tmp_path)}  # fmt: skip
-    output = run(EVERY_KERNEL, tmp_path, seconds=300, environment=environment)
-    *checked, found, found_too = output.splitlines()
-    assert checked == ["checked", "checked"]
-    assert {found, found_too} == {"an array in number_of", "an array in number_at"}
+    numbers = np.array([1.0, 2.0, 3.0])
+    with pytest.raises(numba.TypingError, match=r"array.*: kernels take addresses"):
+        number_at(numbers, 2)
+    assert number_behind(numbers.ctypes.data, 2) == 3
 
 
 # --- Addresses: pages without access around all that they lead to ---------------------
@@ -240,18 +190,33 @@ def sweep_prediction():
             settings["dtype"] = np.result_type(case.dtype)
         if case.left_out:
             settings["samples"] = np.arange(X.shape[0])[::-1]
-        network = Network(case.layers, case.dtype)
-        network.write(*case.weights)
+        n_members = 1 + case.rows % 3
         with guards.tight(depth=case.depth), Team(case.n_threads) as team:
+            network, settings["array"] = networks_for(case, n_members)
             expected = PredictionJob(network, X, **settings).run(team).tobytes()
             with memory.in_use(team):
-                network = Network(case.layers, case.dtype)
-                network.write(*case.weights)
+                network, settings["array"] = networks_for(case, n_members)
                 job = memory.prediction_job(network, X, **settings)
                 assert memory.copy_of(job.run(team)).tobytes() == expected
                 if case.layout == "C" and not case.left_out:
-                    alone = memory.copy_of(job.outputs_for(X))
-                    assert alone.tobytes() == expected
+                    settings["n_threads"] = 1
+                    rows = len(X), len(X) - 1
+                    few, many = (
+                        memory.reusable_job(network, n, X.dtype, **settings)
+                        for n in rows
+                    )
+                    assert few.outputs_for(X).tobytes() == expected
+                    assert memory.copy_of(many.outputs_for(X)).tobytes() == expected
+
+
+def networks_for(case, n_members):
+    """(network, parameters of so many of its form)."""
+    network = Network(case.layers, case.dtype)
+    stack = network.stack(n_members)
+    for i, array in enumerate(stack):
+        weights, *others = case.weights
+        network.write([w / (1 + i) for w in weights], *others, array=array)
+    return network, stack
 
 
 def sweep_writing():
@@ -291,6 +256,9 @@ def sweep_shuffling():
 GIVEN = {"X", "order", "targets", "sample_weights", "row_starts", "column_indices",
          "outputs"}  # fmt: skip
 
+#: Fields of a JOB for the arrays of a network.
+OF_NETWORK = {"parameters", "transposed", "first_state", "second_state", "average"}
+
 
 def places_of(job, memory):
     """(name, records, fields, indices) of all that leads to a buffer.
@@ -298,8 +266,7 @@ def places_of(job, memory):
     An offset of a layer is named after the kind of layer and the field.
     """
     record, layers = job._records, memory.copy_of(job.layers)
-    arenas = job.arena, job.network.arena
-    for name in {*GIVEN.intersection(job._kept), *arenas[0].arrays, *arenas[1].arrays}:
+    for name in {*GIVEN, *OF_NETWORK, *job.arena.arrays}:
         array = job._kept.get(name)
         if array is not None and array.size:
             yield name, record, [name], 0
@@ -311,6 +278,7 @@ def places_of(job, memory):
         for part in job.arena.starts["workspace"]:
             if part in JOB.names:
                 yield f"{part} of a prediction", record, [part], 0
+        yield "samples of a prediction", layers, ["inputs"], 0
         return
     transposed = [(i, "transposed") for i in job.network.arena.starts["transposed"]]
     for i, field in (*transposed, *job.arena.starts["workspace"], *job.network.sizes):

@@ -117,7 +117,9 @@ def test_sparse_data_weights_and_samples_to_validate_on(path, early_stopping):
     S = sparse.csr_array(X * (abs(X) > 1))
     weights = np.linspace(0.5, 2, len(y))
     own = {"X_val": S[::3], "y_val": y[::3], "sample_weight_val": weights[::3]}
-    settings = {"early_stopping": early_stopping, "dropout": 0.2}
+    settings = {
+        "early_stopping": early_stopping, "dropout": 0.2, "activation": "gelu"
+    }  # fmt: skip
     whole = model_of(**settings).fit(S, y, weights, **own)
     crashes = model_of(path, callbacks=[crash_at(4)], **settings)
     with pytest.raises(Crash):

@@ -9,6 +9,7 @@ import warnings
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
@@ -148,6 +149,55 @@ def test_a_sample_of_many_rows_is_enough(monkeypatch):
         np.testing.assert_allclose(fitted.scale_, [2, 1, 2], rtol=0.15)
         again = Columns().fit(table)
         np.testing.assert_array_equal(fitted.scale_, again.scale_)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "unit"),
+    [*product((np.float32, np.float64, ">f8"), (1e-3, 1.0, 1e4)), ("f2", 1), ("i2", 9)],
+)
+def test_a_row_of_numbers_is_read_as_among_others(dtype, unit):
+    """Quickly if all is in the usual range, and as carefully as a table if not."""
+    rng = np.random.default_rng(0)
+    X = (unit * rng.normal([0, 5, 0, -9], 3, (40, 4))).astype(dtype)
+    X[:, 2] = 0  # dropped
+    if X.dtype.kind == "f":
+        top = np.finfo(dtype).max
+        X[7, 0] = X[8, [0, 1, 3]] = np.nan
+        X[9, 1], X[10, 3] = top, -top
+    fitted = Columns().fit(X)
+    together = fitted.transform(X)
+    wide = np.repeat(X, 2, axis=1)[:, ::2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for i, row in enumerate(X):
+            for same in (row, wide[i], row.tolist(), np.ma.array(row)):
+                (found,) = fitted.transform_row(same)
+                assert found.dtype == np.float32
+                np.testing.assert_array_equal(found, together[i])
+    without = fitted.transform_row(np.ma.array(X[3], mask=[0, 1, 0, 0]))[0]
+    np.testing.assert_array_equal(without, [together[3, 0], np.nan, together[3, 2]])
+    if X.dtype.kind == "f":
+        bad = X[3].copy()
+        bad[2] = np.inf
+        np.testing.assert_array_equal(fitted.transform_row(bad)[0], together[3])
+        bad[3] = -np.inf
+        for row in (bad, bad.tolist()):
+            with pytest.raises(ValueError, match=r"^Column 3 contains infinity"):
+                fitted.transform_row(row)
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-30, 1.0, 1e30, 1e290])
+@pytest.mark.parametrize("center", [0.0, 1.0, 1e30, -1e300])
+def test_numbers_of_any_size_in_a_row(center, scale):
+    X = center + scale * np.array([[-2.0], [-1], [0], [1], [2], [1e10]])
+    if len(np.unique(X)) < 3:
+        return
+    fitted = Columns().fit(X)
+    some = [*X[:, 0], 0.0, 1e300, -1e305, 1.7e308, center + scale * 1e15, 5e-324]
+    together = fitted.transform(np.array(some)[:, np.newaxis])
+    for x, number in zip(some, together, strict=True):
+        np.testing.assert_array_equal(fitted.transform_row(np.array([x]))[0], number)
+        np.testing.assert_array_equal(fitted.transform_row([x])[0], number)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf])

@@ -1,7 +1,6 @@
 """Fits at once, in threads, workers and children: the same bits, and no hang."""
 
 import os
-import sys
 
 import pytest
 from processes import run
@@ -41,65 +40,48 @@ for part, predicted in zip(parts, together):
     run(START + script, tmp_path, environment=environment)
 
 
-@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
-def test_workers_of_joblib_run_one_thread_each(backend, tmp_path):
-    script = f"""
-import joblib
+#: What workers give, each of which is to run one thread, unless it is told otherwise.
+EXPECTED = """
+def check(results, backend):
+    assert [result for result, _ in results] == expected, backend
+    assert [size for _, size in results] == [1] * 4, (backend, results)
 
 if __name__ == "__main__":
     expected = [fit(seed) for seed in range(4)]
-    parallel = joblib.Parallel(n_jobs=2, backend={backend!r})
-    results = parallel(joblib.delayed(fit_and_size)(seed) for seed in range(4))
-    assert [result for result, _ in results] == expected
-    assert [size for _, size in results] == [1] * 4, results
 """
-    run(START + script, tmp_path)
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-def test_processes_of_multiprocessing(method, tmp_path):
-    if sys.platform == "win32" and method != "spawn":
-        pytest.skip("only spawn there")
-    script = f"""
-import multiprocessing
-
-if __name__ == "__main__":
-    expected = [fit(seed) for seed in range(4)]
-    with multiprocessing.get_context({method!r}).Pool(2) as pool:
-        results = pool.map(fit_and_size, range(4))
-    assert [result for result, _ in results] == expected
-    assert [size for _, size in results] == [1] * 4, results
+def test_workers_of_joblib_run_one_thread_each(tmp_path):
+    script = """
+    from joblib import Parallel, delayed
+    for backend in ("multiprocessing", "threading", "loky"):
+        parallel = Parallel(n_jobs=2, backend=backend)
+        check(parallel(delayed(fit_and_size)(seed) for seed in range(4)), backend)
+    results = parallel(delayed(fit_and_size)(0, n_jobs=n) for n in (3, 1))
+    assert results == [(expected[0], 3), (expected[0], 1)], results
 """
-    run(START + script, tmp_path)
+    run(START + EXPECTED + script, tmp_path)
+
+
+def test_processes_of_multiprocessing(tmp_path):
+    script = """
+    import multiprocessing
+    for method in multiprocessing.get_all_start_methods():
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            check(pool.map(fit_and_size, range(4)), method)
+"""
+    run(START + EXPECTED + script, tmp_path)
 
 
 def test_workers_of_dask(tmp_path):
     pytest.importorskip("distributed")
     script = """
-from distributed import Client, LocalCluster
-
-if __name__ == "__main__":
-    expected = [fit(seed) for seed in range(4)]
+    from distributed import Client, LocalCluster
     with LocalCluster(n_workers=2, threads_per_worker=2, dashboard_address=None,
                       processes=True) as cluster, Client(cluster) as client:
-        results = client.gather(client.map(fit_and_size, range(4), pure=False))
-    assert [result for result, _ in results] == expected
-    assert [size for _, size in results] == [1] * 4, results
+        check(client.gather(client.map(fit_and_size, range(4), pure=False)), "dask")
 """
-    run(START + script, tmp_path)
-
-
-def test_n_jobs_is_honoured_in_workers_too(tmp_path):
-    script = """
-import joblib
-
-if __name__ == "__main__":
-    job = joblib.delayed(fit_and_size)
-    results = joblib.Parallel(n_jobs=2)(job(0, n_jobs=n) for n in (3, 1))
-    assert [size for _, size in results] == [3, 1], results
-    assert results[0][0] == results[1][0]
-"""
-    run(START + script, tmp_path)
+    run(START + EXPECTED + script, tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -126,19 +108,20 @@ assert fit(1, n_jobs=2) == expected
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("work", ["fit", "predict"])
-def test_the_interpreter_may_end_while_threads_compute(work, n_jobs, tmp_path):
+def test_the_interpreter_may_end_while_threads_compute(n_jobs, tmp_path):
     script = f"""
 model = MLPClassifier((100, 100), max_iter=2, random_state=0).fit(X, y)
 many = np.zeros((10**6, 12), np.float32)
 
-def compute():
-    if {work!r} == "fit":
-        fit(0, n_jobs={n_jobs}, max_iter=10**6, n_iter_no_change=10**6, tol=0)
+def go_on_fitting():
+    fit(0, n_jobs={n_jobs}, max_iter=10**6, n_iter_no_change=10**6, tol=0)
+
+def go_on_predicting():
     while True:
         model.set_params(n_jobs={n_jobs}).predict(many)
 
-threading.Thread(target=compute, daemon=True).start()
+for compute in (go_on_fitting, go_on_predicting):
+    threading.Thread(target=compute, daemon=True).start()
 time.sleep(0.5)
 print("the end")
 """

@@ -17,7 +17,6 @@ from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import Team
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES
-from fastmlp.tables.optimizers import OPTIMIZERS
 
 RATES = {"rate": 0.05, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-8}
 
@@ -34,18 +33,15 @@ def general_job(
     averaged=False, activation="tanh", batch_size=None, options=None, **settings,
 ):  # fmt: skip
     """A job on a network with random weights."""
-    n_moments = OPTIMIZERS[optimizer].n_moments
-    network = Network(
-        units, dtype, trainable=True, n_moments=n_moments, averaged=averaged
-    )
+    network = Network(units, dtype, optimizer=optimizer, averaged=averaged)
     network.write(*random_network(units))
     if averaged:
         network.write(*random_network(units), array="average")
     parameters = reference.parameters_of(loss, units[-1])
     job = TrainingJob(
         network, X, y, batch_size=batch_size or X.shape[0], activation=activation,
-        loss=loss, optimizer=optimizer,
-        options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
+        loss=loss, **settings,
+        options=StepOptions(loss_parameters=parameters, **(options or {})),
     )  # fmt: skip
     job.refresh()
     return job
@@ -103,7 +99,7 @@ def test_gradient_by_central_differences(loss, activation, cut):
     )  # fmt: skip
     coefs, intercepts = random_network(units)
     np.testing.assert_allclose(value, loss_of(coefs, intercepts), rtol=1e-12)
-    gradient = job.network.read(array="first_moment")
+    gradient = job.network.read(array="gradient")
     h = 1e-6
     for arrays, slopes in zip((coefs, intercepts), gradient, strict=True):
         for array, slope in zip(arrays, slopes, strict=True):
@@ -147,7 +143,7 @@ def test_gradient_of_odd_shapes_with_dropout(units, kind, n_threads, cut):
         network = random_network(units)
         expected = reference.loss_of(X, y, *network, **settings)
         np.testing.assert_allclose(value, expected, rtol=1e-11)
-        result = job.network.read(array="first_moment")
+        result = job.network.read(array="gradient")
         exact = reference.gradient_of(X, y, *network, **settings)
         for arrays, references in zip(result, exact, strict=True):
             for array, by in zip(arrays, references, strict=True):
@@ -243,11 +239,10 @@ def test_chunks_of_steps_do_not_change_the_result(cut):
 
 
 def test_a_share_of_the_inputs_is_dropped_and_the_rest_made_up_for():
-    network = Network((1000, 1), "float64", trainable=True)
+    network = Network((1000, 1), "float64", optimizer="sgd")
     job = TrainingJob(
         network, np.ones((100, 1000)), np.zeros((100, 1)), batch_size=100,
-        activation="relu", loss="squared_error", optimizer="sgd",
-        options=StepOptions(dropout=(0.3,)),
+        activation="relu", loss="squared_error", options=StepOptions(dropout=(0.3,)),
     )  # fmt: skip
     (mask,) = masks_for(job, 5, 100, 0, (0.3,))
     assert abs((mask > 0).mean() - 0.7) < 0.005
@@ -314,8 +309,8 @@ def test_a_norm_that_float32_cannot_hold_does_not_stop_the_training(solver):
 
 def test_settings_that_do_not_fit_are_refused():
     X, y = data_for((3, 4, 2), "huber", 5)
-    network = Network((3, 4, 2), "float64", trainable=True)
-    settings = {"batch_size": 5, "activation": "relu", "optimizer": "sgd"}
+    network = Network((3, 4, 2), "float64", optimizer="sgd")
+    settings = {"batch_size": 5, "activation": "relu"}
     for bad in (
         {"loss": "huber"},
         {"loss": "quantile", "options": StepOptions(loss_parameters=(0.5,))},

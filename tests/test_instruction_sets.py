@@ -28,7 +28,7 @@ PROCESSORS = {
 SELECTION = (
     "test_product or test_transpose or sum_of_rows or against_the_reference "
     "or bitwise_equal or padding or worked_by_hand or special_values or weighted_sum "
-    "or same_bits_as_dense or guard_pages"
+    "or same_bits_as_dense or guard_pages or in_any_batch"
 )
 
 

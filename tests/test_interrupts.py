@@ -93,7 +93,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     model = MLPClassifier(**settings).fit(X, y)
 from fastmlp.engine.network import Network
-network = Network((784, 1024, 1024, 10), "float32", trainable=True, n_moments=2)
+network = Network((784, 1024, 1024, 10), "float32")
 network.write(model.coefs_, model.intercepts_)
 result = network.arena.arrays["parameters"]
 found = [i for i, w in enumerate(weights) if np.array_equal(w, result)]

@@ -18,8 +18,8 @@ from fastmlp.engine.threads import Team
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.fitted import PARAMETERS
 from fastmlp.tables.losses import LOSSES
-from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.training.lbfgs import minimize_loss
 
 pytestmark = pytest.mark.compiler
@@ -50,18 +50,17 @@ def scaled_job(
     batch_size=None, averaged=False, rate=1.0, options=None, **settings,
 ):  # fmt: skip
     """A job on a network with a Scale in front of its Dense layers."""
-    n_moments = OPTIMIZERS[optimizer].n_moments
     network = Network(
-        [Scale(units[0], rate), *architecture_of(units)], dtype, trainable=True,
-        n_moments=n_moments, averaged=averaged,
+        [Scale(units[0], rate), *architecture_of(units)], dtype, optimizer=optimizer,
+        averaged=averaged,
     )  # fmt: skip
     for array in ("parameters", "average") if averaged else ("parameters",):
         network.write(*weights_for(units), array=array)
     parameters = reference.parameters_of(loss, units[-1])
     job = TrainingJob(
         network, X, y, batch_size=batch_size or len(X), activation=activation,
-        loss=loss, optimizer=optimizer,
-        options=StepOptions(loss_parameters=parameters, **(options or {})), **settings,
+        loss=loss, **settings,
+        options=StepOptions(loss_parameters=parameters, **(options or {})),
     )  # fmt: skip
     job.refresh()
     return job
@@ -96,7 +95,7 @@ def test_gradient_by_central_differences(loss, activation, cut):
         )  # fmt: skip
 
     np.testing.assert_allclose(value, loss_now(), rtol=1e-12)
-    gradient = job.network.read(array="first_moment")
+    gradient = job.network.read(array="gradient")
     h = 1e-6
     for arrays, slopes in zip((coefs, intercepts, factors), gradient, strict=True):
         for array, slope in zip(arrays, slopes, strict=True):
@@ -128,9 +127,7 @@ def test_gradient_of_odd_shapes(units, n_samples, dtype, cut):
         assert value == pytest.approx(expected, rel=10 * tolerance)
         exact = reference.gradient_of(X, y, *network, **settings)
         scale = max(1, *(abs(a).max() for part in exact for a in part))
-        assert_close(
-            job.network.read(array="first_moment"), exact, 0, tolerance * scale
-        )
+        assert_close(job.network.read(array="gradient"), exact, 0, tolerance * scale)
 
 
 ALL_AT_ONCE = {"l1": 0.05, "weight_decay": 0.1, "clip_norm": 0.2}
@@ -233,6 +230,11 @@ def test_prediction_against_the_reference(units, dtype, n_threads):
         )  # fmt: skip
         with Team(n_threads) as team:
             result = job.run(team)
+            alone = PredictionJob(
+                network, X[9:10], activation=activation, output_activation="softmax",
+                n_threads=n_threads,
+            )  # fmt: skip
+            np.testing.assert_array_equal(alone.run(team), result[9:10])
         exact = reference.predict(X, coefs, intercepts, activation, "softmax", factors)
         np.testing.assert_allclose(result, exact, rtol=tolerance, atol=tolerance)
 
@@ -253,6 +255,11 @@ def test_lbfgs_minimises_over_the_factors_too(cut):
 
 
 # --- Declarations ---------------------------------------------------------------------
+
+
+def test_the_attributes_of_a_model_are_what_dense_layers_declare():
+    network = Network((3, 4, 2), "float32")
+    assert [*network.groups] == [*PARAMETERS]
 
 
 @dataclass(frozen=True)
@@ -276,11 +283,10 @@ def test_declared_rates_and_decays_are_applied(decays, clip_norm, cut):
     units, rate, l2, l1, decay = (30, 2), 0.1, 0.3, 0.2, 0.4
     X, y = data_for(units, "squared_error", 20)
     coefs, intercepts = random_network(units)
-    network = Network([Unusual(*units, decays=decays)], "float64", trainable=True)
+    network = Network([Unusual(*units, decays=decays)], "float64", optimizer="sgd")
     network.write(coefs, intercepts)
     job = TrainingJob(
-        network, X, y, batch_size=20, activation="relu", loss="squared_error",
-        optimizer="sgd", l2=l2,
+        network, X, y, batch_size=20, activation="relu", loss="squared_error", l2=l2,
         options=StepOptions(l1=l1, weight_decay=decay, clip_norm=clip_norm),
     )  # fmt: skip
     with Team(1) as team:
@@ -335,7 +341,7 @@ def test_layers_that_do_not_fit_together_are_refused():
             Network(layers, "float32")
     with pytest.raises(ValueError, match="biases cannot decay"):
         Network([DecayingBiases(3, 2)], "float32")
-    network = Network([Scale(3), Dense(3, 2)], "float32", trainable=True, n_moments=1)
+    network = Network([Scale(3), Dense(3, 2)], "float32", optimizer="sgd")
     with pytest.raises(ValueError, match="1 arrays of factors, got 2"):
         network.write([np.zeros((3, 2))], [np.zeros(2)], [np.ones(3)] * 2)
     with pytest.raises(ValueError, match="layer 0 cannot hold factors"):
@@ -343,9 +349,8 @@ def test_layers_that_do_not_fit_together_are_refused():
     X, y = csr_array(np.eye(3)), np.zeros((3, 2))
     with pytest.raises(ValueError, match="X is sparse, but the first layer, a Scale"):
         TrainingJob(
-            network, X, y, batch_size=3, activation="relu", loss="squared_error",
-            optimizer="sgd",
-        )  # fmt: skip
+            network, X, y, batch_size=3, activation="relu", loss="squared_error"
+        )
     with pytest.raises(ValueError, match="X is sparse, but the first layer, a Scale"):
         PredictionJob(network, X, activation="relu", output_activation="identity")
 

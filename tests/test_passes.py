@@ -2,12 +2,14 @@
 
 from itertools import product
 
+import guards
 import numba
 import numpy as np
 import pytest
 import reference
 from data import random_network, random_targets, training_job
 from numba.core.runtime import _nrt_python, rtsys
+from scipy.sparse import csr_array
 
 from fastmlp.engine import jobs
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
@@ -39,7 +41,7 @@ def gradient(units, X, y, coefs, intercepts, dtype="float64", **settings):
     """(loss, gradient by weights, gradient by biases) from the kernels."""
     job = training_job(units, X, y, coefs, intercepts, dtype=dtype, **settings)
     loss = run_all(job)
-    return loss, *job.network.read(np.float64, "first_moment")
+    return loss, *job.network.read(np.float64, "gradient")
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -246,24 +248,56 @@ def test_prediction_against_the_reference(output, units, dtype, precision, n_thr
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=tolerance)
 
 
-def test_a_row_is_predicted_the_same_in_any_batch():
-    units = (30, 50, 4)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "gelu"])
+def test_a_row_is_predicted_the_same_in_any_batch(activation, dtype):
+    """One row goes by products of its own; units around the edges of panels."""
+    edges = guards.edges(dtype)
+    for units in ((30, 50, 4), edges, edges[::-1], (1, 1), (edges[-1], 2)):
+        network = Network(units, dtype)
+        network.write(*random_network(units))
+        X = np.random.default_rng(0).standard_normal((517, units[0]))
+
+        def predict(X, n_threads=1, network=network):
+            job = PredictionJob(
+                network, X, activation=activation, output_activation="softmax",
+                n_threads=n_threads, dtype=dtype,
+            )  # fmt: skip
+            with Team(n_threads) as team:
+                return job.run(team)
+
+        whole = predict(X)
+        for part in (slice(0, 1), slice(3, 4), slice(5, 12), slice(0, 65), slice(516)):
+            np.testing.assert_array_equal(predict(X[part]), whole[part])
+        np.testing.assert_array_equal(predict(X[7:8].copy("F")), whole[7:8])
+        np.testing.assert_array_equal(predict(csr_array(X[7:8])), whole[7:8])
+        np.testing.assert_array_equal(predict(X, 3), whole)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_the_mean_of_several_networks(n_threads):
+    """To the bit the sum of their predictions, in order, divided by how many."""
+    units, n_members = (7, 50, 3), 5
     network = Network(units, "float32")
-    network.write(*random_network(units))
-    X = np.random.default_rng(0).standard_normal((517, 30))
-
-    def predict(X, n_threads=1):
-        job = PredictionJob(
-            network, X, activation="logistic", output_activation="softmax",
-            n_threads=n_threads,
-        )  # fmt: skip
-        with Team(n_threads) as team:
-            return job.run(team)
-
-    whole = predict(X)
-    for part in (slice(0, 1), slice(5, 12), slice(100, 517)):
-        np.testing.assert_array_equal(predict(X[part]), whole[part])
-    np.testing.assert_array_equal(predict(X, 3), whole)
+    stack = network.stack(n_members)
+    assert stack.shape[0] == n_members
+    X = np.random.default_rng(0).standard_normal((301, 7))
+    settings = {
+        "activation": "tanh", "output_activation": "softmax", "n_threads": n_threads
+    }  # fmt: skip
+    total = 0.0
+    with Team(n_threads) as team:
+        for seed, array in enumerate(stack):
+            weights = random_network(units, seed)
+            network.write(*weights)
+            network.write(*weights, array=array)
+            total += PredictionJob(network, X, **settings).run(team)
+        mean = PredictionJob(network, X, array=stack, **settings).run(team)
+        np.testing.assert_array_equal(mean, total / n_members)
+        row = PredictionJob(network, X[3:4], array=stack, **settings).run(team)
+        np.testing.assert_array_equal(row, mean[3:4])
+        alone = PredictionJob(network, X, array=network.stack(1), **settings)
+        assert (alone.run(team) == 1 / 3).all()  # all weights are 0
 
 
 @pytest.mark.parametrize("layout", ["F", "reversed", "strided", "read-only", "float32"])
@@ -318,7 +352,7 @@ def test_kernels_allocate_nothing(cut):
 def test_small_networks_go_in_strips_and_others_do_not():
 
     def strips(units, batch_size, dtype="float32"):
-        return jobs.strips_of(Network(units, dtype, trainable=True), batch_size)
+        return jobs.strips_of(Network(units, dtype, optimizer="sgd"), batch_size)
 
     assert strips((2, 8, 2), 32) == 1
     assert strips((20, 100, 2), 200) == 4
@@ -372,7 +406,7 @@ def test_sums_over_a_huge_batch_stay_accurate():
     job = training_job(units, X, y, coefs, intercepts, dtype="float32", **settings)
     assert job.strips
     run_all(job)
-    result = job.network.read(np.float64, "first_moment")
+    result = job.network.read(np.float64, "gradient")
     expected = reference.gradient_of(X, y, coefs, intercepts, **settings)
     for arrays, references in zip(result, expected, strict=True):
         for array, exact in zip(arrays, references, strict=True):
@@ -411,12 +445,14 @@ def test_jobs_check_shapes_before_a_kernel_sees_them():
     job = training_job((3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts)
     with Team(2) as team, pytest.raises(ValueError, match="a team of 2 for a job made"):
         job.run(team, 0, 1)
-    with pytest.raises(ValueError, match="must be trainable and have the 2 moments"):
+    with pytest.raises(ValueError, match="has no optimizer"):
         TrainingJob(
-            Network((3, 2), "float64", trainable=True, n_moments=1), np.zeros((5, 3)),
-            np.zeros((5, 2)), batch_size=5, activation="relu", loss="squared_error",
-            optimizer="adam",
+            Network((3, 2), "float64"), np.zeros((5, 3)), np.zeros((5, 2)),
+            batch_size=5, activation="relu", loss="squared_error",
         )  # fmt: skip
+    for array in ("first_moment", "average", "transposed"):
+        with pytest.raises(ValueError, match=f"has no {array}"):
+            job.network.write(coefs, intercepts, array=array)
     with pytest.raises(ValueError, match=r"expected \(5, 1\)"):
         training_job(
             (3, 2), np.zeros((5, 3)), np.zeros((5, 2)), coefs, intercepts,

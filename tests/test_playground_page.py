@@ -21,6 +21,9 @@ from selenium.webdriver.support.select import Select  # noqa: E402
 
 from fastmlp.playground.experiment import Experiment  # noqa: E402
 from fastmlp.playground.trainer import Trainer  # noqa: E402
+from fastmlp.tables.activations import ACTIVATIONS  # noqa: E402
+from fastmlp.tables.losses import LOSSES  # noqa: E402
+from fastmlp.tables.optimizers import OPTIMIZERS  # noqa: E402
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 DRIVER = shutil.which("chromedriver")
@@ -595,25 +598,91 @@ def test_a_weight_and_a_bias_are_set_by_hand(page):
 
 
 def test_back_propagation_by_hand(page):
-    page.open("data=xor&hidden_layer_sizes=3,2&class_weight=balanced")
+    page.open("data=xor&hidden_layer_sizes=3,2&class_weight=balanced&alpha=0.1")
     page.find("by-hand").find_element(By.TAG_NAME, "summary").click()
     stages = ["Forward: hidden layer 1", "Forward: hidden layer 2",
               "Forward: the output", "The loss", "Backward: the output",
-              "Backward: hidden layer 2", "Backward: hidden layer 1"]  # fmt: skip
-    seen = []
+              "Backward: hidden layer 2", "Backward: hidden layer 1",
+              "The step: hidden layer 1", "The step: hidden layer 2",
+              "The step: the output"]  # fmt: skip
+    links = "return document.querySelector('.links').toDataURL()"
+    seen, shown = [], []
     for number, stage in enumerate(stages):
-        expected = f"{number + 1} of 7 · {stage}"
+        expected = f"{number + 1} of 10 · {stage}"
         page.wait_until(lambda e=expected: page.text("stage") == e, expected)
-        seen.append(page.text("lines"))
-        if number < 6:
+        seen.append(page.text("lines") + page.text("parameters"))
+        shown.append(page.run(links))
+        if number < 9:
             page.click("stage-on")
-    assert len(set(seen)) == 7
+    assert len(set(seen)) == 10
     assert "tanh(" in seen[0]
     assert re.search(r"the weight 1?[.0-9]+ of its class", seen[3])
     assert "of its class" in seen[4]
     assert "δ3 =" in seen[6]
+    # the weights, the gradients of each layer, and the changes of each
+    assert len(set(shown)) == 7
+    rows = page.find("parameters").find_elements(By.TAG_NAME, "tr")
+    assert [len(row.find_elements(By.XPATH, "*")) for row in rows] == [4] * 4
+    assert "η = 0.03, momentum = 0.9" in page.text("formula")
     page.enter("sample", "2")
-    page.wait_until(lambda: page.text("lines") != seen[6], "another sample")
+    page.click("stage-back")
+    page.wait_until(lambda: "The step: hidden layer 2" in page.text("stage"), "back")
+
+
+def test_dropout_and_the_average_by_hand(page):
+    page.open("data=xor&hidden_layer_sizes=8&dropout=0.5&ema_decay=0.9&solver=adam")
+    page.find("by-hand").find_element(By.TAG_NAME, "summary").click()
+    page.wait_until(lambda: "Forward" in page.text("stage"), "the first stage")
+    lines = page.find("lines").find_elements(By.TAG_NAME, "li")
+    dropped = [line.text.endswith("= 0: dropped") for line in lines]
+    assert 0 < sum(dropped) < 8
+    assert all(
+        ("= 2 · tanh(" in line.text) != d
+        for line, d in zip(lines, dropped, strict=True)
+    )
+    units = page.browser.find_elements(
+        By.CSS_SELECTOR, ".unit:not([data-testid^=feature])"
+    )
+    marked = ["dropped" in unit.get_attribute("class") for unit in units]
+    assert marked == dropped
+    texts = [
+        label.text for label in page.browser.find_elements(By.CLASS_NAME, "number")
+    ]
+    assert [text == "dropped" for text in texts] == dropped
+    for _ in range(5):
+        page.click("stage-on")
+    page.wait_until(
+        lambda: "The step: hidden layer 1" in page.text("stage"), "the step"
+    )
+    first = page.find("parameters").find_elements(By.TAG_NAME, "tr")[1]
+    name, before, _, after, average = first.text.rsplit(" ", 4)
+    assert name == "bias 1"
+    assert float(average) == pytest.approx(
+        0.9 * float(before) + 0.1 * float(after), abs=0.01
+    )
+    page.click("run")  # numbers of another epoch are not left on the units
+    page.wait_until(lambda: page.epoch > 2, "epochs")
+    assert not page.browser.find_elements(By.CLASS_NAME, "number")
+
+
+def test_formulas_of_the_tables_are_drawn(page):
+    formulas = [
+        row.formula
+        for table in (ACTIVATIONS, LOSSES, OPTIMIZERS)
+        for row in table.values()
+    ]
+    page.open()
+    page.browser.set_script_timeout(10)
+    texts = page.browser.execute_async_script(
+        "const [formulas, done] = arguments;"
+        "import('/formula.js').then(({ formulaOf }) => done(formulas.map(formulaOf)"
+        ".map((lines) => lines.map((line) => line.textContent).join(' '))));",
+        formulas,
+    )
+    assert len(texts) == len(formulas)
+    for text in texts:
+        assert text
+        assert not re.search(r"[$\\\\{}_^]|frac|sqrt|left|right", text), text
 
 
 def test_images_have_a_confusion_matrix_and_weights_as_images(page):

@@ -1,4 +1,4 @@
-"""The playground: tables of the user, weights set by hand, and a step by hand."""
+"""The playground: tables of the user, and weights set by hand."""
 
 import json
 import subprocess
@@ -13,7 +13,6 @@ from sklearn.datasets import load_wine
 
 from fastmlp import MLPClassifier, MLPRegressor
 from fastmlp.playground import server
-from fastmlp.playground.by_hand import step_by_hand
 from fastmlp.playground.datasets import COMPONENTS, RADIUS
 from fastmlp.playground.experiment import Experiment
 from fastmlp.playground.own_data import MOST_BYTES, OwnData, OwnDataError, read_csv
@@ -301,41 +300,6 @@ def test_untrained_models_have_the_weights_that_training_starts_from():
     first = untrained(MLPRegressor(**settings), X, y).coefs_[0]
     slow = MLPRegressor(**settings, learning_rate_init=1e-9, max_iter=1).fit(X, y)
     np.testing.assert_allclose(slow.coefs_[0], first, atol=1e-7)
-
-
-# --- a step by hand -------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"activation": "gelu"}, {"data": "rings"}, {"data": "hills", "loss": "huber"},
-     {"loss": "focal", "alpha": 0.3, "l1": 0.1, "activation": "relu"},
-     {"data": "plane", "loss": "gamma"},
-     {"data": "plane", "loss": "quantile", "quantile": (0.2, 0.7)},
-     {"data": "rings", "class_weight": "balanced", "alpha": 0.3}],
-)  # fmt: skip
-def test_a_step_by_hand_is_that_of_the_kernels(settings):
-    """One step of plain gradient descent in float64 goes along the same gradient."""
-    experiment = Experiment(hidden_layer_sizes=(5, 3), solver="sgd", **settings)
-    data = experiment.make_data()
-    X, y = data.X[:20].astype(float), data.y[:20]
-    if experiment.task == "classification":  # all classes must be there
-        y = (np.arange(20) % 4) % (1 + int(data.y.max()))  # not in equal numbers
-    rate = 1e-3
-    model = experiment.make_estimator().set_params(
-        momentum=0.0, batch_size=20, max_iter=1, precision="float64",
-        learning_rate_init=rate,
-    )  # fmt: skip
-    untrained(model, X, y)
-    before = Snapshot(
-        0, [c.copy() for c in model.coefs_], [i.copy() for i in model.intercepts_]
-    )
-    step = step_by_hand(experiment, before, X, y, experiment.weights_of(y))
-    model.fit(X, y)
-    ours = [*step.gradients, *step.bias_gradients]
-    old, new = [*before[1], *before[2]], [*model.coefs_, *model.intercepts_]
-    for gradient, a, b in zip(ours, old, new, strict=True):
-        np.testing.assert_allclose((a - b) / rate, gradient, rtol=1e-6, atol=1e-9)
 
 
 def test_quality_counts_classes_and_probabilities():

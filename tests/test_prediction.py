@@ -6,13 +6,14 @@ import threading
 
 import numpy as np
 import pytest
+from data import random_network
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import fastmlp
 from fastmlp import MLPClassifier, MLPRegressor
-from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.jobs import PredictionJob, ReusableJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team
 
@@ -188,14 +189,35 @@ def test_an_estimator_that_cannot_be_hashed():
     assert model.predict(X).shape == (len(X),)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_job_is_used_again_for_few_rows_and_many(dtype):
+    network = Network((30, 9, 2), "float32")
+    network.write(*random_network((30, 9, 2)))
+    settings = {"activation": "tanh", "output_activation": "identity", "dtype": dtype}
+    job = ReusableJob(network, 4, dtype, **settings)
+    rows = X.astype(dtype)
+    with Team(1) as alone:
+        expected = PredictionJob(network, rows, **settings).run(alone)
+    results = []
+    for n in (1, 4, 3, 60, 2, 5, 1):
+        results.append(job.outputs_for(rows[:n]))
+        results.append(job.outputs_for(rows[-n:]))
+        np.testing.assert_array_equal(results[-2], expected[:n])
+        np.testing.assert_array_equal(results[-1], expected[-n:])
+    np.testing.assert_array_equal(results[0], expected[:1])  # nobody has changed it
+    strided = np.repeat(rows[:4], 2, axis=1)[::-1, ::2]
+    np.testing.assert_array_equal(job.outputs_for(strided), expected[3::-1])
+
+
 def test_a_job_looks_only_at_what_kernels_can_read():
     network = Network((3, 2), "float32")
-    job = PredictionJob(
-        network, np.zeros((1, 3)), activation="relu", output_activation="identity"
+    job = ReusableJob(
+        network, 1, "float64", activation="relu", output_activation="identity"
     )
     for bad in (
         np.zeros((3, 3)).T[:, :2],
         np.zeros((2, 4)),
+        np.zeros((1, 4)),
         np.zeros((2, 3), int),
         np.zeros((4, 3))[::2],
         np.zeros((2, 3), ">f8"),
@@ -203,12 +225,3 @@ def test_a_job_looks_only_at_what_kernels_can_read():
     ):
         with pytest.raises(ValueError, match=r"contiguous|features"):
             job.outputs_for(bad)
-    assert job.outputs_for(np.zeros((5, 3), np.float32)).shape == (5, 2)
-    with Team(1) as alone:  # the job's own samples are still there
-        assert job.run(alone).shape == (1, 2)
-    chosen = PredictionJob(
-        network, np.zeros((4, 3)), samples=[3, 1], activation="relu",
-        output_activation="identity",
-    )  # fmt: skip
-    with pytest.raises(ValueError, match="chosen"):
-        chosen.outputs_for(np.zeros((1, 3)))

@@ -33,7 +33,7 @@ def test_gradient_for_any_network(units, activation, loss, n_samples, n_threads)
     np.testing.assert_allclose(
         loss_value, reference.loss_of(X, y, coefs, intercepts, **common), rtol=1e-10
     )
-    result = job.network.read(array="first_moment")
+    result = job.network.read(array="gradient")
     expected = reference.gradient_of(X, y, coefs, intercepts, **common)
     for arrays, references in zip(result, expected, strict=True):
         for array, exact in zip(arrays, references, strict=True):

@@ -28,7 +28,8 @@ from fastmlp import MLPClassifier
 X = np.random.default_rng(0).standard_normal((200, 5)); y = (X[:, 0] > 0) * 1
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
-    model = MLPClassifier((5,), max_iter=2, random_state=0).fit(X, y)
+    model = MLPClassifier((5,), max_iter=2, random_state=0, precision="float64")
+    model.fit(X, y)
 from fastmlp.compilation import CHOICE
 print(CHOICE.library is not None, "numba" in sys.modules, model.loss_)
 print([str(w.message) for w in seen if w.category is RuntimeWarning])
@@ -37,7 +38,7 @@ print([str(w.message) for w in seen if w.category is RuntimeWarning])
 
 @pytest.fixture(scope="module")
 def libraries(tmp_path_factory):
-    """The library of this CPU's level, with some kernels of scikit-learn's networks."""
+    """The library of this CPU's level, with few kernels: see `entry_points`."""
     folder = tmp_path_factory.mktemp("libraries")
     try:
         build_kernels.build(folder, few=True)
@@ -48,7 +49,7 @@ def libraries(tmp_path_factory):
 
 def digests(environment):
     """Of models for which there are kernels, by name; in a process of its own."""
-    built = "^float32, .*plain|^float64, strips, dense .*plain"
+    built = "^float32, .*, sparse .*, plain|^float64, strips, dense .*, plain"
     done = subprocess.run(
         [sys.executable, HERE / "shipped_bits.py", built], capture_output=True,
         text=True, check=True, env={**os.environ, **environment},
@@ -102,14 +103,14 @@ X = np.random.default_rng(0).standard_normal((200, 5)); y = (X[:, 0] > 0) * 1
 def fit(seed):
     import warnings
     warnings.simplefilter("ignore")
-    loss = MLPClassifier((5,), max_iter=2, random_state=seed).fit(X, y).loss_
-    return os.getpid(), loss, "numba" in sys.modules
+    model = MLPClassifier((5,), max_iter=2, random_state=seed, precision="float64")
+    return os.getpid(), model.fit(X, y).loss_, "numba" in sys.modules
 """
 
 LOKY = """
 from joblib import Parallel, delayed
 if __name__ == "__main__":
-    results = Parallel(n_jobs=8)(delayed(fit)(seed) for seed in range(32))
+    results = Parallel(n_jobs=8)(delayed(fit)(seed) for seed in range(16))
 """
 
 DASK = """

@@ -62,7 +62,7 @@ def test_gradient_against_the_reference(
     expected = reference.loss_of(*arguments, weights=weights, **common)
     assert loss == pytest.approx(expected, rel=1e-10)
     expected = reference.gradient_of(*arguments, weights=weights, **common)
-    result = job.network.read(array="first_moment")
+    result = job.network.read(array="gradient")
     for arrays, references in zip(result, expected, strict=True):
         for array, exact in zip(arrays, references, strict=True):
             scale = max(1, np.abs(exact).max())

@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from sklearn.metrics import log_loss
+from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 from fastmlp import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.tables.recipes import PRESETS
+from fastmlp.tables.search_space import draw_recipe
 from fastmlp.training.tabular import temperature_of
 
 pd = pytest.importorskip("pandas")
@@ -532,3 +533,99 @@ def test_a_progress_line_is_shown(table, capsys):
     for verbose in ("progress", True):
         TabularMLPRegressor(**SMALL, verbose=verbose).fit(X, y)
         assert "16/16" in capsys.readouterr().err
+
+
+# --- tuning -----------------------------------------------------------------------
+
+TUNED = SMALL | {"n_members": 3, "hidden_layer_sizes": (8,), "tune": 4}
+
+
+@pytest.mark.parametrize("cls", BOTH)
+def test_tuning_weighs_what_it_has_tried(cls, table):
+    X, y = table
+    y = classes_of(y) if cls is TabularMLPClassifier else y
+    model = cls(**TUNED).fit(X, y)
+    board = pd.DataFrame(model.leaderboard_)
+    assert len(board) == 5
+    assert sorted(board["n_members"]) == [2, 2, 3, 3, 3]
+    assert set(board["widths"]) == {(8,)}  # as it was given
+    assert board["decay"].nunique() == 5
+    assert (board["weight"] > 0).sum() == len(model.estimators_)
+    np.testing.assert_allclose(model.weights_.sum(), 1)
+    assert len(model.members_) == 3 * len(model.estimators_)
+
+    method = "predict_proba" if cls is TabularMLPClassifier else "predict"
+    single = [getattr(each, method)(X) for each in model.estimators_]
+    mean = sum(w * p for w, p in zip(model.weights_, single, strict=True))
+    found = getattr(model, method)(X)
+    if cls is TabularMLPRegressor:  # clipped to the range of y, one by one or together
+        assert np.median(abs(found - mean)) < 1e-9
+    else:
+        np.testing.assert_allclose(found, mean, rtol=1e-12)
+    np.testing.assert_array_equal(model.predictor()(X.iloc[:3]), found[:3])
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(getattr(again, method)(X), found)
+
+
+def test_tuning_gives_the_same_bits_for_any_number_of_threads(table):
+    X, y = table
+    found = [TabularMLPRegressor(**TUNED, n_jobs=n).fit(X, y) for n in (1, 2, 3)]
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.weights_, found[0].weights_)
+        np.testing.assert_array_equal(other.predict(X), found[0].predict(X))
+
+
+def test_a_configuration_is_that_of_its_own_fit(table):
+    """The first candidate is what the preset trains without tuning."""
+    X, y = table
+    model = TabularMLPRegressor(**TUNED).fit(X, y)
+    plain = TabularMLPRegressor(**TUNED | {"tune": False}).fit(X, y)
+    assert not hasattr(plain, "leaderboard_")
+    scores = model.leaderboard_["score"]
+    assert any(np.isclose(plain.validation_score_, score, rtol=0) for score in scores)
+    plain.set_params(tune=2).fit(X, y).set_params(tune=False).fit(X, y)
+    assert not hasattr(plain, "leaderboard_")  # of another fit
+
+
+def test_tuning_ends_in_time_or_when_told_to(table, monkeypatch):
+    X, y = table
+    settings = TUNED | {"tune": 10**6, "max_iter": 2}
+    model = TabularMLPRegressor(**settings, time_limit=1.0).fit(X, y)
+    assert 1 <= len(model.leaderboard_["score"]) < 10**5
+    assert np.isfinite(model.predict(X)).all()
+
+    from fastmlp.training import tuning
+
+    train, calls = tuning.Tuning._train, []
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return train(self, *arguments)
+
+    monkeypatch.setattr(tuning.Tuning, "_train", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = TabularMLPRegressor(**settings).fit(X, y)
+    assert len(model.leaderboard_["score"]) == 10
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_tuning_goes_by_a_validation_set_and_a_scorer(table):
+    X, y = table
+    labels = classes_of(y)
+    model = TabularMLPClassifier(**TUNED, scoring="roc_auc")
+    model.fit(X[:200], labels[:200], X_val=X[200:], y_val=labels[200:])
+    auc = roc_auc_score(labels[200:] == "dear", model.predict_proba(X[200:])[:, 1])
+    np.testing.assert_allclose(model.validation_score_, auc)
+
+
+def test_recipes_are_drawn_around_the_preset():
+    rng = np.random.default_rng(0)
+    recipe = PRESETS["default"].numbers
+    drawn = [draw_recipe(recipe, rng, {"dropout"}, classifies=False) for _ in range(50)]
+    assert {each.dropout for each in drawn} == {recipe.dropout}
+    assert {each.smoothing for each in drawn} == {recipe.smoothing}
+    assert {each.n_epochs for each in drawn} == {recipe.n_epochs}
+    assert len({each.rate for each in drawn}) == 50
+    assert all(recipe.rate / 3 <= each.rate <= recipe.rate * 3 for each in drawn)

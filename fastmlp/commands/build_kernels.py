@@ -54,8 +54,8 @@ class NoLinker(Exception):
 def entry_points(precision, *, few=False):
     """(entry point, types of its arguments) for all that the public classes use.
 
-    few : whether to leave out all that scikit-learn's networks do not need, and in
-        float64 all but strips.
+    few : whether to leave out most, for tests: float32 is then for sparse X only,
+        float64 for strips, and there are no features.
     """
     import numpy as np
 
@@ -63,14 +63,17 @@ def entry_points(precision, *, few=False):
 
     kind = np.dtype(precision).type
     none = type(None)
-    is_least = few and precision != _PRECISIONS[0]
-    for way in _WAYS[-1:] if is_least else _WAYS:
-        for features in _FEATURES[:1] if few else _FEATURES:
+    ways, several, layouts = _WAYS, _FEATURES, (none, bool)
+    if few:
+        i = _PRECISIONS.index(precision)
+        ways, several, layouts = [_WAYS[1 + i]], _FEATURES[:1], [(bool, none)[i]]
+    for way in ways:
+        for features in several:
             chosen = (*way, *features, None, None)
             choices = [bool if each else none for each in chosen]
             yield passes.train_steps, (int, kind, int, int, int, *choices)
     for output in (np.float32, np.float64):
-        for sparse in (none,) if is_least else (none, bool):
+        for sparse in layouts:
             yield passes.predict, (int, kind, output, int, sparse, none, none)
     if precision == _PRECISIONS[0] and not few:  # of models for tables
         chosen = [bool if each else none for each in passes.FOR_TABLES]

@@ -33,15 +33,36 @@ from pathlib import Path
 import llvmlite
 import numba
 from llvmlite.binding import Linkage, Target
-from numba.core import serialize
+from numba.core import errors, serialize, sigutils, types
 from numba.core.caching import CompileResultCacheImpl
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import (
+    AnalysisPass,
+    FunctionPass,
+    register_pass,
+)
 from numba.core.registry import cpu_target
 from numba.core.runtime import rtsys
-from numba.core.typed_passes import NopythonRewrites
-from numba.core.untyped_passes import InlineClosureLikes, IRProcessing
+from numba.core.typed_passes import (
+    DumpParforDiagnostics,
+    InlineOverloads,
+    IRLegalization,
+    NopythonRewrites,
+    NopythonTypeInference,
+)
+from numba.core.untyped_passes import (
+    FindLiterallyCalls,
+    InlineClosureLikes,
+    InlineInlinables,
+    IRProcessing,
+    LiteralPropagationSubPipelinePass,
+    LiteralUnroll,
+    MakeFunctionToJitFunction,
+    RewriteDynamicRaises,
+    WithLifting,
+)
 
 from fastmlp.compilation.patience import explained_wait
 from fastmlp.compilation.sources import SOURCES
@@ -82,6 +103,8 @@ def jit(function=None, *, flags=(), entry=False):
         If a flag is not allowed.
     RuntimeError
         If numba's compiler is turned off.
+
+    A kernel with a variable that is an array is an error when it is compiled.
     """
     if not ALLOWED_FLAGS.issuperset(flags):
         raise ValueError(f"flags must be among {sorted(ALLOWED_FLAGS)}, got {flags!r}")
@@ -89,9 +112,13 @@ def jit(function=None, *, flags=(), entry=False):
         raise RuntimeError("fastmlp needs numba's compiler: unset NUMBA_DISABLE_JIT")
 
     def decorate(function):
-        options = {"nogil": True, "error_model": "numpy", "fastmath": set(flags)}
+        options = {
+            "nogil": True, "error_model": "numpy", "fastmath": set(flags), "_nrt": False
+        }  # fmt: skip
         if not entry:
-            return numba.njit(**options, pipeline_class=_InnerCompiler)(function)
+            dispatcher = numba.njit(**options, pipeline_class=_InnerCompiler)(function)
+            dispatcher.compile = partial(_compile_inner, dispatcher)
+            return dispatcher
         dispatcher = numba.njit(**options, pipeline_class=_EntryCompiler)(function)
         if not _cache_is_off():
             dispatcher._cache = _KernelCache(function)
@@ -223,9 +250,41 @@ def _without_garbage_collection():
             gc.enable()
 
 
-#: Passes for array expressions and for closures inside of functions, which kernels have
-#: none of: looking for them is a twentieth.
-_NEEDLESS = (NopythonRewrites, InlineClosureLikes)
+#: Passes that look for what kernels have none of: closures, inlined functions, array
+#: expressions and others; and references that must be given up.
+_NEEDLESS = (
+    WithLifting,
+    InlineClosureLikes,
+    RewriteDynamicRaises,
+    MakeFunctionToJitFunction,
+    InlineInlinables,
+    FindLiterallyCalls,
+    LiteralUnroll,
+    LiteralPropagationSubPipelinePass,
+    InlineOverloads,
+    NopythonRewrites,
+    IRLegalization,
+    DumpParforDiagnostics,
+)
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _RefuseArrays(AnalysisPass):
+    """Kernels take addresses: nobody would check where an index leads."""
+
+    _name = "fastmlp_refuse_arrays"
+
+    def __init__(self):
+        super().__init__()
+
+    def run_pass(self, state):
+        for kind in state.typemap.values():
+            if isinstance(kind, types.Buffer | types.List):
+                raise errors.TypingError(
+                    f"the kernel {state.func_id.func_qualname} has a variable of type "
+                    f"{kind}: kernels take addresses"
+                )
+        return False
 
 
 class _EntryCompiler(CompilerBase):
@@ -235,6 +294,7 @@ class _EntryCompiler(CompilerBase):
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.passes = [each for each in passes.passes if each[0] not in _NEEDLESS]
         passes.add_pass_after(self.choice, IRProcessing)
+        passes.add_pass_after(_RefuseArrays, NopythonTypeInference)
         passes.finalize()
         return [passes]
 
@@ -245,6 +305,18 @@ class _EntryCompiler(CompilerBase):
 
 class _InnerCompiler(_EntryCompiler):
     choice = _ChooseInnerLibrary
+
+
+def _compile_inner(dispatcher, signature):
+    """`dispatcher.compile`, but for timers that would run while others are compiled."""
+    arguments, result = sigutils.normalize_signature(signature)
+    with global_compiler_lock:
+        compiled = dispatcher.overloads.get(arguments)
+        if compiled is None:
+            with dispatcher._compiling_counter:  # by which recursion is recognised
+                compiled = dispatcher._compiler.compile(arguments, result)
+            dispatcher.add_overload(compiled)
+        return compiled.entry_point
 
 
 class _ExportedLibrary(_EntryLibrary):

@@ -18,13 +18,16 @@ from fastmlp.data.encodings import (
 )
 from fastmlp.data.frames import read, refuse_infinity
 
-__all__ = ["Columns", "InputColumn"]
+__all__ = ["Columns", "InputColumn", "in_columns"]
 
 #: Rows that are converted together.
 _ROWS_AT_ONCE = 4096
 
 #: So many rows are read cell by cell: it takes less time than asking a library.
 _FEW_ROWS = 8
+
+#: A number whose difference to any of its size float64 can hold.
+_FAR = 1e300
 
 #: Names that a message lists.
 _MOST_NAMES = 5
@@ -155,6 +158,12 @@ class Columns:
         self._high = np.array([e.high for e in encoded], np.float64)
         are_numbers = (type(encoding) is Measure for *_, encoding in self._encodings)
         self._are_numbers = all(are_numbers)
+        self._read = [j for j, *_ in self._encodings]
+        # with no number beyond this, none is out of its limits, scaled or not
+        with np.errstate(over="ignore"):
+            limits = (1 - 1e-9) * np.minimum(-self._low, self._high) / self._own_scale
+        limits = np.minimum(limits, _FAR)  # where differences do not overflow
+        self._usual = float((limits - np.abs(self._own_center)).min())
         self._are_as_given = (
             self._are_numbers
             and len(encoded) == self.n_features_in_
@@ -218,26 +227,36 @@ class Columns:
                 f"{self.n_features_in_} features as input."
             )
         if isinstance(row, np.ndarray) and row.dtype.kind in "fiu":
-            if self._are_numbers:
-                return self._transform_numbers(read(row[np.newaxis]), range(len(row)))
-            row = row.tolist()
+            if self._are_numbers and type(row) is np.ndarray:
+                return self._transform_row_of_numbers(row)
+            row = row.tolist()  # of a masked array: with None for what is missing
         return self._transform_cells([row], range(len(row)))
 
     def _transform_cells(self, cells, places):
-        numbers = np.empty((len(cells), len(self.kinds_)))
-        columns = list(zip(*cells, strict=True))
-        for j, name, start, encoding in self._encodings:
-            for k, column in enumerate(
-                encoding.of_cells(columns[places[j]], name), start
-            ):
-                numbers[:, k] = column
-        return self._scaled(numbers).astype(np.float32)
+        matrix = []
+        for row in cells:
+            numbers = []
+            for j, name, _, encoding in self._encodings:
+                numbers += encoding.of_cell(row[places[j]], name)
+            matrix.append(numbers)
+        return np.array(matrix, np.float32)
+
+    def _transform_row_of_numbers(self, row):
+        """`_transform_numbers` for one row; soon done if all is in the usual range."""
+        numbers = row
+        if not (self._are_as_given and row.dtype == np.float32):
+            numbers = row[self._read].astype(np.float64)
+        if not np.fmax.reduce(np.abs(numbers)) <= self._usual:  # or all are missing
+            return self._transform_numbers(read(row[np.newaxis]), range(len(row)))
+        if numbers.dtype == np.float64:
+            numbers = ((numbers - self._own_center) * self._own_scale).astype("f")
+        return numbers[np.newaxis]
 
     def _transform_numbers(self, table, places):
         """The matrix of numbers of one dtype, a block of rows at a time."""
         if self._are_as_given and self._can_be_used(table.X):
             return table.X
-        which = [places[j] for j, *_ in self._encodings]
+        which = [places[j] for j in self._read]
         matrix = np.empty((table.shape[0], len(which)), np.float32)
         for rows in _blocks(table.shape[0]):
             numbers = table.rows(rows)[:, which].astype(np.float64)
@@ -305,14 +324,19 @@ class Columns:
             (str(column.name), column.kind, str(len(column.positions)), column.note)
             for column in self.columns_
         ]
-        widths = [max(map(len, cells)) for cells in zip(head, *rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in (head, *rows)
-        ]
-        return "\n".join(lines)
+        return in_columns(head, *rows)
+
+
+def in_columns(*rows):
+    """Rows of strings as lines of text, in which columns are below each other."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
 
 
 def _places_by_name(known, names):

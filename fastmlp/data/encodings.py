@@ -1,7 +1,7 @@
 """How one column of a table becomes numbers of a matrix, and how that is found in fit.
 
-Each encoding reads a column as a whole (``of_column``) or cell by cell (``of_cells``),
-which for a few rows takes a fraction of the time; both give the same numbers.
+Each encoding reads a column as a whole (``of_column``) or a cell (``of_cell``), which for
+a few rows takes a fraction of the time; after scaling, both give the same numbers.
 """
 
 from typing import NamedTuple
@@ -175,25 +175,29 @@ class Measure:
     def __init__(self, cells, encoded):
         self.cells = cells
         self.encoded = (encoded,)
+        self._takes_floats = cells == NUMBERS
+        self._scaling = (
+            encoded.own_center, encoded.own_scale, encoded.low, encoded.high
+        )  # fmt: skip
 
     def of_column(self, column, name):
-        """Arrays of numbers, one of each encoded column."""
+        """Arrays of numbers, one of each encoded column; not scaled yet."""
         return [numbers_of(column, self.cells, name)]
 
-    def of_cells(self, cells, name):
-        """The same of a list of cells."""
-        numbers = [
-            number_of(cell)
-            if kind_of_type(type(cell)) == self.cells
-            else self._unusual(cell, name)
-            for cell in cells
-        ]
-        refuse_infinity(name, numbers)
-        return [numbers]
+    def of_cell(self, cell, name):
+        """A sequence of numbers, one of each encoded column; scaled."""
+        is_plain = type(cell) is float and self._takes_floats
+        number = cell if is_plain else self._number(cell, name)
+        center, scale, low, high = self._scaling
+        scaled = (number - center) * scale
+        if low <= scaled <= high or scaled != scaled:
+            return (scaled,)
+        refuse_infinity(name, (number,))
+        return (low if scaled < low else high,)
 
-    def _unusual(self, cell, name):
+    def _number(self, cell, name):
         kind = kind_of_type(type(cell))
-        if kind == FLAGS and self.cells == NUMBERS:
+        if kind == self.cells or (kind == FLAGS and self.cells == NUMBERS):
             return number_of(cell)
         if _is_absent(cell, name):
             return np.nan
@@ -219,8 +223,10 @@ class Dates(Measure):
     def of_column(self, column, name):
         return self._with_cycles(super().of_column(column, name)[0])
 
-    def of_cells(self, cells, name):
-        return self._with_cycles(np.array(super().of_cells(cells, name)[0]))
+    def of_cell(self, cell, name):
+        instant = super().of_cell(cell, name)
+        _, *cycles = self._with_cycles(np.array([self._number(cell, name)]))
+        return (*instant, *(float(part[0]) for part in cycles))
 
     def _with_cycles(self, instants):
         columns = [instants]
@@ -273,15 +279,12 @@ class Labels:
         numbers = [self.codes.get(key, 0.0) for key in keys]
         return [np.array([*numbers, self.missing])[codes]]
 
-    def of_cells(self, cells, name):
-        for cell in cells:  # a complex number may equal a level
-            if kind_of_type(type(cell)) is None:
-                raise wrong_type(name, type(cell))
-        numbers = [self.codes.get(cell) for cell in cells]
-        for i, number in enumerate(numbers):
-            if number is None:
-                numbers[i] = self._unusual(cells[i], name)
-        return [numbers]
+    def of_cell(self, cell, name):
+        cls = type(cell)
+        if cls is not str and kind_of_type(cls) is None:
+            raise wrong_type(name, cls)  # a complex number may equal a level
+        number = self.codes.get(cell)
+        return (self._unusual(cell, name) if number is None else number,)
 
     def _unusual(self, cell, name):
         if _is_absent(cell, name):
@@ -301,8 +304,8 @@ class Presence:
             return [np.where(column.values >= 0, 1.0, -1.0)]
         return [np.where(np.isnan(column.values), -1.0, 1.0)]
 
-    def of_cells(self, cells, name):
-        return [[-1.0 if _is_absent(cell, name) else 1.0 for cell in cells]]
+    def of_cell(self, cell, name):
+        return (-1.0 if _is_absent(cell, name) else 1.0,)
 
 
 def _is_absent(cell, name):

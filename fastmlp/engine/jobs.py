@@ -26,7 +26,7 @@ from fastmlp.tables.activations import resolve_activations
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
-__all__ = ["PredictionJob", "TrainingJob", "panels_at_once"]
+__all__ = ["PredictionJob", "ReusableJob", "TrainingJob", "panels_at_once"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's L2 cache.
@@ -43,13 +43,13 @@ _PANEL_BYTES = 16 * 1024
 _CACHE_WAY_BYTES = 4096
 
 #: Positions of these fields among the numbers of a JOB.
-_X, _X_IS_DOUBLE, _N_SAMPLES, _OUTPUTS, _NEXT_JOB, _N_THREADS, _TEAM = (
-    JOB.fields[name][1] // 8
-    for name in (
-        "X", "X_is_double", "n_samples", "outputs", "next_job", "n_threads", "team"
-    )
-)  # fmt: skip
-_OF_SAMPLES = [_X, _X_IS_DOUBLE, _N_SAMPLES]
+_OF_SAMPLES = [
+    JOB.fields[name][1] // 8 for name in ("X", "X_is_double", "outputs", "n_samples")
+]
+_N_SAMPLES = _OF_SAMPLES[-1]
+
+#: Fields of a JOB for what the rule of an optimizer keeps.
+_STATE = "first_state", "second_state"
 
 #: Fewest samples per strip, and most strips per batch.
 _STRIP_ROWS = 40
@@ -127,7 +127,7 @@ class _Job:
             self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
             self._stored[i] = row.stores_derivatives or network.encoding is not None
         self._set(
-            **network.arena.arrays,
+            parameters=network.arena.arrays["parameters"],
             layers=self.layers,
             n_layers=network.n_layers,
             depth=panels_at_once(network),
@@ -219,7 +219,7 @@ class TrainingJob(_Job):
     Parameters
     ----------
     network : Network
-        Trainable, with the moments that the optimizer needs; modified in place.
+        With an optimizer; modified in place.
     X : ndarray or sparse matrix of shape (n_samples, n_features)
         float32 or float64, any strides; a dense X is never copied as a whole, a sparse
         one is converted to compressed sparse rows (CSR).
@@ -232,8 +232,8 @@ class TrainingJob(_Job):
         Rows of a step; the last step of an epoch may have fewer.
     activation : str or sequence of str
         Names of rows in the kernels' table, one for all hidden layers or one per layer.
-    loss, optimizer : str
-        Names of rows in the kernels' tables.
+    loss : str
+        Name of a row in the kernels' table.
     l2 : float, default=0.0
         Penalty ``l2/2 * sum of squared weights``, divided by the batch's weight.
     options : fastmlp.engine.options.StepOptions, default=StepOptions()
@@ -266,18 +266,13 @@ class TrainingJob(_Job):
         batch_size,
         activation,
         loss,
-        optimizer,
         l2=0.0,
         options=None,
         n_threads=1,
     ):
         super().__init__(network, X, activation, n_threads)
-        row = OPTIMIZERS[optimizer]
-        if not network.trainable or network.n_moments < row.n_moments:
-            raise ValueError(
-                f"the network must be trainable and have the {row.n_moments} moments "
-                f"of {optimizer}"
-            )
+        if network.optimizer is None:
+            raise ValueError("the network has no optimizer, so it cannot be trained")
         self._options = options = options or StepOptions()
         self._check_options(LOSSES[loss])
         dtype = network.dtype
@@ -323,7 +318,7 @@ class TrainingJob(_Job):
             n_targets=targets.shape[1],
             batch_size=batch_size,
             loss=LOSSES[loss].code,
-            optimizer=row.code,
+            optimizer=OPTIMIZERS[network.optimizer].code,
             l2=l2,
             rates=self.rates,
             loss_parameters=np.array([*options.loss_parameters, 0.0], dtype),
@@ -334,22 +329,26 @@ class TrainingJob(_Job):
             clip_norm=options.clip_norm,
             average_decay=options.average_decay,
         )
-        if not network.averaged:
-            self._set(average=0)
+        arrays = network.arena.arrays
+        state = [arrays[name] for name in network.state]
+        self._set(
+            transposed=arrays["transposed"],
+            average=arrays.get("average", 0),
+            **dict(zip(_STATE, state, strict=False)),
+        )
         n_strips = 0 if self.sparse else strips_of(network, batch_size)
         self.strips = n_strips > 0  # whether steps use strips or tiles
         self._lay_out(targets.shape[1], n_strips)
         # the kernels' last arguments, see `passes.train_steps`
-        self._choices = (
-            *((None, None, True) if self.strips else (True, self.sparse, None)),
-            *features_of(
-                stored=(self.layers["derivatives"] >= 0).any(),
-                masks=options.dropout,
-                with_parameters=LOSSES[loss].is_parametric,
-            ),
-            network.scaled,
-            network.encoded,
+        way = (None, None, True) if self.strips else (True, self.sparse, None)
+        features = features_of(
+            stored=(self.layers["derivatives"] >= 0).any(),
+            masks=options.dropout,
+            with_parameters=LOSSES[loss].is_parametric,
         )
+        if network.scaled:  # which nobody can ask for yet: one kernel is enough
+            features = [True, True, True]
+        self._choices = *way, *features, network.scaled, None
         if network.encoded:
             self._choices = passes.FOR_TABLES
 
@@ -537,8 +536,9 @@ class PredictionJob(_Job):
         Of the predictions, float32 or float64; None for that of X.
     n_threads : int, default=1
         Most threads that will take part.
-    array : str, default="parameters"
-        Name of the array in the network's arena that holds the weights.
+    array : str or ndarray, default="parameters"
+        Name of the array in the network's arena that holds the weights; or what
+        `Network.stack` gave, for the mean of the predictions of several networks.
     """
 
     def __init__(
@@ -554,7 +554,12 @@ class PredictionJob(_Job):
         array="parameters",
     ):
         super().__init__(network, X, activation, n_threads)
-        self._set(parameters=network.arena.arrays[array])
+        members = network.arena.arrays[array] if isinstance(array, str) else array
+        self._set(
+            parameters=members,
+            n_members=len(members) if members.ndim == 2 else 1,
+            parameters_size=members.strides[0] // members.itemsize,
+        )
         self.n_samples = X.shape[0]
         if samples is not None:
             order = indices_of(samples, X.shape[0])
@@ -580,92 +585,21 @@ class PredictionJob(_Job):
         if network.encoding is not None:
             fields = "encoding_values", "pre_activations"
             self._set(**{field: turns[field] for field in fields})
+        inputs = turns["inputs"]
         for i, layer in enumerate(self.layers):
-            layer["inputs"], layer["outputs"] = turns[i % 2], turns[(i + 1) % 2]
-        self._integers = self._records.view(np.int64)
-        self._alone = np.zeros(team_size(1), np.int64)
-        self._alone_address = address_of(self._alone)
-        self._is_plain = (
-            not self.sparse and samples is None and kernels_can_read(np.asarray(X))
-        )
+            layer["inputs"], layer["outputs"] = inputs, turns[i % 2]
+            inputs = turns[i % 2]
         self._set(
             capacity=sizes.batch_rows,
             block_rows=block_rows,
             output_activation=OUTPUT_ACTIVATIONS[output_activation].code,
         )
-        self._own = self._integers[_OF_SAMPLES]
 
     def _predict(self, thread):
         passes.predict(
             self.address, self.precision, self._output_type, thread, self.sparse,
             self.network.scaled, self.network.encoded,
         )  # fmt: skip
-
-    def outputs_for(self, X):
-        """Predict other samples, in the calling thread alone.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n_samples, n_features)
-            float32 or float64, native, aligned and contiguous, like the job's own X.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_outputs)
-        """
-        outputs = np.empty((len(X), self.network.units[-1]), self._output_dtype)
-        self._take(X, outputs)
-        self._predict(0)
-        return outputs
-
-    def _take(self, X, outputs):
-        """Get ready to predict these samples, in one thread."""
-        self._check_shape(X)
-        if not kernels_can_read(X):
-            raise ValueError("X must be a contiguous array of float32 or float64")
-        if not self._is_plain:
-            raise ValueError(
-                "this job was made for sparse or strided X, or for chosen samples"
-            )
-        fields = self._integers
-        fields[_X] = address_of(X)
-        fields[_X_IS_DOUBLE] = X.itemsize == 8
-        fields[_N_SAMPLES] = len(X)
-        fields[_OUTPUTS] = address_of(outputs)
-        fields[_N_THREADS] = 1
-        fields[_TEAM] = self._alone_address
-        self._joined = None, 0
-        self._alone[:] = 0
-
-    @staticmethod
-    def outputs_of_all(jobs, X):
-        """Predict samples with several jobs like this one, in the calling thread alone.
-
-        Parameters
-        ----------
-        jobs : sequence of PredictionJob
-            Of networks of the same form.
-        X : ndarray of shape (n_samples, n_features)
-            See `outputs_for`.
-
-        Returns
-        -------
-        ndarray of shape (n_jobs, n_samples, n_outputs)
-        """
-        first = jobs[0]
-        shape = len(jobs), len(X), first.network.units[-1]
-        outputs = np.empty(shape, first._output_dtype)
-        following = 0
-        for job, of_job in zip(reversed(jobs), outputs[::-1], strict=True):
-            job._take(X, of_job)
-            job._integers[_NEXT_JOB] = following
-            following = job.address
-        try:
-            first._predict(0)
-        finally:
-            for job in jobs:
-                job._integers[_NEXT_JOB] = 0
-        return outputs
 
     def run(self, team):
         """Predict.
@@ -676,7 +610,64 @@ class PredictionJob(_Job):
         """
         outputs = np.empty((self.n_samples, self.network.units[-1]), self._output_dtype)
         self._join(team)
-        self._integers[_OF_SAMPLES] = self._own
         self._set(outputs=outputs)
         team.run(self._predict)
+        return outputs
+
+
+class ReusableJob(PredictionJob):
+    """Predictions for rows that come later, again and again, in the calling thread.
+
+    A few rows are copied to memory of the job, and results from there: to find out
+    where an array is takes Python longer.
+
+    Parameters
+    ----------
+    network : Network
+    n_rows : int
+        The most rows that are few.
+    dtype_of_X : dtype
+        Of the rows, float32 or float64.
+    settings
+        Of a `PredictionJob`.
+    """
+
+    def __init__(self, network, n_rows, dtype_of_X, **settings):
+        self._rows = np.zeros((n_rows, network.units[0]), dtype_of_X)
+        super().__init__(network, self._rows, **settings)
+        self._results = np.zeros((n_rows, network.units[-1]), self._output_dtype)
+        alone = np.zeros(team_size(1), np.int64)
+        self._set(outputs=self._results, n_threads=1, team=alone)
+        self._integers = self._records.view(np.int64)
+
+    def outputs_for(self, X):
+        """Predict.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+            Of the job's dtype; more than a few rows must be native, aligned and
+            contiguous.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        self._check_shape(X)
+        n_samples = len(X)
+        if n_samples <= len(self._rows):
+            self._rows[:n_samples] = X
+            self._integers[_N_SAMPLES] = n_samples
+            self._predict(0)
+            return self._results[:n_samples].copy()
+        if not kernels_can_read(X):
+            raise ValueError("X must be a contiguous array of float32 or float64")
+        outputs = np.empty((n_samples, self.network.units[-1]), self._output_dtype)
+        own = self._integers[_OF_SAMPLES]
+        addresses = address_of(X), X.itemsize == 8, address_of(outputs)
+        self._integers[_OF_SAMPLES] = *addresses, n_samples
+        try:
+            self._predict(0)
+        finally:
+            self._integers[_OF_SAMPLES] = own
         return outputs

@@ -4,6 +4,7 @@ import math
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from fastmlp.data.inputs import check_numbers
 from fastmlp.data.samples import as_readable
@@ -15,11 +16,10 @@ from fastmlp.kernels.layers.layer import LAYER, Layer
 from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
+from fastmlp.tables.fitted import PARAMETERS
+from fastmlp.tables.optimizers import OPTIMIZERS
 
 __all__ = ["Network", "architecture_of", "units_of"]
-
-#: What users call the groups of parameters.
-_SHOWN = {"weights": "coefs_", "biases": "intercepts_"}
 
 #: In place of the weights of a layer that has none.
 _NO_WEIGHTS = np.zeros((0, 0), np.float32)
@@ -87,16 +87,16 @@ class Network:
         `architecture_of`.
     dtype : dtype
         The precision of the kernels, float32 or float64.
-    trainable : bool, default=False
-        Whether to keep transposed weights for the backward pass.
-    n_moments : int, default=0
-        Arrays of optimizer state, each as long as the parameters (0, 1 or 2).
+    optimizer : str, default=None
+        Name of a row of `fastmlp.tables.optimizers`: there is room for what its rule
+        keeps, and for transposed weights for the backward pass. None if the network
+        only predicts.
     averaged : bool, default=False
         Whether to keep a moving average of the parameters.
 
     Attributes
     ----------
-    dtype, trainable, n_moments, averaged
+    dtype, optimizer, averaged
         As given.
     architecture : tuple of fastmlp.kernels.layers.layer.Layer
     units : tuple of int
@@ -112,19 +112,24 @@ class Network:
         The register tile that decides the layout.
     layers : ndarray of dtype `fastmlp.kernels.layers.layer.LAYER`
         Sizes and offsets; offsets into the workspace are not set here.
+    state : tuple of str
+        Names of the arrays that the optimizer's rule keeps.
+    vectors : tuple of str
+        Names of the arrays with a number for each parameter, all laid out alike:
+        ``parameters``, those of `state`, and ``average`` if there is one.
     arena : fastmlp.engine.arena.Arena
-        ``parameters``, ``transposed``, ``first_moment``, ``second_moment`` and
-        ``average``.
+        These arrays, and ``transposed``.
     """
 
-    def __init__(self, layers, dtype, *, trainable=False, n_moments=0, averaged=False):
+    def __init__(self, layers, dtype, *, optimizer=None, averaged=False):
         self.architecture = architecture_of(layers)
         first = self.architecture[0].fan_in
         self.units = (first, *(layer.fan_out for layer in self.architecture))
         self.dtype = np.dtype(dtype)
-        self.trainable = trainable
-        self.n_moments = n_moments
+        self.optimizer = optimizer
         self.averaged = averaged
+        self.state = () if optimizer is None else OPTIMIZERS[optimizer].state
+        self.vectors = ("parameters", *self.state, *(["average"] if averaged else []))
         self.shape = tile_shape(self.dtype)
         self._zero = self.dtype.type(0)
         #: (number of the layer, field of LAYER) -> what is declared there
@@ -139,7 +144,7 @@ class Network:
             self._lists.setdefault(parameter.group, []).append(key)
         self.groups = {group: len(keys) for group, keys in self._lists.items()}
         self._names = {
-            key: f"{_SHOWN.get(group, group)}[{number}]"
+            key: f"{PARAMETERS.get(group, group)}[{number}]"
             for group, keys in self._lists.items()
             for number, key in enumerate(keys)
         }
@@ -157,21 +162,12 @@ class Network:
         """Make the arrays, and the records that lead to them."""
         fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
         whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
-        transposed = whole_in * whole_out if self.trainable else []
-        has = {
-            "first_moment": self.n_moments > 0,
-            "second_moment": self.n_moments > 1,
-            "average": self.averaged,
-        }
+        transposed = [] if self.optimizer is None else whole_in * whole_out
         self.arena = Arena(
             [
-                Buffer("parameters", self.sizes, packed=True),
+                *(Buffer(name, self.sizes, packed=True) for name in self.vectors),
                 # the backward pass does not go through the first layer
                 Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
-                *(
-                    Buffer(name, self.sizes if has[name] else {}, packed=True)
-                    for name in has
-                ),
             ],
             self.dtype,
         )
@@ -235,7 +231,11 @@ class Network:
             yield first, first + count, panel[: rows[0] if rows else 1, :count]
 
     def _numbers(self, array):
-        return self.arena.arrays[array] if isinstance(array, str) else array
+        if not isinstance(array, str):
+            return array
+        if array not in self.vectors:
+            raise ValueError(f"the network has no {array}")
+        return self.arena.arrays[array]
 
     def write(self, weights, biases, *others, array="parameters"):
         """Copy in parameters; those of groups that are not given stay as they are.
@@ -244,11 +244,9 @@ class Network:
 
         weights, biases : (fan_in, fan_out) and (fan_out,) of each Dense layer.
         others : lists of arrays for the other groups, if there are any.
-        array : name of an array of the arena, or an array of the same layout.
+        array : one of `vectors`, or an array of the same layout.
         """
         numbers = self._numbers(array)
-        if numbers.size != self.arena.arrays["parameters"].size:
-            raise ValueError(f"the network has no {array}")
         given = [{"weights": _NO_WEIGHTS} for _ in self.architecture]
         groups = zip(self._lists.items(), (weights, biases, *others), strict=False)
         for (group, keys), arrays in groups:
@@ -287,6 +285,20 @@ class Network:
                 matrix.dtype == np.float64,
             )
 
+    def stack(self, n):
+        """`n` arrays laid out like that of the parameters: rows of one array of zeros.
+
+        Each starts on its own cache line.
+        """
+        buffer = Buffer("stack", self.sizes, copies=n, packed=True)
+        arena = Arena([buffer], self.dtype)
+        numbers, distance = arena.arrays["stack"], arena.strides["stack"]
+        return as_strided(
+            numbers,
+            (n, self.arena.arrays["parameters"].size),
+            (distance * numbers.itemsize, numbers.itemsize),
+        )
+
     def read(self, dtype=None, array="parameters", out=None):
         """Return copies of all parameters: a list of arrays for each of `groups`.
 
@@ -298,8 +310,7 @@ class Network:
         dtype : dtype, default=None
             Of the copies; None for the network's own.
         array : str or ndarray, default="parameters"
-            Name of an array of the arena, or an array of the same layout, such as
-            moments and gradients.
+            One of `vectors`, or an array of the same layout.
         out : tuple of lists of ndarray, default=None
             Arrays to fill; None for new ones.
 
@@ -336,5 +347,5 @@ class Network:
         )
 
     def is_finite(self, array="parameters"):
-        """Whether all parameters (or moments) are finite."""
-        return bool(np.isfinite(self.arena.arrays[array]).all())
+        """Whether all numbers of one of `vectors` are finite."""
+        return bool(np.isfinite(self._numbers(array)).all())

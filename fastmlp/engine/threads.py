@@ -145,9 +145,12 @@ def threads_for_training(n_jobs, network, batch_size):
     return resolve_threads(n_jobs, work, -(-batch_size // network.shape.rows))
 
 
-def threads_for_prediction(n_jobs, network, n_samples):
-    """Threads to predict `n_samples` rows, see `resolve_threads`."""
-    work = 2 * network.n_weights * n_samples / _WORK_OF_PREDICTION
+def threads_for_prediction(n_jobs, network, n_samples, n_members=1):
+    """Threads to predict `n_samples` rows, see `resolve_threads`.
+
+    n_members : networks of this form whose predictions are averaged.
+    """
+    work = 2 * n_members * network.n_weights * n_samples / _WORK_OF_PREDICTION
     if n_jobs is None:
         work = min(work, getattr(_of_this_thread, "most", work))
     return resolve_threads(n_jobs, work, -(-n_samples // network.shape.rows))

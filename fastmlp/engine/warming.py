@@ -42,7 +42,7 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
     """
     shuffle_once()
     for precision in precisions:
-        network = Network((1, 1, 1), precision, trainable=True, n_moments=2)
+        network = Network((1, 1, 1), precision, optimizer="gradient")
         network.write([np.zeros((1, 1))] * 2, [np.zeros(1)] * 2)
         with Team(1) as alone:
             for batch_size in (1,) if sparse else (1, 16):  # tiles, strips
@@ -50,8 +50,7 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
                 X = csr_array(y) if sparse else y
                 for settings in _GENERAL if general else (_PLAIN,):
                     training = TrainingJob(
-                        network, X, y, batch_size=batch_size, optimizer="gradient",
-                        **settings,
+                        network, X, y, batch_size=batch_size, **settings
                     )  # fmt: skip
                     training.refresh()
                     training.run(alone, 0, 1)

@@ -25,6 +25,7 @@ __all__ = [
     "CONSTRAINTS",
     "GROUPS",
     "OF_CLASSIFICATION",
+    "OF_ENSEMBLES",
     "OF_REGRESSION",
     "REGRESSION_LOSS",
     "SOLVERS_OF",
@@ -105,6 +106,14 @@ OF_REGRESSION = {
     "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
 }
 
+#: Constraints of what an ensemble has besides the parameters of its members.
+OF_ENSEMBLES = {
+    "n_estimators": [Interval(Integral, 1, None, closed="left")],
+    "bootstrap": ["boolean"],
+    "cv": ["cv_object"],
+    "selection": [StrOptions({"greedy"}), None],
+}
+
 #: Constraints of what only some estimators have.
 CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
 REGRESSION_LOSS = [StrOptions(set(REGRESSION_LOSSES))]
@@ -139,6 +148,7 @@ SOLVERS_OF = {
 
 #: Parameters by purpose; not every estimator has all of them.
 GROUPS = {
+    "Ensemble": ("n_estimators", "bootstrap", "cv", "selection"),
     "Network and data": (
         "hidden_layer_sizes", "activation", "weight_init", "standardize",
     ),
@@ -573,7 +583,7 @@ def unused_parameters(estimator, *, n_hidden, has_validation_set, incremental):
 
 
 def groups_of(cls):
-    """`GROUPS` with only the parameters that an estimator class has.
+    """`GROUPS` with only the parameters that an estimator class has, if any.
 
     Parameters
     ----------
@@ -584,10 +594,11 @@ def groups_of(cls):
     dict of str to list of str
     """
     names = inspect.signature(cls).parameters
-    return {
+    groups = {
         title: [name for name in group if name in names]
         for title, group in GROUPS.items()
     }
+    return {title: group for title, group in groups.items() if group}
 
 
 def solvers_sentence(name):
@@ -619,12 +630,16 @@ def _with_solvers(match):
     return f"{match[0]}{gap}    {sentence}\n"
 
 
-def documented(cls):
-    """Fill the shared texts into the docstring of an estimator class."""
+def documented(cls, texts=(), entries=()):
+    """Fill the shared texts into the docstring of an estimator class.
+
+    texts : dict, name -> text, beside those of all estimators.
+    entries : dict, name of a parameter -> its entry, instead of the shared one.
+    """
     if cls.__doc__:  # Python -OO has none
         # Python 3.13 strips the indentation of docstrings itself, older ones do not
         text = inspect.cleandoc(cls.__doc__)
-        for name, shared in _TEXTS.items():
+        for name, shared in {**dict(texts), **_TEXTS}.items():
             text = text.replace(f"%({name})s", textwrap.dedent(shared).rstrip())
         groups = [
             textwrap.fill(f"- {title}: {', '.join(names)}", 80, subsequent_indent="  ")
@@ -632,5 +647,7 @@ def documented(cls):
         ]
         lead = "Parameters by purpose:\n\n"
         text = text.replace("%(groups)s", lead + "\n".join(groups))
+        entries = dict(entries)
+        text = _ENTRY.sub(lambda entry: entries.get(entry[1], entry[0]), text)
         cls.__doc__ = _ENTRY.sub(_with_solvers, text)
     return cls

@@ -4,9 +4,8 @@ What needs numba is imported when it is first used, so that ``import fastmlp`` i
 quick.
 """
 
-import inspect
 import warnings
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import cache, partial
 from importlib import import_module
 from types import SimpleNamespace
@@ -14,37 +13,27 @@ from types import SimpleNamespace
 import numpy as np
 from scipy.sparse import issparse
 from sklearn import config_context, get_config
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
-
-# Not public in scikit-learn, but the only way to its own error.
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_is_fitted,
     column_or_1d,
-    validate_data,
 )
 
-from fastmlp.data.inputs import explained, numbers_only
 from fastmlp.data.samples import compressed_rows
-from fastmlp.data.scaling import Scaling, Standardization, wild_columns
-from fastmlp.data.targets import (
-    PLAIN_LABELS,
-    class_targets,
-    labels_of,
-    number_targets,
-    quantile_score,
-)
+from fastmlp.data.scaling import Scaling, Standardization
+from fastmlp.data.targets import labels_of
+from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
 from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
-from fastmlp.estimators.settings import StoresParameters, settings_of
-from fastmlp.exceptions import ScaleWarning, UnusedParameterWarning
+from fastmlp.estimators.settings import settings_of
+from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
-from fastmlp.persistence.saving import attributes_of, bare_copy, state_of
+from fastmlp.persistence.saving import bare_copy
 from fastmlp.tables.fitted import FittedModel
 from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.training.events import Listeners
@@ -53,39 +42,11 @@ from fastmlp.training.progress import FunctionCallbacks, Progress, shows_progres
 
 __all__ = ["MultiLayerPerceptron"]
 
-#: What X may be.
-_INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 
-
-class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
+class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
     """Training and prediction; not for use by itself."""
 
     _parameter_constraints = CONSTRAINTS
-
-    def _validate_params(self):
-        try:
-            super()._validate_params()
-        except InvalidParameterError as error:
-            loss = getattr(self, "loss", "")
-            if isinstance(loss, str):
-                raise
-            # the first argument of scikit-learn's MLPRegressor, but not of its others
-            raise InvalidParameterError(
-                f"{error} Did you mean hidden_layer_sizes={loss!r}?"
-            ) from None
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-    def __getstate__(self):
-        return state_of(super().__getstate__())
-
-    def __setstate__(self, state):
-        parameters = inspect.signature(type(self)).parameters.values()
-        defaults = {p.name: p.default for p in parameters}
-        super().__setstate__(attributes_of(state, defaults))
 
     # --- training ---------------------------------------------------------------
 
@@ -140,28 +101,30 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
-    def _pieces_of_checked_fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
-        sample_weight_val=None, is_valid=False, **how,
-    ):  # fmt: skip
+    def _pieces_of_checked_fit(self, X, y, params, *, is_valid=False, **how):
         """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`.
 
+        params : dict
+            Other arguments of `fit`.
         is_valid : bool, default=False
-            Whether the parameters have been checked.
+            Whether the parameters of the estimator have been checked.
         """
         if not (is_valid or get_config()["skip_parameter_validation"]):
             self._validate_params()
-        validation = X_val, y_val, sample_weight_val
+        sample_weight, *validation = _arguments_of_fit(**params)
         fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
         unchecked = partial(config_context, skip_parameter_validation=True)
         return (yield from _lazily("engine.pieces").within(unchecked, fit))
 
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
-        validation=(None, None, None), rows=None, checked=None,
+        validation=(None, None, None), rows=None, validation_rows=None, checked=None,
+        warned=False,
     ):  # fmt: skip
         """`fit`, or `partial_fit` if `incremental`, in pieces: see `engine.pieces`.
 
+        classes : ndarray, default=None
+            All classes that may occur, also in a `fit` to samples of some.
         events : list of fastmlp.training.events.Events, default=None
             Who listens, instead of callbacks.
         validation : tuple
@@ -169,24 +132,25 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         rows : ndarray of int, default=None
             The rows of X to train on: y and sample_weight are theirs. X is then an
             array or a matrix of compressed rows that has been checked, as a whole.
+        validation_rows : ndarray of int, default=None
+            The rows of X to validate on, instead of an X_val.
         checked : ndarray or sparse matrix, default=None
             What `_checked_as_a_whole` gives for X, which then has but the names of the
             features.
+        warned : bool, default=False
+            Whether the user has been warned of the columns of X.
         """
         if checked is None and rows is not None:
             checked = X
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
-        hidden = self.hidden_layer_sizes
-        hidden = list(hidden) if hasattr(hidden, "__iter__") else [hidden]
-        if np.any(np.array(hidden) <= 0):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        hidden = self._hidden_layers()
         n_hidden = len(self.coefs_) - 1 if continues else len(hidden)
         check_lists(self, n_hidden)
         given = X, y, sample_weight
         for sentence in unused_parameters(
             self,
             n_hidden=n_hidden,
-            has_validation_set=validation[0] is not None,
+            has_validation_set=validation[1] is not None,
             incremental=incremental,
         ):
             _warn(sentence + ".", UnusedParameterWarning)
@@ -196,35 +160,26 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             known, old = None, None
             if classifies:
                 known, old = self._known_labels(y, classes, incremental)
-            of_y = {"multi_output": True, "y_numeric": not classifies}
-            if checked is None:
-                X, y = self._checked(X, y, **of_y, reset=not continues)
-            else:
-                validate_data(self, X, skip_check_array=True, reset=not continues)
-                if not _is_plain_target(y, classifies):
-                    y = validate_data(self, "no_validation", y, **of_y)
-                X = checked
-            if sample_weight is not None:
-                sample_weight = _check_sample_weight(
-                    sample_weight, X if rows is None else rows
-                )
-                if sample_weight.sum() == 0:
-                    raise ValueError(
-                        "sample_weight sums to zero: at least one sample must count"
-                    )
-            X = compressed_rows(X) if issparse(X) else X
-            if y.ndim == 2 and y.shape[1] == 1:
-                y = column_or_1d(y, warn=True)
+            X, y, sample_weight = self._checked_samples(
+                X, y, sample_weight, classifies=classifies, reset=not continues,
+                rows=rows, checked=checked,
+            )  # fmt: skip
             binarizer = None
             if classifies:
-                binarizer = labels_of(y, known, old, exactly=self.warm_start)
-            if not (continues or self.standardize):
+                exactly = self.warm_start and classes is None
+                binarizer = labels_of(y, known, old, exactly=exactly)
+            if not (continues or self.standardize or warned):
                 self._warn_of_wild_columns(X)
+            whole = X
             if rows is not None and self.standardize:
                 X, rows = X[rows], None
             scaling = self._scaling(X, y, sample_weight, classifies, continues)
             targets = self._targets(y, binarizer, scaling)
-            validation = self._validation_set(*validation, targets, binarizer, scaling)
+            if validation_rows is not None:
+                validation = whole, *validation[1:]
+            validation = self._validation_set(
+                *validation, targets, binarizer, scaling, validation_rows
+            )
             given_weight = sample_weight  # by which samples are scored
             sample_weight = self._weigh_classes(
                 sample_weight, y, binarizer, incremental
@@ -261,42 +216,6 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         fit.close()
         return self
 
-    def _checked(self, X, *y, **how):
-        """X, or (X, y), by scikit-learn's validation, with messages of our own."""
-        X = numbers_only(X)
-        with explained(X):
-            return validate_data(self, X, *y, **_INPUT, **how)
-
-    @staticmethod
-    def _checked_as_a_whole(X):
-        """X as `fit` would make it, whichever of its rows it is given.
-
-        Returns
-        -------
-        ndarray, sparse matrix or None
-            For kernels to read in place. None if fits must see their rows: if it is
-            not sure that all are good.
-        """
-        is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
-        if not (type(X) is np.ndarray or is_frame or issparse(X)):
-            return None
-        try:
-            X = check_array(numbers_only(X), **_INPUT)
-            return compressed_rows(X) if issparse(X) else np.ascontiguousarray(X)
-        except (TypeError, ValueError):
-            return None
-
-    def _warn_of_wild_columns(self, X):
-        columns = wild_columns(X, getattr(self, "feature_names_in_", None))
-        if columns is not None:
-            _warn(
-                f"The columns of X differ wildly in scale: {columns}. A network learns "
-                "slowly, or not at all, from such data. Set standardize=True, or put "
-                "a scaler before it: make_pipeline(StandardScaler(), "
-                f"{type(self).__name__}(...)).",
-                ScaleWarning,
-            )
-
     def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
         if continues:
@@ -311,26 +230,15 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             Scaling.of(X, sample_weight), Scaling.of(columns, sample_weight)
         )
 
-    @contextmanager
-    def _features_restored_on_failure(self):
-        """validate_data writes them before anything else can fail."""
-        names = ("n_features_in_", "feature_names_in_")
-        before = {name: vars(self)[name] for name in names if name in vars(self)}
-        try:
-            yield
-        except BaseException:
-            for name in names:
-                vars(self).pop(name, None)
-            vars(self).update(before)
-            raise
-
     def _known_labels(self, y, classes, incremental):
         """The LabelBinarizer and the classes that y has to keep to, or (None, None)."""
         known = getattr(self, "_label_binarizer", None)
         if not incremental:
-            if known is None or not self.warm_start:
+            if known is not None and self.warm_start:
+                return known, self.classes_
+            if classes is None:
                 return None, None
-            return known, self.classes_
+            return LabelBinarizer().fit(classes), classes
         # scikit-learn's check, on something that may be changed
         memory = SimpleNamespace()
         if hasattr(self, "classes_"):
@@ -347,41 +255,34 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         classes = binarizer.classes_ if classes is None else classes
         return {"_label_binarizer": binarizer, "classes_": classes}
 
-    def _targets(self, y, binarizer, scaling, name="y"):
-        """Targets of checked y, by the loss that is asked for."""
-        loss = self.loss
-        if binarizer is None:
-            loss = "squared_error" if loss == "auto" else loss
-            return number_targets(
-                scaling.scale_y(y),
-                loss,
-                huber_delta=self.huber_delta,
-                quantile=self.quantile,
-                name=name,
-            )
-        loss = "log_loss" if loss == "auto" else loss
-        return class_targets(
-            y, binarizer, loss, gamma=self.focal_gamma, smoothing=self.label_smoothing
-        )
+    def _validation_set(
+        self, X, y, sample_weight, targets, binarizer, scaling, rows=None
+    ):
+        """The user's own samples to validate on, checked; None if there are none.
 
-    def _validation_set(self, X, y, sample_weight, targets, binarizer, scaling):
-        """The user's own samples to validate on, checked; None if there are none."""
+        rows : those of X that they are; X has then been checked.
+        """
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val needs X_val and y_val")
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        X = self._checked(X, reset=False)
+        if rows is None:
+            X = self._checked(X, reset=False)
+        elif scaling.X is not None:
+            X, rows = X[rows], None
         y = check_array(
             y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
             dtype=None if binarizer is not None else "numeric",
         )  # fmt: skip
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        check_consistent_length(X, y)
+        check_consistent_length(X if rows is None else rows, y)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = _check_sample_weight(
+                sample_weight, X if rows is None else rows
+            )
         if binarizer is not None and y.ndim == 1:
             try:
                 unknown = np.setdiff1d(y, binarizer.classes_)
@@ -396,7 +297,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             )
         X = compressed_rows(X) if issparse(X) else X
         return _lazily("training.fitting").Samples(
-            scaling.scale_X(X), own, sample_weight, X, y, sample_weight
+            scaling.scale_X(X), own, sample_weight, X, y, sample_weight, rows=rows
         )
 
     def _weigh_classes(self, sample_weight, y, binarizer, incremental):
@@ -442,7 +343,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         listeners = []
         if incremental:
             return listeners
-        if hasattr(self, "_init_callback_context"):  # scikit-learn from 1.9 on
+        if getattr(self, "_skl_callbacks", ()):  # scikit-learn from 1.9 on
             task = "iteration" if self.solver == "lbfgs" else "epoch"
             listeners.append(
                 CallbackEvents(self, *given, lambda: fit.model().attributes(), task)
@@ -509,33 +410,20 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
     def _outputs(self, X):
         """What the output units give for X, of shape (n_samples, n_outputs)."""
         check_is_fitted(self, "coefs_")
-        if not self._is_plain(X):
-            X = self._checked(X, reset=False)
+        return self._outputs_of_checked(self._plain(X), self.n_jobs)
+
+    def _outputs_of_checked(self, X, n_jobs, dtype=None):
+        """`_outputs` of X that has been checked, on so many threads, in a dtype."""
         scaling = Standardization.read(vars(self))
         X = scaling.scale_X(X)
         precision = getattr(self, "precision_", None) or self._precision()
-        outputs = self._compute_outputs(X, precision)
+        outputs = self._compute_outputs(X, precision, dtype, n_jobs)
         if precision == "float32" and not np.isfinite(outputs).all():
             beyond = ~np.isfinite(outputs).all(axis=1)  # only float64 can hold them
             with np.errstate(over="ignore"):
-                wide = self._compute_outputs(X[beyond], "float64", np.float64)
+                wide = self._compute_outputs(X[beyond], "float64", np.float64, n_jobs)
                 outputs[beyond] = wide
         return scaling.unscale(outputs)
-
-    def _is_plain(self, X):
-        """Whether X is seen at a glance to be what `validate_data` would let pass.
-
-        That function takes longer than to predict some rows.
-        """
-        return (
-            type(X) is np.ndarray
-            and X.dtype in (np.float32, np.float64)
-            and X.ndim == 2
-            and len(X) > 0
-            and X.shape[1] == getattr(self, "n_features_in_", None)
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
 
     def _precision(self, continues=False):
         """What the kernels compute in during a fit."""
@@ -545,63 +433,12 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
             return "float64"
         return getattr(self, "precision_", "float32") if continues else "float32"
 
-    def _compute_outputs(self, X, precision, dtype=None):
+    def _compute_outputs(self, X, precision, dtype=None, n_jobs=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
         prediction = _lazily("estimators.prediction")
-        with prediction.packed_model(self, precision) as model:
+        with prediction.packed_model(self, precision, n_jobs) as model:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
             return model(X, wanted)
-
-    def _predict_labels(self, X):
-        outputs = self._outputs(X)
-        if self.n_outputs_ == 1:
-            outputs = outputs.ravel()
-        return self._label_binarizer.inverse_transform(outputs)
-
-    def _predict_numbers(self, X):
-        outputs = self._outputs(X)
-        if not np.isfinite(outputs).all():
-            count = int((~np.isfinite(outputs)).any(axis=1).sum())
-            _warn(
-                f"{count} of {len(outputs)} predictions are not finite: the network's "
-                "outputs are beyond the range of numbers. Most often the fit diverged, "
-                "or X is far from the data of the fit: scale X and y, or lower "
-                "learning_rate_init.",
-                ScaleWarning,
-            )
-        return _as_numbers(outputs)
-
-    def _score_numbers(self, X, y, sample_weight):
-        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
-            predictions = self.predict(X).reshape(-1, self.n_outputs_)
-            if self.n_outputs_ != len(self.quantile):
-                raise ValueError(
-                    f"fitted with {self.n_outputs_} quantiles, quantile is now "
-                    f"{self.quantile!r}: fit it again"
-                )
-            return quantile_score(y, predictions, self.quantile, sample_weight)
-        return RegressorMixin.score(self, X, y, sample_weight)
-
-    def _score_labels(self, X, y, sample_weight):
-        classes = self.classes_
-        if (
-            sample_weight is None
-            and type(y) is np.ndarray
-            and y.ndim == classes.ndim == 1
-            and y.dtype.kind == classes.dtype.kind
-            and y.dtype.kind in PLAIN_LABELS
-            and 2 * len(classes) <= len(y)
-            and not self._label_binarizer.y_type_.startswith("multilabel")
-        ):
-            predicted = self.predict(X)
-            if predicted.shape == y.shape:
-                # accuracy_score, which takes longer to look at labels than a small
-                # network to predict them
-                return float(np.average(y == predicted))
-        return ClassifierMixin.score(self, X, y, sample_weight)
-
-    def _predict_probabilities(self, X):
-        return _as_probabilities(self._outputs(X))
 
     def predictor(self):
         """A function that predicts a few rows in the least time.
@@ -628,15 +465,8 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         """
         check_is_fitted(self, "coefs_")
         prediction = _lazily("estimators.prediction")
-        outputs = prediction.PackedModel(
-            prediction.units_of(self.coefs_),
-            self.activation,
-            self.out_activation_,
-            getattr(self, "precision_", None) or self._precision(),
-            self.n_jobs,
-        )
-        outputs.write(self.coefs_, self.intercepts_)
-        finish = _as_probabilities if hasattr(self, "classes_") else _as_numbers
+        outputs = prediction.packed_snapshot(self, self.n_jobs)
+        finish = as_probabilities if hasattr(self, "classes_") else as_numbers
         scaling = Standardization.read(vars(self))
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
 
@@ -647,14 +477,11 @@ def _lazily(module):
     return undisturbed(import_module, f"fastmlp.{module}")
 
 
-def _is_plain_target(y, classifies):
-    """Whether it is seen at a glance that checks of y would let it pass as it is."""
-    return (
-        type(y) is np.ndarray
-        and y.ndim == 1
-        and y.dtype.kind in (PLAIN_LABELS if classifies else "fiu")
-        and (classifies or bool(np.isfinite(y).all()))
-    )
+def _arguments_of_fit(
+    sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
+):
+    """Those behind X and y, or a TypeError for others."""
+    return sample_weight, X_val, y_val, sample_weight_val
 
 
 def _warn(message, category):
@@ -673,13 +500,3 @@ def _check_class_weights(class_weight):
                 "class_weight must have finite numbers that are not negative; that of "
                 f"class {label!r} is {weight!r}"
             )
-
-
-def _as_numbers(outputs):
-    """Outputs of a regressor as its predictions."""
-    return outputs.ravel() if outputs.shape[1] == 1 else outputs
-
-
-def _as_probabilities(outputs):
-    """Outputs of a classifier as one column for each class."""
-    return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

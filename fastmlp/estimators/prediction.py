@@ -7,8 +7,9 @@ import numpy as np
 from fastmlp.data.inputs import numbers_only
 from fastmlp.engine.network import units_of
 from fastmlp.engine.prediction import PackedModel
+from fastmlp.tables.fitted import parameters_of
 
-__all__ = ["Predictor", "dtype_of_outputs", "packed_model"]
+__all__ = ["Predictor", "dtype_of_outputs", "packed_model", "packed_snapshot"]
 
 
 def dtype_of_outputs(*dtypes):
@@ -34,9 +35,11 @@ class packed_model:
         Fitted.
     precision : {'float32', 'float64'}
         Precision of the computation.
+    n_jobs : int or None
+        Number of threads for many rows.
     """
 
-    def __init__(self, estimator, precision):
+    def __init__(self, estimator, precision, n_jobs):
         self._estimator = estimator
         activation = estimator.activation
         self._key = (
@@ -44,7 +47,7 @@ class packed_model:
             activation if isinstance(activation, str) else tuple(activation),
             estimator.out_activation_,
             precision,
-            estimator.n_jobs,
+            n_jobs,
         )
 
     def _idle_of_estimator(self):
@@ -56,7 +59,7 @@ class packed_model:
     def __enter__(self):
         idle = self._idle_of_estimator()
         self._outputs = idle.pop(self._key, None) or PackedModel(*self._key)
-        self._outputs.write(self._estimator.coefs_, self._estimator.intercepts_)
+        self._outputs.write(*parameters_of(self._estimator))
         return self._outputs
 
     def __exit__(self, *exception):
@@ -65,6 +68,19 @@ class packed_model:
             idle.clear()
         if self._outputs.is_small:
             idle[self._key] = self._outputs
+
+
+def packed_snapshot(estimator, n_jobs):
+    """A `PackedModel` of its own, with the weights of a fitted estimator as of now."""
+    model = PackedModel(
+        units_of(estimator.coefs_),
+        estimator.activation,
+        estimator.out_activation_,
+        getattr(estimator, "precision_", None) or estimator._precision(),
+        n_jobs,
+    )
+    model.write(*parameters_of(estimator))
+    return model
 
 
 def _as_float64(X):
@@ -81,7 +97,7 @@ class Predictor:
 
     Parameters
     ----------
-    outputs : PackedModel
+    outputs : PackedModel or fastmlp.engine.prediction.PackedEnsemble
         With the weights written; not shared with others.
     weights : ndarray of shape (n_features, n_units)
         Of the first layer, for the number of features and the dtype of the model.

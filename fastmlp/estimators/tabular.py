@@ -2,7 +2,6 @@
 
 import inspect
 import textwrap
-from dataclasses import replace
 from numbers import Real
 
 import numpy as np
@@ -51,8 +50,8 @@ _TEXTS = {
         What else enters the networks for each number, beside itself: a few trainable
         functions of it, made of cosines, or linear between quantiles; or nothing.
     n_members : int, default=None
-        Networks whose predictions are averaged. Each is trained on 4/5 of the samples,
-        and validated on the rest, which is another fifth each time.
+        Networks whose predictions are averaged. Each is trained on 7/8 of the samples,
+        and validated on the rest, which is another eighth each time.
     max_iter : int, default=None
         Epochs of each network.
     batch_size : int, default=None
@@ -65,9 +64,14 @@ _TEXTS = {
         the second half of the training.
     weight_decay : float, default=None
         The largest decoupled weight decay, lowered likewise.
+    tune : bool or int, default=False
+        Number of further configurations to try, drawn at random around the preset; True
+        means 27. The better ones are averaged, with weights that are best for held-out
+        samples. What parameters give is not tuned. See also `time_limit`.
     time_limit : float, default=None
         Seconds that fit should take at most. It trains fewer epochs, or fewer networks,
-        if that is needed; results then depend on the speed of the machine.
+        or tries fewer configurations, if that is needed; results then depend on the
+        speed of the machine.
     n_jobs : int or None, default=None
         Number of threads of a fit or predict. None means as many as are worthwhile;
         -1 means all cores. Results are bitwise the same for any number.
@@ -87,6 +91,13 @@ _TEXTS = {
         Their names, if X has names.
     members_ : list of dict
         The parameters of each network: name of a group -> list of arrays.
+    estimators_, weights_ : list of estimator, ndarray of shape (n_estimators,)
+        With `tune`: the configurations whose predictions are averaged, best first, and
+        their weights.
+    leaderboard_ : dict of list
+        With `tune`: a column of a table for each thing to be known of the
+        configurations that were tried, best first. ``pandas.DataFrame(leaderboard_)``
+        shows it.
     n_outputs_ : int
         Output units of each network.
     out_activation_ : str
@@ -95,6 +106,9 @@ _TEXTS = {
         Training loss of each epoch, of each network.
     validation_score_ : float
         Score on samples that were held out, in the best epoch, averaged over networks.
+    oof_score_ : float
+        Score of the out-of-fold predictions: the share of right ones, or R^2. Like
+        them, it is not set if fit is given X_val, nor for fewer than 20 samples.
     n_iter_ : int
         Epochs of the network that was trained longest.
 """,
@@ -172,6 +186,9 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     temperature_ : float
         What outputs of all networks are divided by, so that the log loss of held-out
         samples is least.
+    oof_decision_function_ : ndarray of shape (n_samples, n_classes)
+        Probabilities of the training samples, out of fold: of each, the mean over the
+        networks that held it out; NaN if there is none.
     %(attributes)s
 
     See Also
@@ -201,6 +218,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     """
 
     _classifies = True
+    _fields = TabularModel._fields | {"label_smoothing": "smoothing"}
     #: Parameter -> the loss that it needs, and its default.
     _of_losses = {"focal_gamma": ("focal", 2.0)}
 
@@ -217,7 +235,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         focal_gamma=2.0, label_smoothing=None, class_weight=None, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
+        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())
@@ -227,12 +245,6 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         tags.classifier_tags.multi_label = True
         tags.target_tags.multi_output = False
         return tags
-
-    def _recipe(self, n_samples, n_numbers):
-        recipe, n_members = super()._recipe(n_samples, n_numbers)
-        if self.label_smoothing is not None:
-            recipe = replace(recipe, smoothing=self.label_smoothing)
-        return recipe, n_members
 
     def _checked_targets(self, y, name="y"):
         if not issparse(y):
@@ -332,6 +344,12 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             np.concatenate(outputs), np.concatenate(codes), np.concatenate(chosen)
         )
 
+    def _shown_out_of_fold(self, outputs, targets, weights, state):
+        score = lazily("training.folds").score_of_held_out(outputs, targets, weights)
+        # of many samples and classes, they should not take much memory
+        probabilities = outputs.astype(np.float32)
+        return {"oof_decision_function_": probabilities, "oof_score_": score}
+
     def predict_proba(self, X):
         """Predict the probability of each class.
 
@@ -404,6 +422,9 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
 
     Attributes
     ----------
+    oof_prediction_ : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        Predictions for the training samples, out of fold: of each, the mean over the
+        networks that held it out; NaN if there is none.
     %(attributes)s
 
     See Also
@@ -444,7 +465,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         loss="squared_error", huber_delta=1.0, quantile=0.5, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
         n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, time_limit=None, n_jobs=None,
+        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())
@@ -480,13 +501,19 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
     def _own_score(self, predictions, loss, targets, weights):
         return -loss
 
+    def _shown_out_of_fold(self, outputs, targets, weights, state):
+        numbers = self._numbers(outputs, state)
+        within = (numbers.reshape(outputs.shape) - state["_center"]) / state["_scale"]
+        score = lazily("training.folds").score_of_held_out(within, targets, weights)
+        return {"oof_prediction_": numbers, "oof_score_": score}
+
     def _as_known(self, predictions, state):
         return _KnownNumbers(self._numbers(predictions, state))
 
     @staticmethod
     def _numbers(outputs, state):
         numbers = outputs * state["_scale"] + state["_center"]
-        numbers = np.clip(numbers, state["_lowest"], state["_highest"])
+        numbers = np.minimum(np.maximum(numbers, state["_lowest"]), state["_highest"])
         return numbers.ravel() if numbers.shape[1] == 1 else numbers
 
     def predict(self, X):

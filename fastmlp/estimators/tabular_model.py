@@ -39,12 +39,16 @@ from fastmlp.tables.encodings import (
 )
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.recipes import PRESETS, for_samples, members_for
+from fastmlp.tables.search_space import SPACE, draw_recipe
 
 __all__ = ["TabularModel", "lazily"]
 
 #: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
 #: they hold addresses in this process.
 _idle = WeakKeyDictionary()
+
+#: Configurations that ``tune=True`` draws.
+_N_TUNED = 27
 
 
 @cache
@@ -119,6 +123,17 @@ class TabularPredictor:
 class TabularModel(StoresParameters, BaseEstimator):
     """What both estimators share; not for use by itself."""
 
+    #: Parameter -> the field of a recipe that it gives.
+    _fields = {
+        "hidden_layer_sizes": "widths",
+        "activation": "activation",
+        "max_iter": "n_epochs",
+        "batch_size": "batch_size",
+        "learning_rate_init": "rate",
+        "dropout": "dropout",
+        "weight_decay": "decay",
+    }
+
     _parameter_constraints: dict = {
         "preset": [StrOptions(set(PRESETS))],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
@@ -132,6 +147,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left"), None],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "scoring": [str, callable, None],
+        "tune": ["boolean", Interval(Integral, 1, None, closed="left")],
         "time_limit": [Interval(Real, 0, None, closed="neither"), None],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -244,15 +260,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         """(recipe, number of networks) for a table with so many columns of numbers."""
         preset = PRESETS[self.preset]
         recipe = preset.classes if self._classifies else preset.numbers
-        given = {
-            "widths": self.hidden_layer_sizes,
-            "activation": self.activation,
-            "n_epochs": self.max_iter,
-            "batch_size": self.batch_size,
-            "rate": self.learning_rate_init,
-            "dropout": self.dropout,
-            "decay": self.weight_decay,
-        }
+        given = {field: getattr(self, name) for name, field in self._fields.items()}
         if given["widths"] is not None:
             given["widths"] = tuple(map(int, np.atleast_1d(given["widths"])))
             if min(given["widths"], default=1) <= 0:
@@ -278,13 +286,18 @@ class TabularModel(StoresParameters, BaseEstimator):
         val_targets = None if X_val is None else self._targets(y_val, state, recipe)
 
         def score_for(samples):
-            of_these = val_targets if samples is None else targets.of(samples)
-            labels = y_val if samples is None else y[samples]
-            weights = weight_val
-            if samples is not None:
+            chosen = slice(None) if samples is None else samples
+            if X_val is None:
+                of_these, labels = targets.of(chosen), y[chosen]
                 # the estimator's own score goes by the weights of classes, too
-                given = sample_weight if self.scoring is None else scoring_weight
-                weights = None if given is None else given[samples]
+                weights = sample_weight if self.scoring is None else scoring_weight
+            else:
+                of_these, labels, weights = (
+                    val_targets.of(chosen),
+                    y_val[chosen],
+                    weight_val,
+                )
+            weights = None if weights is None else weights[chosen]
             if weights is not None and not weights.any():
                 weights = None  # all alike
             return self._scorer(of_these, labels, weights, state)
@@ -303,23 +316,103 @@ class TabularModel(StoresParameters, BaseEstimator):
             progress.close()
         if fit.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
-        members = fit.members
-        scores = [member.score for member in members]
-        if not all(member.network.is_finite() for member in members):
+        if not all(member.network.is_finite() for member in fit.members):
             raise ValueError(
                 "Training diverged: weights are not finite. Lower learning_rate_init."
             )
-        return {
-            "members_": [member.parameters() for member in members],
-            "n_iter_": max(len(m.history.loss_curve) for m in members),
-            "loss_curves_": [m.history.loss_curve for m in members],
-            "validation_score_": float(np.mean(scores)),
-            "_recipe_used": fit.recipe,
-            "_encoded": encoded,
-            "temperature_": self._temperature(
+
+        output = OUTPUT_ACTIVATIONS[LOSSES[targets.loss].output_activation]
+
+        def temperature_of(fit):
+            return self._temperature(
                 fit, targets, val_targets, weight_val, scoring_weight
-            ),
-            "out_activation_": LOSSES[targets.loss].output_activation,
+            )
+
+        def held_out(fit):
+            temperature = temperature_of(fit)
+            return fit.predict_held_out(lambda raw: output.value(raw / temperature))
+
+        def out_of_fold(predictions):
+            """The attributes that predictions of held-out samples make."""
+            if predictions is None or X_val is not None:
+                return {}
+            return self._shown_out_of_fold(predictions, targets, scoring_weight, state)
+
+        def trained(fit):
+            """The fitted attributes of a configuration."""
+            return {
+                **out_of_fold(held_out(fit)),
+                "members_": [member.parameters() for member in fit.members],
+                "n_iter_": max(len(m.history.loss_curve) for m in fit.members),
+                "loss_curves_": [m.history.loss_curve for m in fit.members],
+                "validation_score_": float(np.mean([m.score for m in fit.members])),
+                "_recipe_used": fit.recipe,
+                "_encoded": fit.columns,
+                "temperature_": temperature_of(fit),
+                "out_activation_": output.name,
+            }
+
+        if not self.tune:
+            return trained(fit)
+
+        rng = np.random.default_rng(fit.random_state.randint(2**31))
+        given = self._fields.items()
+        fixed = {field for name, field in given if getattr(self, name) is not None}
+
+        def draw():
+            other = draw_recipe(fit.recipe, rng, fixed, self._classifies)
+            if self.numeric_embedding is None or n_numbers > recipe.most_columns:
+                other = replace(other, n_cosines=0)
+            return other, _columns_for(columns, Z, other.one_hot_levels, is_piecewise)
+
+        predictions = held_out(fit)
+        if predictions is None:
+            warnings.warn(
+                f"tune={self.tune} has no effect: there are too few samples to hold "
+                "some out.",
+                stacklevel=4,
+            )
+            return trained(fit)
+        known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
+        tuning = lazily("training.tuning").Tuning(
+            fit, draw, _N_TUNED if self.tune is True else self.tune,
+            predict_held_out=lambda fit: held_out(fit)[known],
+            score=lambda means, chosen: score_for(known[chosen])(output.inverse(means)),
+            deadline=fit.deadline,
+        ).run()  # fmt: skip
+        if tuning.interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        predictions = np.full_like(predictions, np.nan)
+        predictions[known] = tuning.predictions
+        return out_of_fold(predictions) | self._of_tuning(tuning, trained, state)
+
+    def _of_tuning(self, tuning, trained, state):
+        """The fitted attributes of an ensemble of configurations."""
+        chosen = [c for c in tuning.candidates if c.weight > 0]
+        estimators = []
+        for candidate in chosen:
+            estimator = copy(self).set_params(tune=False)
+            vars(estimator).update(state | trained(candidate.fit))
+            estimators.append(estimator)
+        ranked = sorted(tuning.candidates, key=lambda c: (-c.n_members, -c.score))
+        tried = [c for c in ranked if c.n_members]
+        return {
+            "estimators_": estimators,
+            "weights_": np.array([candidate.weight for candidate in chosen]),
+            "leaderboard_": {
+                "weight": [c.weight for c in tried],
+                "score": [c.score for c in tried],
+                "n_members": [c.n_members for c in tried],
+                "seconds": [c.seconds for c in tried],
+                **{
+                    name: [getattr(c.fit.recipe, name) for c in tried] for name in SPACE
+                },
+            },
+            "members_": [m for estimator in estimators for m in estimator.members_],
+            "loss_curves_": [c for e in estimators for c in e.loss_curves_],
+            "validation_score_": tuning.score_of_ensemble,
+            "n_iter_": max(estimator.n_iter_ for estimator in estimators),
+            "out_activation_": estimators[0].out_activation_,
         }
 
     def _scorer(self, targets, y, weights, state):
@@ -378,6 +471,9 @@ class TabularModel(StoresParameters, BaseEstimator):
     # --- prediction ---------------------------------------------------------------
 
     def _outputs_of(self, Z):
+        if hasattr(self, "estimators_"):
+            every = zip(self.weights_, self.estimators_, strict=True)
+            return sum(weight * each._outputs_of(Z) for weight, each in every)
         idle = _idle.setdefault(self, [])
         try:
             ensemble = idle.pop()

@@ -44,8 +44,8 @@ _INTEGERS = (
     "n_layers",
     "parameters",  # addresses of arrays, see updating.Model
     "transposed",
-    "first_moment",
-    "second_moment",
+    "first_state",  # what the optimizer's rule keeps; 0 for none
+    "second_state",
     "average",  # 0 for none
     "penalties",
     "n_pieces",  # of the parameters; each has its own penalty and sum of squares
@@ -87,7 +87,8 @@ _INTEGERS = (
     "n_samples",
     "batch_size",
     "outputs",  # address of n_samples x n_outputs predictions
-    "next_job",  # address of a job to be predicted after this one, or 0
+    "n_members",  # networks of one form whose predictions are averaged
+    "parameters_size",  # elements from the parameters of one to those of the next
     # the team
     "n_threads",
     "team",  # address of the array that the threads share, see team
@@ -147,8 +148,8 @@ def model_of(job, like):
     return Model(
         pointer(job.parameters, like),
         pointer(job.transposed, like),
-        pointer(job.first_moment, like),
-        pointer(job.second_moment, like),
+        pointer(job.first_state, like),
+        pointer(job.second_state, like),
         pointer(job.average, like),
         pointer(job.penalties, like),
         pointer(job.gradients, like),

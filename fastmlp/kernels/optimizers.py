@@ -27,7 +27,7 @@ def _gradient_of(w, sums, l2, scale):
 
 
 @jit
-def _store_gradient(w, sums, first, second, count, l2, scale, rates):
+def _add_gradient(w, sums, first, second, count, l2, scale, rates):
     """first <- first + g; the weights do not change."""
     for i in range(count):
         first[i] += _gradient_of(w[i], sums[i], l2, scale)
@@ -113,13 +113,13 @@ def adam_rate(rate, beta_1_power, beta_2_power):
     return rate * math.sqrt(1.0 - beta_2_power) / (1.0 - beta_1_power)
 
 
-#: Not an optimizer: adds the gradient to the array of the first moment.
+#: Not an optimizer: adds up the gradients of batches.
 GRADIENT_CODE = OPTIMIZERS["gradient"].code
 ADAM_CODE = OPTIMIZERS["adam"].code
 
 #: Name of a row of `fastmlp.tables.optimizers` -> its rule, see `update`.
 KERNELS = {
-    "gradient": _store_gradient,
+    "gradient": _add_gradient,
     "sgd": _sgd,
     "momentum": _momentum,
     "nesterov": _nesterov,
@@ -129,6 +129,7 @@ KERNELS = {
 }
 
 #: update(code, w, sums, first, second, count, l2, scale, rates): `count` weights.
+#: first and second are the arrays of state that the row names, if it names any.
 #: rates is a tuple (rate, momentum or beta_1, beta_2, epsilon, 1 - beta_1,
 #: 1 - beta_2) of w's type; the last two are passed because computing them in float32
 #: would lose digits if the betas are close to 1.

@@ -137,6 +137,7 @@ def _first_layer_forward(
                 drop(a, first, rows, key, keep)
         if encoded is not None:
             values = advance(scratch, job.encoding_values)
+            encoding.scale_numbers(job, workspace, values, layer, first, rows)
             encoding.forward(job, workspace, parameters, values, layer, first, rows)
         elif scaled is not None:
             scale.forward(job, workspace, parameters, layer, first, tiles)
@@ -534,12 +535,13 @@ FOR_TABLES = (True, None, None, True, True, True, None, True)
 def prediction_buffers(sizes, widths, dtype):
     """Buffers of `_predict_rows`.
 
-    Activations of even and of odd layers are in two buffers in turn.
+    Samples, and activations of even and of odd layers in two buffers in turn.
 
     widths : numbers per row of the inputs, then of the activations of each layer.
     dtype : of the predictions.
     """
-    turns = {i: sizes.batch_rows * max(widths[i::2]) for i in range(2)}
+    inputs, *widths = (sizes.batch_rows * width for width in widths)
+    turns = {"inputs": inputs, 0: max(widths[::2]), 1: max(widths[1::2], default=0)}
     if sizes.encoding is not None:
         turns["encoding_values"] = encoding.numbers_of_values(sizes.encoding)
         turns["pre_activations"] = parametric.numbers_of_block(sizes.shape)
@@ -551,11 +553,29 @@ def prediction_buffers(sizes, widths, dtype):
 
 
 @jit
-def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, encoded):
-    """Predict a block of samples, starting at sample `first`."""
+def _read_rows(job, workspace, first, rows, encoded):
+    """Copy samples first..first + rows to the inputs of the first layer."""
+    layer, top = layer_of(job, 0), cast(0, rows)
+    a, in_order = inputs_of(job, workspace, layer), job.order == 0
+    gather(job, a, top, rows, first, in_order)
+    if encoded is not None:
+        values = advance(workspace, job.encoding_values)
+        encoding.scale_numbers(job, workspace, values, layer, top, rows)
+
+
+@jit
+def _predict_rows(
+    job, workspace, parameters, z, first, rows, like, sparse, scaled, encoded
+):
+    """Outputs of a network for samples first..first + rows, in z, output by output.
+
+    One row by itself is not filled up to a tile.  Returns from one output in z to the
+    next: the number of rows that are computed.
+    """
     mr = tile_rows(like)
-    rows = min(job.block_rows, job.n_samples - first)
     tiles = (rows + mr - 1) // mr
+    is_row = rows == 1
+    computed = 1 if is_row else tiles * mr
     # rows that fill up the last tile are never stored
     top, in_order = cast(0, tiles), job.order == 0
     for i in range(job.n_layers):
@@ -570,10 +590,7 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
             sparse_forward(job, weights, biases, c, top, rows, first, in_order)
             fused = cast(0, fused)
         else:
-            a = inputs_of(job, workspace, layer)
-            if i == 0:
-                gather(job, a, top, rows, first, in_order)
-            is_dense = True
+            a, is_dense = inputs_of(job, workspace, layer), True
             if scaled is not None and i == 0:
                 is_dense = False
                 scale.forward(job, workspace, parameters, layer, top, tiles)
@@ -581,52 +598,71 @@ def _predict_rows(job, workspace, parameters, z, first, like, sparse, scaled, en
                 is_dense = False
                 values = advance(workspace, job.encoding_values)
                 encoding.forward(job, workspace, parameters, values, layer, top, rows)
-            if is_dense:
+            if is_dense and is_row:
+                dense.add_products_of_row(a, weights, biases, c, fused)
+            elif is_dense:
                 dense.add_products(a, weights, biases, c, top, tiles, job.depth, fused)
         if encoded is not None:
             if layer.activation != 0:
                 kept = advance(workspace, job.pre_activations)
-                parametric.predict(parameters, layer, c, top, tiles * mr, kept)
+                parametric.predict(parameters, layer, c, top, computed, kept)
         elif layer.activation != fused:
-            dense.activate_panels_of_any(c, top, tiles * mr, layer)
+            dense.activate_panels_of_any(c, top, computed, layer)
     layer = layer_of(job, job.n_layers - 1)
-    n_outputs, stride = layer.fan_out, tiles * mr
-    to_output_major(outputs_of(job, workspace, layer), top, stride, z)
-    output_activation(job.output_activation, z, n_outputs, stride)
+    to_output_major(outputs_of(job, workspace, layer), top, computed, z)
+    output_activation(job.output_activation, z, layer.fan_out, computed)
+    return computed
+
+
+@jit
+def _store_predictions(job, z, stride, first, rows, member):
+    """Add the outputs z of a network to the job's, and make a mean of the sums."""
+    n_outputs = layer_of(job, job.n_layers - 1).fan_out
     predictions = advance(pointer(job.outputs, z[0]), first * n_outputs)
+    is_last = member == job.n_members - 1
     for r in range(rows):
         for j in range(n_outputs):
-            predictions[r * n_outputs + j] = z[j * stride + r]
+            total = z[j * stride + r]
+            if member > 0:
+                total += predictions[r * n_outputs + j]
+            if is_last:
+                total /= cast(job.n_members, total)
+            predictions[r * n_outputs + j] = total
 
 
 @jit(entry=True)
 def predict(job_address, precision, output_type, thread, sparse, scaled, encoded):
     """Predict blocks of samples, and write the results to the job's outputs.
 
-    Then those of the next job, if there is one; each job has a team of its own.
-
+    These are means over the job's networks, which differ in their parameters only.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
     sparse, scaled, encoded : see `train_steps`.
     """
     control = flush_denormals()
-    while job_address != 0:
-        job = job_at(job_address)
-        parameters = pointer(job.parameters, precision)
-        workspace = pointer(job.workspace, precision)
-        workspace = advance(workspace, thread * job.workspace_size)
-        scratch = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
-        z = advance(scratch, job.raw_outputs)
-        n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
-        piece = next_piece(job, ROWS, thread, n_pieces)
-        while piece >= 0:
-            first = piece * job.block_rows
-            _predict_rows(
-                job, workspace, parameters, z, first, precision, sparse, scaled, encoded
+    job = job_at(job_address)
+    parameters = pointer(job.parameters, precision)
+    workspace = pointer(job.workspace, precision)
+    workspace = advance(workspace, thread * job.workspace_size)
+    scratch = advance(pointer(job.scratch, output_type), thread * job.scratch_size)
+    z = advance(scratch, job.raw_outputs)
+    n_pieces = (job.n_samples + job.block_rows - 1) // job.block_rows
+    if job.n_threads == 1:  # then one call may follow another
+        forget_pieces(job, ROWS)
+    piece = next_piece(job, ROWS, thread, n_pieces)
+    while piece >= 0:
+        first = piece * job.block_rows
+        rows = min(job.block_rows, job.n_samples - first)
+        if sparse is None:
+            _read_rows(job, workspace, first, rows, encoded)
+        for member in range(job.n_members):
+            own = advance(parameters, member * job.parameters_size)
+            stride = _predict_rows(
+                job, workspace, own, z, first, rows, precision, sparse, scaled, encoded
             )
-            piece = next_piece(job, ROWS, thread, n_pieces)
-        job_address = job.next_job
+            _store_predictions(job, z, stride, first, rows, member)
+        piece = next_piece(job, ROWS, thread, n_pieces)
     restore_denormals(control)
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "MASK",
     "RELU",
     "product",
+    "product_of_row",
     "sum_of_rows",
     "transposed_product",
     "weighted_sum",
@@ -69,6 +70,20 @@ def _tile_heights(shape, vectors):
     return heights
 
 
+def _call_tile(
+    builder, scalars, shape, emit, height, vectors, parameters, count, arguments
+):
+    """Call the function of `count` tiles, each `height` rows by `vectors` vectors."""
+    kinds = ".".join(map(type_name, scalars))
+    function = function_of(
+        builder.module,
+        f"fastmlp.{emit.__name__}.{kinds}.{height}x{vectors * shape.lanes}",
+        [INT, *parameters],
+        partial(emit, scalars, shape, vectors, height),
+    )
+    builder.call(function, [count, *arguments])
+
+
 def _call_tiles(builder, vectors, tiles, scalars, shape, emit, parameters, arguments):
     """Cover `tiles` tiles of ``shape.rows`` rows with tiles of the right heights.
 
@@ -78,20 +93,16 @@ def _call_tiles(builder, vectors, tiles, scalars, shape, emit, parameters, argum
         the builder, a number of tiles and other `parameters`, which are types.
     arguments(row, width) : those parameters, for tiles that start at this row.
     """
-    kinds = ".".join(map(type_name, scalars))
 
     def for_width(vectors):
         width = vectors * shape.lanes
         left, row = builder.mul(tiles, INT(shape.rows)), INT(0)
         for height in _tile_heights(shape, vectors):
             count = builder.sdiv(left, INT(height))
-            function = function_of(
-                builder.module,
-                f"fastmlp.{emit.__name__}.{kinds}.{height}x{width}",
-                [INT, *parameters],
-                partial(emit, scalars, shape, vectors, height),
-            )
-            builder.call(function, [count, *arguments(row, width)])
+            _call_tile(
+                builder, scalars, shape, emit, height, vectors, parameters, count,
+                arguments(row, width),
+            )  # fmt: skip
             done = builder.mul(count, INT(height))
             left, row = builder.sub(left, done), builder.add(row, done)
 
@@ -159,6 +170,41 @@ def product(
             builder, vectors, tiles, scalars, shape, _product,
             [c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT], arguments_at,
         )  # fmt: skip
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def product_of_row(
+    typing_context, vectors, output, full, segments, jump, tail, tail_length, b, extra,
+    mode,
+):  # fmt: skip
+    """One panel of the only row of C = A B; arguments as of `product`.
+
+    There is nothing to use twice: B is read once, at the speed of the cache that it is
+    in.  Sums are those of `product`, to the last bit.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+    signature = types.void(
+        number, output, full, number, number, full, number, b, output, number
+    )
+    kinds = output.dtype, full.dtype, b.dtype
+
+    def codegen(context, builder, signature, arguments):
+        scalars = [context.get_value_type(kind) for kind in kinds]
+        vectors, c, full, segments, jump, tail, tail_length, b, extra, mode = arguments
+        c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
+
+        def for_width(vectors):
+            _call_tile(
+                builder, scalars, shape, _product, 1, vectors,
+                [c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT], INT(1),
+                [c, full, segments, jump, tail, INT(0), tail_length, b, extra, mode],
+            )  # fmt: skip
+
+        switch_on_width(builder, vectors, shape, for_width)
         return context.get_dummy_value()
 
     return signature, codegen

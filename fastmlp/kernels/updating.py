@@ -52,8 +52,8 @@ class Model(NamedTuple):
 
     parameters: object
     transposed: object
-    first_moment: object
-    second_moment: object
+    first_state: object  # of the optimizer's rule
+    second_state: object
     average: object
     penalties: object  # of pieces of the weights, before the update
     gradients: object  # of each strip, or to be clipped; laid out like the parameters
@@ -170,8 +170,8 @@ def update_parameters(model, rule, place, count, sums):
         _add_penalties(w, sums, count, l2, rule.l1, rule.decay)
         l2 = zero
     update(
-        rule.optimizer, w, sums, advance(model.first_moment, place),
-        advance(model.second_moment, place), count, l2, rule.scale, rule.rates,
+        rule.optimizer, w, sums, advance(model.first_state, place),
+        advance(model.second_state, place), count, l2, rule.scale, rule.rates,
     )  # fmt: skip
     if rule.share > zero:
         average = advance(model.average, place)

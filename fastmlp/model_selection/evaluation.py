@@ -2,9 +2,11 @@
 
 import math
 import time
+from collections import Counter
 from contextlib import closing
 from functools import partial
 from itertools import chain, islice
+from numbers import Number
 from traceback import format_exc
 from typing import NamedTuple
 
@@ -67,10 +69,10 @@ class _Fitter:
     def __init__(self):
         self._valid = set()  # candidates whose parameters have been checked
 
-    def _fit(self, task, model, X, y, **how):
+    def _fit(self, task, model, X, y, params, **how):
         candidate = task.candidate_progress[0]
         how["is_valid"] = candidate in self._valid
-        yield from model._pieces_of_checked_fit(X, y, **how)
+        yield from model._pieces_of_checked_fit(X, y, params, **how)
         self._valid.add(candidate)
 
 
@@ -111,7 +113,7 @@ class _Models(_Fitter):
             return model, rows_of(task.X, indices)
 
         y = split.y_train
-        return self._fit(task, estimator, X, y, **split.fit_params, **how), to_score
+        return self._fit(task, estimator, X, y, split.fit_params, **how), to_score
 
 
 class _Pipelines(_Fitter):
@@ -157,7 +159,7 @@ class _Pipelines(_Fitter):
             return pipeline, rows_of(task.X, indices)
 
         fit = self._fit(
-            task, last, prefix.X, prefix.y, **prefix.fit_params, checked=prefix.checked
+            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
         )
         return fit, to_score
 
@@ -242,10 +244,10 @@ class Evaluations:
 
     Attributes
     ----------
-    n_missing : int
-        Fits that Ctrl-C has kept from being done.
-    n_complete : int
-        Candidates with no such fit.
+    interrupted : bool
+        Whether Ctrl-C has ended it.
+    n_missing, n_complete : int
+        Fits that are then missing, and candidates that miss none.
     """
 
     def __init__(self, search, candidates, n_jobs, verbose):
@@ -253,7 +255,7 @@ class Evaluations:
         self._candidates = candidates
         self._n_threads = resolve_threads(n_jobs, MANY, MANY)
         self._verbose = verbose
-        self.n_missing, self.n_complete = 0, len(candidates)
+        self.interrupted = False
 
     def __call__(self, calls):
         """From delayed calls of ``_fit_and_score`` to the list of their results.
@@ -271,18 +273,19 @@ class Evaluations:
         calls = chain(given, calls)
         if first is None or first.y is None:
             return as_scikit_learn(self._search, calls)
-        n_splits = first.split_progress[1]
         fitter = fitter_for(first, self._candidates)
-        order, tasks = self._in_order(fitter, map(read_task, calls), first)
-        results = [None] * len(order)
-        refit = self._search.refit
-        progress = Progress(self._verbose, self._candidates, n_splits, refit)
+        n_splits = first.split_progress[1]
+        progress = Progress(
+            self._verbose, self._candidates, n_splits, self._search.refit
+        )
+        begun, results = [], {}
 
         def works():
             splits = {}
-            for number, task in zip(order, tasks, strict=True):
-                progress.begin(number)
-                split = task.split_progress[0]
+            for number, task in self._in_order(fitter, map(read_task, calls), first):
+                candidate, split = task.candidate_progress[0], task.split_progress[0]
+                begun.append((number, candidate, split))
+                progress.begin(candidate, split)
                 if split not in splits:
                     splits[split] = Split.of(task)
                 yield _evaluate(task, fitter, splits[split])
@@ -290,55 +293,56 @@ class Evaluations:
         def note(i, result):
             if isinstance(result, Failure):
                 raise result.error
-            results[order[i]] = result
-            progress.note(order[i], result)
+            number, candidate, split = begun[i]
+            results[number] = result
+            progress.note(candidate, split, result)
 
-        prepare = partial(
-            set_config, **get_config()
-        )  # which each thread has its own of
+        prepare = partial(set_config, **get_config())  # each thread has its own
         try:
             with closing(progress):
                 side_by_side(works(), self._n_threads, note, prepare)
         except KeyboardInterrupt:
-            if not any(results):
+            if not results:
                 raise
-            self._count_missing(results, n_splits)
-        return _filled(results)
-
-    def _count_missing(self, results, n_splits):
-        self.n_missing = results.count(None)
-        self.n_complete = sum(
-            None not in results[start : start + n_splits]
-            for start in range(0, len(results), n_splits)
-        )
+            self.interrupted = True
+            self._fill(results, n_splits)
+        return [results[number] for number in sorted(results)]
 
     def _in_order(self, fitter, tasks, first):
-        """(number of each task, tasks), in the order in which they are done.
+        """(number, task) of all tasks, in the order in which they are to be done.
 
         One setting of the steps before a pipeline's last comes after the other, so that
         few of them are in memory; else it is the order in which they come.
         """
-        n_splits = first.split_progress[1]
-        numbers = range(len(self._candidates) * n_splits)
-        ranks = fitter.ranks
-        if not any(ranks):
-            return numbers, tasks
-        kept = [task._replace(estimator=None) for task in tasks]
-        numbers = sorted(numbers, key=lambda i: ranks[i // n_splits])
-        return numbers, (
-            kept[i]._replace(estimator=clone(first.estimator)) for i in numbers
+        tasks = enumerate(tasks)
+        if not any(fitter.ranks):
+            return tasks
+        kept = [(number, task._replace(estimator=None)) for number, task in tasks]
+        kept.sort(key=lambda pair: fitter.ranks[pair[1].candidate_progress[0]])
+        return (
+            (number, task._replace(estimator=clone(first.estimator)))
+            for number, task in kept
         )
 
+    def _fill(self, results, n_splits):
+        """Put NaN where there is no result."""
+        n_candidates = len(self._candidates)
+        self.n_missing = n_candidates * n_splits - len(results)
+        complete = Counter(number // n_splits for number in results)
+        self.n_complete = sum(n == n_splits for n in complete.values())
+        # one that did not fail has all scores
+        like = min(results.values(), key=lambda result: result["fit_error"] is not None)
+        for number in range(n_candidates * n_splits):
+            results.setdefault(number, _missing(like))
 
-def _filled(results):
-    """The results, with NaN where there are none."""
-    done = [result for result in results if result is not None]
-    done.sort(key=lambda result: result["fit_error"] is not None)
 
-    def nothing(value):
-        if isinstance(value, dict):
-            return dict.fromkeys(value, math.nan)
-        return None if value is None or isinstance(value, str) else math.nan
-
-    missing = {name: nothing(value) for name, value in done[0].items()}
-    return [missing if result is None else result for result in results]
+def _missing(like):
+    """A result like another one, with NaN for all numbers."""
+    return {
+        name: dict.fromkeys(value, math.nan)
+        if isinstance(value, dict)
+        else math.nan
+        if isinstance(value, Number)
+        else None
+        for name, value in like.items()
+    }

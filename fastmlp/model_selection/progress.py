@@ -36,18 +36,17 @@ class Progress:
             n_fits = len(candidates) * n_splits
             self._line = tqdm(total=n_fits, unit="fit", leave=True)
 
-    def begin(self, number):
-        """A fit begins: `number` counts all splits of a candidate, then the next's."""
+    def begin(self, candidate, split):
+        """The fit of this candidate for this split begins."""
         if self._line is None and self._verbose > 9:
-            self._print("START", number, "")
+            self._print("START", candidate, split, "")
 
-    def note(self, number, result):
-        """A fit is done."""
+    def note(self, candidate, split, result):
+        """It is done."""
         if self._line is None:
             if self._verbose > 1:
-                self._print("END", number, self._outcome(result))
+                self._print("END", candidate, split, self._outcome(result))
             return
-        candidate = number // self._n_splits
         scores = self._scores[candidate]
         scores.append(self._shown(result["test_scores"]))
         if len(scores) == self._n_splits:
@@ -61,9 +60,8 @@ class Progress:
             return scores
         return scores.get(self._metric, next(iter(scores.values())))
 
-    def _print(self, event, number, outcome):
+    def _print(self, event, candidate, split, outcome):
         """Print a line like scikit-learn's; at once, as other threads print, too."""
-        candidate, split = divmod(number, self._n_splits)
         where = "[CV"
         if self._verbose > 2:
             where += f" {split + 1}/{self._n_splits}"

@@ -167,8 +167,7 @@ def jobs_of_context():
         whatever else has a backend of its own.
     """
     backend, n_jobs = get_active_backend()
-    is_foreign = type(backend).__module__.partition(".")[0] != "joblib"
-    return (None if n_jobs in (None, 1) else n_jobs), is_foreign
+    return n_jobs, type(backend).__module__.partition(".")[0] != "joblib"
 
 
 def rows_of(data, indices):

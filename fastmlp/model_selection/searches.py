@@ -170,7 +170,7 @@ class ManyAtOnce:
                     _warn_of_unused("verbose='progress'")
                 return evaluate_candidates(candidates, *arguments, **keywords)
             results = function(candidates, *arguments, **keywords)
-            if evaluations.n_missing:
+            if evaluations.interrupted:
                 self._end_early(results, evaluations)
             return results
 
@@ -228,9 +228,9 @@ class ManyAtOnce:
         self.cv_results_ = results  # before anything else is interrupted
         n_complete, n_missing = evaluations.n_complete, evaluations.n_missing
         done = (
-            f"Search interrupted by user: {n_complete} candidates of "
-            f"{len(results['params'])} are complete; cv_results_ has NaN for "
-            f"the {n_missing} fits that are missing."
+            f"Search interrupted by user: {n_complete} of {len(results['params'])} "
+            f"candidates are complete. cv_results_ has NaN for the {n_missing} fits "
+            "that are missing."
         )
         if n_complete == 0:
             raise KeyboardInterrupt(done)

@@ -16,9 +16,9 @@ import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
 from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.fitted import PARAMETERS, FittedModel
 from fastmlp.tables.losses import OUTPUT_ACTIVATIONS
-from fastmlp.tables.optimizers import MOMENTS, OPTIMIZERS
+from fastmlp.tables.optimizers import OPTIMIZERS
 from fastmlp.training.schedules import SCHEDULES
 
 __all__ = [
@@ -179,7 +179,7 @@ def attributes_of(state, defaults):
             attributes["_optimizer_state"] = {
                 _OLD_NAMES.get(name, name): value for name, value in optimizer.items()
             }
-        if "coefs_" in attributes:
+        if any(name in attributes for name in PARAMETERS.values()):
             _check_fitted(attributes)
     except Exception as error:  # of any kind
         raise ValueError(
@@ -228,7 +228,7 @@ def _shapes(pair):
 
 def _check_fitted(attributes):
     """Raise an error if a network cannot have these attributes."""
-    shapes = _shapes((attributes["coefs_"], attributes["intercepts_"]))
+    shapes = _shapes([attributes[name] for name in PARAMETERS.values()])
     _expect(shapes, "there are no layers")
     for weights, biases in shapes:
         _expect(len(weights) == 2 and min(weights) > 0, f"weights have shape {weights}")
@@ -323,7 +323,7 @@ def _check_optimizer(state, shapes):
     for name in _RATES:
         is_number = isinstance(state[name], Real) and math.isfinite(state[name])
         _expect(is_number, f"{name} is {state[name]!r}")
-    kept = MOMENTS[: OPTIMIZERS[state["name"]].n_moments]
+    kept = OPTIMIZERS[state["name"]].state
     for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
         _expect(
             _shapes(state[name]) == shapes,

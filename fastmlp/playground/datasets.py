@@ -15,6 +15,7 @@ __all__ = [
     "RADIUS",
     "Data",
     "features_of",
+    "grid_of",
     "make_data",
 ]
 
@@ -142,6 +143,13 @@ FEATURES = {
     "sin(x1)": lambda x1, x2: np.sin(x1),
     "sin(x2)": lambda x1, x2: np.sin(x2),
 }
+
+
+def grid_of(n):
+    """Points of the plane, rows from the top down: (n * n, 2)."""
+    places = (np.arange(n) + 0.5) / n * 2 * RADIUS - RADIUS
+    x1, x2 = np.meshgrid(places, places[::-1])
+    return np.column_stack([x1.ravel(), x2.ravel()])
 
 
 def features_of(points, names):

@@ -1,7 +1,7 @@
 """What the page asks for: checked, and as an estimator, its data, and Python code."""
 
 from dataclasses import asdict, dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from numbers import Real
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastmlp.playground.datasets import (
     DATASETS,
     FEATURES,
     features_of,
+    grid_of,
     make_data,
 )
 from fastmlp.tables.activations import ACTIVATIONS
@@ -340,11 +341,20 @@ class Experiment:
         )  # fmt: skip
         return [*found, *(f"{sentence}." for sentence in told)]
 
-    def on_map(self, points):
-        """X for points of the map, (n, 2)."""
-        if self.own is not None:
-            return self.own.on_map(points, self.features, self.axes)
-        return features_of(points, self.features)
+    def on_map(self, n):
+        """X for n * n points of the map, rows from the top down."""
+        if n not in self._maps:
+            points = grid_of(n)
+            self._maps[n] = (
+                features_of(points, self.features) if self.own is None
+                else self.own.on_map(points, self.features, self.axes)
+            )  # fmt: skip
+        return self._maps[n]
+
+    @cached_property
+    def _maps(self):
+        """What `on_map` has returned: it takes longer than the network."""
+        return {}
 
     def _data_code(self):
         """(lines of imports, line that makes the data)."""

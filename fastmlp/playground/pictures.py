@@ -6,7 +6,7 @@ compare them with the kernels' predictions.
 
 import numpy as np
 
-from fastmlp.playground.datasets import FEATURES, RADIUS, features_of
+from fastmlp.playground.datasets import FEATURES, features_of, grid_of
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 
@@ -24,25 +24,30 @@ __all__ = [
 GRID, UNIT_GRID = 100, 25
 
 
-def _grid(n):
-    """Points of the plane, rows from the top down: (n * n, 2)."""
-    places = (np.arange(n) + 0.5) / n * 2 * RADIUS - RADIUS
-    x1, x2 = np.meshgrid(places, places[::-1])
-    return np.column_stack([x1.ravel(), x2.ravel()])
-
-
-_POINTS = {n: _grid(n) for n in (GRID, UNIT_GRID)}
+#: Of a matrix product, at most: for more, BLAS wakes threads, which would wait for a
+#: core that training and the browser need.
+_MOST_MULTIPLICATIONS = 2**18
 
 
 def forward(experiment, snapshot, X):
     """(activations of each hidden layer, raw outputs) for rows of X."""
+    X = np.asarray(X)
+    step = max(1, _MOST_MULTIPLICATIONS // max(coef.size for coef in snapshot.coefs))
+    parts = [_layers_of(experiment, snapshot, X[i : i + step])
+             for i in range(0, len(X), step)]  # fmt: skip
+    *hidden, outputs = map(np.concatenate, zip(*parts, strict=True))
+    return hidden, outputs
+
+
+def _layers_of(experiment, snapshot, X):
+    """What each layer makes of rows of X."""
     activate = ACTIVATIONS[experiment.activation].value
-    activations, a = [], np.asarray(X)
-    *hidden, (weights, biases) = zip(snapshot.coefs, snapshot.intercepts, strict=True)
-    for hidden_weights, hidden_biases in hidden:
-        a = activate(a @ hidden_weights + hidden_biases)
-        activations.append(a)
-    return activations, a @ weights + biases
+    layers = [X]
+    for weights, biases in zip(snapshot.coefs, snapshot.intercepts, strict=True):
+        if len(layers) > 1:
+            layers[-1] = activate(layers[-1])
+        layers.append(layers[-1] @ weights + biases)
+    return layers[1:]
 
 
 def loss_of(experiment, snapshot, X, y):
@@ -101,7 +106,7 @@ def quality_of(experiment, snapshot, X, y):
 
 def feature_pictures():
     """UNIT_GRID**2 bytes for each row of `FEATURES`."""
-    return _as_bytes(features_of(_POINTS[UNIT_GRID], FEATURES))
+    return _as_bytes(features_of(grid_of(UNIT_GRID), FEATURES))
 
 
 def pictures_of(experiment, snapshot):
@@ -116,13 +121,13 @@ def pictures_of(experiment, snapshot):
         the middle) as `Experiment.shades` has it. With more classes, GRID**2 numbers of
         the class follow, and the picture is its probability.
     """
-    X = experiment.on_map(_POINTS[UNIT_GRID])
+    X = experiment.on_map(UNIT_GRID)
     numbers = b""
     with np.errstate(all="ignore"):
         units = [_as_bytes(a) for a in forward(experiment, snapshot, X)[0]]
         if units and experiment.own is not None and experiment.own.image:
             units[0] = _weights_as_images(experiment, snapshot.coefs[0])
-        X = experiment.on_map(_POINTS[GRID])
+        X = experiment.on_map(GRID)
         z = forward(experiment, snapshot, X)[1]
         output = OUTPUT_ACTIVATIONS[LOSSES[experiment.loss_row].output_activation]
         outputs = output.value(z)

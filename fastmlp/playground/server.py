@@ -35,6 +35,7 @@ import sys
 import threading
 import webbrowser
 from importlib.resources import files
+from math import isfinite
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -47,7 +48,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocketDisconnect
 
-from fastmlp.playground.by_hand import step_by_hand
+from fastmlp.playground.by_hand import formulas, step_by_hand
 from fastmlp.playground.datasets import RADIUS
 from fastmlp.playground.experiment import IMAGES, OWN, Experiment, choices
 from fastmlp.playground.pictures import (
@@ -167,7 +168,9 @@ class _Session:
         X, y = trainer.data.X[:n], trainer.data.y[:n]
         weights = trainer.experiment.weights_of(trainer.data.y)
         weights = np.ones(n) if weights is None else weights[:n]
-        step = step_by_hand(trainer.experiment, trainer.at(epoch), X, y, weights)
+        step = await asyncio.to_thread(
+            step_by_hand, trainer.experiment, trainer.at(epoch), X, y, weights
+        )
         mean = step.losses.sum() / weights.sum()
         i = sample if isinstance(sample, int) and 0 <= sample < n else 0
         await self._websocket.send_json(
@@ -181,10 +184,14 @@ class _Session:
                 "weight": float(weights[i]),
                 "z": _rounded(z[i] for z in step.pre_activations),
                 "a": _rounded(a[i] for a in step.activations),
+                "masks": _rounded(mask[i] for mask in step.masks),
                 "deltas": _rounded(d[i] for d in step.deltas),
                 "loss": _rounded([[step.losses[i], mean]])[0],
                 "gradients": [_rounded(part) for part in step.gradients],
                 "bias_gradients": _rounded(step.bias_gradients),
+                "after": _parameters(*step.after),
+                "averages": _parameters(*step.averages) if step.averages else None,
+                "formulas": formulas(trainer.experiment),
             }
         )
 
@@ -253,8 +260,7 @@ class _Session:
             "seconds": _rounded([trainer.seconds[known : len(losses)]])[0],
             "from": known,
             "now": _rounded([losses[snapshot.epoch]])[0],
-            "coefs": [_rounded(coef) for coef in snapshot.coefs],
-            "intercepts": _rounded(snapshot.intercepts),
+            **_parameters(snapshot.coefs, snapshot.intercepts),
             "code": trainer.experiment.code(snapshot.epoch, trainer.edits),
         }
         if trainer.experiment.task == "classification":
@@ -284,9 +290,13 @@ def _about(own):
 def _rounded(arrays):
     """Nested lists of numbers, short enough for JSON, which has no infinite ones."""
     return [
-        [float(f"{number:.5g}") if np.isfinite(number) else None for number in array]
+        [float(f"{x:.5g}") if isfinite(x) else None for x in np.asarray(array).tolist()]
         for array in arrays
     ]
+
+
+def _parameters(coefs, intercepts):
+    return {"coefs": [*map(_rounded, coefs)], "intercepts": _rounded(intercepts)}
 
 
 def _is_ours(connection):
@@ -379,7 +389,7 @@ def _server(host, port, own):
         )
     config = uvicorn.Config(
         make_app(host, own), log_level="warning", ws="websockets-sansio",
-        lifespan="off", ws_max_size=2**16,
+        lifespan="off", ws_max_size=2**16, ws_per_message_deflate=False,
     )  # fmt: skip
     address = f"http://{name}:{listening.getsockname()[1]}/"
     address += "#data=own" if own is not None else ""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmlp.tables.fitted import parameters_of
+
 __all__ = ["Edit", "Snapshot", "Trainer", "untrained"]
 
 #: Weights of so many epochs are kept at most; then those of every second, fourth, ...
@@ -134,9 +136,7 @@ class Trainer:
 
     @staticmethod
     def _snapshot(epoch, model):
-        copies = (
-            [a.copy() for a in part] for part in (model.coefs_, model.intercepts_)
-        )
+        copies = ([a.copy() for a in group] for group in parameters_of(model))
         return Snapshot(epoch, *copies)
 
     # --- what the page asks for -------------------------------------------------------
@@ -249,7 +249,7 @@ class Trainer:
         """Set what was set by hand; the next fit goes on from there."""
         while self._pending:
             edit = Edit(self.epoch, *self._pending.pop(0))
-            edit.apply(self._model.coefs_, self._model.intercepts_)
+            edit.apply(*parameters_of(self._model))
             self.edits.append(edit)
             self.snapshots[-1] = self._snapshot(edit.epoch, self._model)
             self.losses[-1] = self._losses_of(self.snapshots[-1])

@@ -1,11 +1,22 @@
 """What a fit leaves behind: one record, whose fields are the fitted attributes."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 
-__all__ = ["FittedModel"]
+__all__ = ["PARAMETERS", "FittedModel", "parameters_of"]
 
 _UNSET = object()
+
+#: Group of parameters, as layers declare it -> attribute that holds its arrays.
+PARAMETERS = {"weights": "coefs_", "biases": "intercepts_"}
+
+
+def parameters_of(model):
+    """The arrays of each group, as `Network.write` takes them.
+
+    model : an estimator or a `FittedModel`.
+    """
+    return tuple(getattr(model, name) for name in PARAMETERS.values())
 
 
 @dataclass
@@ -65,6 +76,10 @@ class FittedModel(_SharedAttributes):
     def shared_names():
         """Names of the attributes that mean the same in scikit-learn."""
         return [field.name for field in fields(_SharedAttributes)]
+
+    def with_parameters(self, groups):
+        """This model with the arrays that `Network.read` gives."""
+        return replace(self, **dict(zip(PARAMETERS.values(), groups, strict=True)))
 
     @classmethod
     def of(cls, estimator):

@@ -27,6 +27,7 @@ class OutputActivation(NamedTuple):
     name: str
     code: int  # for kernels
     value: Callable  # z -> predictions, of arrays of shape (n_samples, n_outputs)
+    inverse: Callable  # predictions -> some z that gives them
 
 
 class Loss(NamedTuple):
@@ -55,11 +56,24 @@ class Loss(NamedTuple):
         return self.output_activation == "softmax"
 
 
+def _log(mu):
+    return np.log(np.maximum(mu, np.finfo(np.float32).tiny))
+
+
+def _log_of_probabilities(p):
+    # float32 has none between 1 and 1 - eps / 2
+    return np.log(np.maximum(p, np.finfo(np.float32).eps / 2))
+
+
+def _logit(p):
+    return _log_of_probabilities(p) - _log_of_probabilities(1 - p)
+
+
 _OUTPUT_ROWS = (
-    OutputActivation("identity", 0, lambda z: z),
-    OutputActivation("logistic", 1, expit),
-    OutputActivation("softmax", 2, lambda z: softmax(z, axis=1)),
-    OutputActivation("exp", 3, np.exp),
+    OutputActivation("identity", 0, lambda z: z, lambda p: p),
+    OutputActivation("logistic", 1, expit, _logit),
+    OutputActivation("softmax", 2, lambda z: softmax(z, axis=1), _log_of_probabilities),
+    OutputActivation("exp", 3, np.exp, _log),
 )
 
 #: name -> row

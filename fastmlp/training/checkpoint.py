@@ -23,9 +23,6 @@ __all__ = ["Checkpoint"]
 
 _FORMAT = 3
 
-#: Arrays of a network that a fit changes, if they exist.
-_ARRAYS = ("parameters", "first_moment", "second_moment", "average")
-
 #: Curves of a fit; all but the first need samples to validate on.
 _CURVES = ("loss_curve", "validation_scores", "validation_losses")
 
@@ -56,8 +53,8 @@ def _random_state(words, rest):
 
 def _arrays_of(state):
     """name -> array in the layout of the network, of all that a fit changes there."""
-    arrays = state.job.network.arena.arrays
-    kept = {name: arrays[name] for name in _ARRAYS if arrays[name].size}
+    network = state.job.network
+    kept = {name: network.arena.arrays[name] for name in network.vectors}
     if state.validation is not None and state.validation.best is not None:
         kept["best"] = state.validation.best
     return kept

@@ -6,6 +6,7 @@ import warnings
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +23,9 @@ from fastmlp.engine.threads import threads_for_training
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
 from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
-from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
-from fastmlp.tables.optimizers import OPTIMIZERS, REFUSED_BY_LBFGS
+from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -44,9 +45,6 @@ __all__ = ["Fit", "Samples"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
-
-#: Of the solver 'adamw', if none is given.
-_DECAY_OF_ADAMW = 0.01
 
 
 class Samples(NamedTuple):
@@ -165,8 +163,8 @@ class Fit:
     def model(self):
         """What predictions need, of the network as it is now."""
         with np.errstate(over="ignore"):  # see `_finish`
-            coefs, intercepts = self.network.read(self.dtype, array=self._what_predicts)
-        return replace(self._identity, coefs_=coefs, intercepts_=intercepts)
+            groups = self.network.read(self.dtype, array=self._what_predicts)
+        return self._identity.with_parameters(groups)
 
     def _of_previous(self, name, default):
         """A fitted attribute of the previous fit, if this one continues it."""
@@ -177,21 +175,21 @@ class Fit:
         self.network = network = Network(
             self._units,
             self._identity.precision_,
-            trainable=True,
-            n_moments=OPTIMIZERS[optimizer].n_moments,
+            optimizer=optimizer,
             averaged=self._averages,
         )
         if previous is None:
             network.write(*self._initial_weights())
         else:
-            network.write(previous.coefs_, previous.intercepts_)
+            network.write(*parameters_of(previous))
         if self._averages:
             arrays = network.arena.arrays
             arrays["average"][:] = arrays["parameters"]
             state = self._of_previous("_optimizer_state", {})
             # unless somebody has written what is shown: then that is what counts
-            shown = (previous.coefs_, previous.intercepts_) if previous else ()
-            if previous and state.get("average") == fingerprint(*shown):
+            if previous and state.get("average") == fingerprint(
+                *parameters_of(previous)
+            ):
                 network.write(*state["parameters"])
 
     def _initial_weights(self):
@@ -220,7 +218,7 @@ class Fit:
         drops = any(rates)
         decay = settings.weight_decay
         if settings.solver == "adamw" and decay == 0:
-            decay = _DECAY_OF_ADAMW
+            decay = DECAY_OF_ADAMW
         return StepOptions(
             loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
@@ -232,7 +230,7 @@ class Fit:
             average_decay=float(settings.ema_decay or 0.0),
         )
 
-    def _make_job(self, optimizer, batch_size, samples=None):
+    def _make_job(self, batch_size, samples=None):
         """(job, threads to run it on)."""
         settings, whole = self.settings, self.samples
         n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
@@ -245,7 +243,6 @@ class Fit:
             batch_size=batch_size,
             activation=[row.name for row in self._activations],
             loss=whole.targets.loss,
-            optimizer=optimizer,
             l2=settings.alpha,
             options=self._step_options(),
             n_threads=n_threads,
@@ -255,7 +252,7 @@ class Fit:
     def _finish(self, finite):
         model = self.model()
         # a model for float32 X may not hold what was computed in float64
-        arrays = *model.coefs_, *model.intercepts_
+        arrays = chain(*parameters_of(model))
         if not (finite and all(np.isfinite(array).all() for array in arrays)):
             self.close()
             raise ValueError(
@@ -318,8 +315,7 @@ class Fit:
 
     def _stayed_in_range(self):
         """Whether all is finite; an infinite second moment makes Adam stand still."""
-        arrays = ("parameters", "first_moment", "second_moment")
-        return all(map(self.network.is_finite, arrays))
+        return all(map(self.network.is_finite, ("parameters", *self.network.state)))
 
     # --- lbfgs --------------------------------------------------------------------
 
@@ -337,7 +333,7 @@ class Fit:
         self._make_network("gradient")
         X = self.samples.X
         rows = rows_of_a_piece(self.network, self.samples.n_samples, issparse(X))
-        job, n_threads = self._make_job("gradient", rows)
+        job, n_threads = self._make_job(rows)
         limit = settings.time_limit
         clock = TimeLimit(math.inf if limit is None else limit)
         team = yield n_threads
@@ -386,14 +382,14 @@ class Fit:
             checkpoint.begin(self.random_state, self._identity.precision_)
         self._make_network(optimizer.name)
         if state is not None:
-            optimizer.write_moments(state, self.network)
+            optimizer.write_state(state, self.network)
 
         own = self._given_validation
         splits = early_stopping and own is None
         training, held_out = self._split() if splits else (None, None)
         n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
-        job, n_threads = self._make_job(optimizer.name, batch_size, training)
+        job, n_threads = self._make_job(batch_size, training)
         validation = None
         if own is not None or splits:
             validation = self._validation(held_out, n_threads)
@@ -466,7 +462,7 @@ class Fit:
         n_iter = len(history.loss_curve)
         state = optimizer.state(self.network)
         if self._averages:
-            state["average"] = fingerprint(model.coefs_, model.intercepts_)
+            state["average"] = fingerprint(*parameters_of(model))
         return replace(
             model,
             loss_curve_=loss_curve,
@@ -514,7 +510,7 @@ class Fit:
             parameters,
             *self._numbers_of(self.samples),
             own and [*self._numbers_of(own)],
-            previous and [*previous.coefs_, *previous.intercepts_],
+            previous and [*chain(*parameters_of(previous))],
         )
         checkpoint = Checkpoint(settings.checkpoint, identity)
         functions = [name for name, value in parameters.items() if callable(value)]
@@ -565,7 +561,7 @@ class Fit:
         rows = own.rows_of(held_out)
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
-            X = own.X_given if held_out is None else own.X_given[rows]
+            X = own.X_given if rows is None else own.X_given[rows]
             y = own.y if held_out is None else own.y[held_out]
             scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
 

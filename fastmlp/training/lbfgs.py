@@ -38,7 +38,7 @@ class _Objective:
         self._team = team
         self._events = events
         self.iterates = False
-        self._sums = job.network.arena.arrays["first_moment"]
+        self._sums = job.network.arena.arrays["gradient"]
         # two vectors, and views of them for the weights and biases
         self._x, self._gradient = np.empty((2, job.network.n_parameters))
         self._parameters = job.network.split(self._x)
@@ -54,7 +54,7 @@ class _Objective:
         self._sums[:] = 0
         self._team.check()
         loss = finish(run_steps(job, {}, self._team.size), self._team)
-        network.read(array="first_moment", out=self._gradients)
+        network.read(array="gradient", out=self._gradients)
         return loss, self._gradient.copy()
 
     def write(self, x):
@@ -69,8 +69,8 @@ def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=No
     Parameters
     ----------
     job : fastmlp.engine.jobs.TrainingJob
-        Made for the optimizer ``gradient``; its network holds the initial weights, and
-        at the end the best ones.
+        Of a network for the optimizer ``gradient``, which holds the initial weights,
+        and at the end the best ones.
     team : fastmlp.engine.threads.Team
     max_iter, max_fun : int
         Most iterations, and most evaluations of the loss.

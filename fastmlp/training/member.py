@@ -1,6 +1,7 @@
 """One network of a model for tables: its layers, its first parameters, its training."""
 
 import math
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -226,8 +227,7 @@ class Member:
     ):  # fmt: skip
         rng = np.random.default_rng(seed)
         self.network = network = Network(
-            layers_for(columns, targets.n_outputs, recipe), "float32", trainable=True,
-            n_moments=2,
+            layers_for(columns, targets.n_outputs, recipe), "float32", optimizer="adam"
         )  # fmt: skip
         some = samples
         if len(samples) > _MANY_ROWS:  # of which a permutation would take memory
@@ -239,7 +239,7 @@ class Member:
         job = TrainingJob(
             network, X, targets.for_kernels(), sample_weight, samples=samples,
             batch_size=min(recipe.batch_size, len(samples)), activation=activation,
-            loss=targets.loss, optimizer="adam", n_threads=n_threads,
+            loss=targets.loss, n_threads=n_threads,
             options=StepOptions(
                 loss_parameters=targets.parameters,
                 dropout=(0.0, 0.0, *(recipe.dropout,) * hidden),
@@ -270,10 +270,11 @@ class Member:
     def train(self):
         """Train to the end of the recipe, or until there is no more time, in pieces.
 
-        Whatever ends it, the best parameters are there afterwards, `history` and
-        `score`; what only training needs, which for many samples is much, is not.
+        Whatever ends it, the best parameters are there afterwards, `history`, `score`
+        and `seconds`; what only training needs, which for many samples is much, is not.
         """
         run = self.run
+        started = time.perf_counter()
         run.begin()
         try:
             while (yield from run.epoch()):
@@ -282,6 +283,7 @@ class Member:
             run.history.out_of_time = True
         finally:  # which closing this work comes to as well
             self.history, self.score = run.end(), run.stopping.best
+            self.seconds = time.perf_counter() - started
             del self.run
             if self.held_out is not None:
                 self.held_out.release()

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from fastmlp.tables.optimizers import MOMENTS, SOLVERS
+from fastmlp.tables.optimizers import SOLVERS
 from fastmlp.training.schedules import Constant, make_schedule
 
 __all__ = ["Optimizer", "OptimizerView"]
@@ -79,7 +79,7 @@ class Optimizer:
         Parameters
         ----------
         network : fastmlp.engine.network.Network
-            The network whose moments to keep.
+            The network whose arrays of state to keep.
 
         Returns
         -------
@@ -97,15 +97,15 @@ class Optimizer:
             "epsilon": self.epsilon,
             "n_updates": self.n_updates,
         }
-        for moment in MOMENTS[: network.n_moments]:
-            state[moment] = network.read(array=moment)
+        for name in network.state:
+            state[name] = network.read(array=name)
         if network.averaged:  # predictions use the average
             state["parameters"] = network.read()
         return state
 
     @classmethod
     def from_state(cls, state, schedule=None):
-        """The optimizer with this `state`; see also `write_moments`.
+        """The optimizer with this `state`; see also `write_state`.
 
         schedule : the current parameter `learning_rate`, used if it is a callable,
             which a state does not keep.
@@ -119,10 +119,10 @@ class Optimizer:
         return cls(schedule=schedule, **{name: state[name] for name in kept})
 
     @staticmethod
-    def write_moments(state, network):
-        """Write the moments of `state` to a network."""
-        for moment in MOMENTS[: network.n_moments]:
-            network.write(*state[moment], array=moment)
+    def write_state(state, network):
+        """Write the arrays of `state` to a network."""
+        for name in network.state:
+            network.write(*state[name], array=name)
 
 
 class OptimizerView:

@@ -8,7 +8,13 @@ import numpy as np
 
 from fastmlp.training.events import Events
 
-__all__ = ["EpochState", "FunctionCallbacks", "Progress", "shows_progress"]
+__all__ = [
+    "EpochState",
+    "FunctionCallbacks",
+    "MembersProgress",
+    "Progress",
+    "shows_progress",
+]
 
 
 def shows_progress(verbose):
@@ -126,4 +132,42 @@ class Progress(Events):
 
     def close(self):
         if self.listeners:
+            self._line.close()
+
+
+class MembersProgress:
+    """A line for each member of an ensemble that is done, or one live line for all.
+
+    Parameters
+    ----------
+    n_members : int
+    verbose : bool, int or str
+        As the estimators have it.
+    """
+
+    def __init__(self, n_members, verbose):
+        self._n_members, self._prints = n_members, bool(verbose)
+        self._n_done, self._line = 0, None
+        if shows_progress(verbose):
+            from tqdm.auto import tqdm
+
+            self._line = tqdm(total=n_members, unit="member", leave=True)
+
+    def member_ends(self, member):
+        """Tell of a member that has been fitted."""
+        self._n_done += 1
+        score = getattr(member, "best_validation_score_", None)
+        if self._line is not None:
+            self._line.set_postfix({"loss": f"{member.loss_:.4g}"}, refresh=False)
+            self._line.update()
+        elif self._prints:
+            validated = "" if score is None else f", validation score: {score:f}"
+            print(
+                f"Member {self._n_done} of {self._n_members}: {member.n_iter_} epochs, "
+                f"loss = {member.loss_:.8f}{validated}"
+            )
+
+    def close(self):
+        """The live line ends."""
+        if self._line is not None:
             self._line.close()

@@ -2,20 +2,19 @@
 
 import math
 import time
-import warnings
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
-from sklearn.model_selection import KFold, StratifiedKFold
 
 from fastmlp.engine.network import Network
 from fastmlp.engine.pieces import Failure, finish, side_by_side
 from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
+from fastmlp.training.folds import mean_of_held_out, splits
 from fastmlp.training.member import Member, layers_for
 
-__all__ = ["TabularFit", "temperature_of"]
+__all__ = ["TabularFit", "in_parallel", "temperature_of"]
 
 #: Fewest samples of which some are held out.
 _LEAST_TO_SPLIT = 20
@@ -29,22 +28,6 @@ _TRIAL_SECONDS = 0.2
 _PLANNED_SHARE = 0.85
 #: Rather than fewer epochs than these, there are fewer members.
 _LEAST_EPOCHS = 24
-
-
-def _splits(n_samples, codes, n_folds, random_state):
-    """Yield samples to hold out, again and again with new folds.
-
-    codes : number of each sample's class, or None: classes are in all folds alike.
-    """
-    n_folds = min(n_folds, n_samples)
-    by_class = codes is not None and np.bincount(codes).max() >= n_folds
-    splitter = StratifiedKFold if by_class else KFold
-    while True:
-        folds = splitter(n_folds, shuffle=True, random_state=random_state)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of rare classes
-            indices = np.arange(n_samples)
-            yield from (held_out for _, held_out in folds.split(indices, codes))
 
 
 def temperature_of(outputs, codes, weights=None):
@@ -82,6 +65,16 @@ def temperature_of(outputs, codes, weights=None):
     return math.exp(found.x)
 
 
+def in_parallel(works, n_threads):
+    """Do works side by side; what the first one that fails raises is raised."""
+
+    def on_result(_, result):
+        if isinstance(result, Failure):
+            raise result.error
+
+    side_by_side(works, n_threads, on_result)
+
+
 @dataclass
 class TabularFit:
     """Several networks, trained on the same table.
@@ -95,7 +88,7 @@ class TabularFit:
     recipe : fastmlp.tables.recipes.Recipe
     n_members : int
     score_for : callable
-        From (indices of samples, or None for the validation set) to a function from
+        From indices of samples, of X or else of X_val, None for all, to a function from
         their raw outputs to a score, to be high.
     random_state : numpy.random.RandomState
     n_folds : int
@@ -109,8 +102,6 @@ class TabularFit:
 
     Attributes
     ----------
-    members : list of Member
-        Trained.
     held_out : list of ndarray
         Indices of the samples that each was not trained on; None for a validation set.
     interrupted : bool
@@ -134,15 +125,75 @@ class TabularFit:
 
     def run(self):
         """Train all members."""
-        self._deadline = time.perf_counter() + self.time_limit
+        self.deadline = time.perf_counter() + self.time_limit
         self._plan_threads()
         if math.isfinite(self.time_limit):
             self._plan_time()
         self.held_out = self._parts()
-        seeds = self.random_state.randint(2**31, size=self.n_members)
-        tasks = zip(self.held_out, map(int, seeds), strict=True)
-        self.members = self._train_all(list(tasks))
+        self._draw_seeds()
+        try:
+            in_parallel(self.works(range(self.n_members)), self.n_threads)
+        except KeyboardInterrupt:
+            if not self.members:
+                raise
+            self.interrupted = True
         return self
+
+    def like(self, recipe, columns):
+        """Networks of another recipe, none trained yet: samples are held out alike."""
+        other = replace(self, recipe=recipe, columns=columns, events=None)
+        other.deadline, other.held_out = self.deadline, self.held_out
+        other._plan_threads()
+        other._draw_seeds()
+        return other
+
+    @property
+    def members(self):
+        """Those that have been trained, in the order of `held_out`."""
+        return [self._ended[position] for position in sorted(self._ended)]
+
+    def predict_held_out(self, predictions_of):
+        """What the members predict of samples that they were not trained on.
+
+        Parameters
+        ----------
+        predictions_of : callable
+            Of raw outputs.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs) or None
+            Means over the members that were not trained on a sample; NaN if all were.
+            Of the validation set, if there is one. None if nothing was held out.
+        """
+        trained = zip(self.members, self.held_out, strict=False)
+        found = [
+            (predictions_of(member.held_out.outputs), samples)
+            for member, samples in trained
+            if member.held_out is not None and member.held_out.outputs is not None
+        ]
+        if not found:
+            return None
+        predictions, samples = zip(*found, strict=True)
+        if self.X_val is not None:
+            return sum(predictions) / len(predictions)
+        return mean_of_held_out(predictions, samples, len(self.X))
+
+    def works(self, positions):
+        """Trainings of some members, in pieces: see `fastmlp.engine.pieces`."""
+        return map(self._work, positions)
+
+    def _work(self, position):
+        member = self._member(self.held_out[position], self._seeds[position])
+        try:
+            yield from member.train()
+        finally:
+            self._ended[position] = member  # whatever has ended it
+
+    def _draw_seeds(self):
+        seeds = self.random_state.randint(2**31, size=self.n_members)
+        self._seeds = list(map(int, seeds))
+        self._ended = {}
 
     def _parts(self):
         """What each member is not trained on."""
@@ -153,20 +204,21 @@ class TabularFit:
             return [np.arange(0)] * self.n_members
         codes = None
         if self.targets.kind == "classes":
-            codes = self.targets.values[:, 0].astype(int)
-        splits = _splits(n, codes, self.n_folds, self.random_state)
-        return [next(splits) for _ in range(self.n_members)]
+            codes = self.targets.values[:, 0]
+        held_out = splits(n, min(self.n_folds, n), self.random_state, codes)
+        return [next(held_out) for _ in range(self.n_members)]
 
     def _plan_threads(self):
         """How many threads there are, and how many a member can use."""
         layers = layers_for(self.columns, self.targets.n_outputs, self.recipe)
         network = Network(layers, "float32")
+        self.n_weights = network.n_weights
         pays = max(1, int(threads_that_pay(network, self.recipe.batch_size)))
-        self._n_threads = resolve_threads(
+        self.n_threads = resolve_threads(
             self.n_jobs, self.n_members * pays, self.n_members * pays
         )
-        self._at_a_time = min(self.n_members, self._n_threads)
-        self._threads_of_member = min(pays, self._n_threads)
+        self._at_a_time = min(self.n_members, self.n_threads)
+        self._threads_of_member = min(pays, self.n_threads)
 
     def _member(self, held_out, seed, samples=None):
         held = None
@@ -183,31 +235,8 @@ class TabularFit:
         return Member(
             self.columns, self.X, self.targets, self.sample_weight, self.recipe,
             samples, held, seed=seed, n_threads=self._threads_of_member,
-            deadline=self._deadline, events=self.events,
+            deadline=self.deadline, events=self.events,
         )  # fmt: skip
-
-    def _train_all(self, tasks):
-        members = {}  # that have ended, whatever ended them, by position
-
-        def work(position, task):
-            member = self._member(*task)
-            try:
-                yield from member.train()
-            finally:
-                members[position] = member
-
-        def on_result(_, result):
-            if isinstance(result, Failure):
-                raise result.error
-
-        works = (work(*numbered) for numbered in enumerate(tasks))
-        try:
-            side_by_side(works, self._n_threads, on_result)
-        except KeyboardInterrupt:
-            if not members:
-                raise
-            self.interrupted = True
-        return [members[position] for position in sorted(members)]
 
     def _plan_time(self):
         """Fewer epochs, or fewer members, so that all ends within the limit."""
@@ -217,14 +246,14 @@ class TabularFit:
         trial.run.deadline = math.inf
         trial.run.begin()
         epochs = 0
-        with Team(self._n_threads // self._at_a_time) as team:
+        with Team(self.n_threads // self._at_a_time) as team:
             finish(trial.run.epoch(), team)  # which compiles kernels, or loads them
             started = time.perf_counter()
             while time.perf_counter() - started < _TRIAL_SECONDS:
                 finish(trial.run.epoch(), team)
                 epochs += 1
         an_epoch = (time.perf_counter() - started) / epochs * n / len(rows)
-        left = _PLANNED_SHARE * (self._deadline - time.perf_counter())
+        left = _PLANNED_SHARE * (self.deadline - time.perf_counter())
         rounds = math.ceil(self.n_members / self._at_a_time)
         affordable = left / (rounds * an_epoch)
         while affordable < min(_LEAST_EPOCHS, self.recipe.n_epochs) and rounds > 1:

@@ -11,7 +11,13 @@ from sklearn.utils.multiclass import type_of_target
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.training.functions import name_of, number_returned
 
-__all__ = ["Validation", "loss_of", "loss_of_constant", "scorer_of"]
+__all__ = [
+    "Validation",
+    "loss_of",
+    "loss_of_constant",
+    "loss_of_predictions",
+    "scorer_of",
+]
 
 #: Numbers that the loss of a constant prediction is computed from, at most.
 _MOST_NUMBERS = 1_000_000
@@ -41,6 +47,22 @@ def loss_of(outputs, targets, sample_weight=None):
             outputs.astype(np.float64), targets.for_kernels(), *targets.parameters
         )
         return float(np.average(losses, weights=sample_weight))
+
+
+def loss_of_predictions(predictions, targets, sample_weight=None):
+    """The mean loss of predictions, such as means of those of several networks.
+
+    Parameters
+    ----------
+    predictions : ndarray of shape (n_samples, n_outputs)
+        What the network's output activation gives.
+    targets : fastmlp.data.targets.Targets
+        Of these samples.
+    sample_weight : ndarray of shape (n_samples,), default=None
+    """
+    activation = OUTPUT_ACTIVATIONS[LOSSES[targets.loss].output_activation]
+    outputs = activation.inverse(predictions.astype(np.float64))
+    return loss_of(outputs, targets, sample_weight)
 
 
 def loss_of_constant(targets, sample_weight=None):

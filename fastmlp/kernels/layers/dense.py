@@ -48,6 +48,7 @@ from fastmlp.kernels.products import (
     MASK,
     RELU,
     product,
+    product_of_row,
     sum_of_rows,
     transposed_product,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "activate_outputs",
     "activate_panels_of_any",
     "add_products",
+    "add_products_of_row",
     "backward",
     "backward_panel",
     "forward",
@@ -168,6 +170,25 @@ def add_products(a, weights, biases, c, first_row, tiles, depth, activation):
     finish = RELU if activation == RELU_CODE else 0
     one, start = cast(1, tiles), cast(FROM_BIAS, tiles)
     _multiply(a, weights, c, biases, one, first_row, tiles, depth, start, finish)
+
+
+@jit
+def add_products_of_row(a, weights, biases, c, activation):
+    """`add_products` for one row, the first."""
+    like = c.data[0]
+    full_width, lanes = panel_width(like), vector_lanes(like)
+    segments = a.columns // full_width
+    tail = segments * full_width
+    mode = (FROM_BIAS | RELU) if activation == RELU_CODE else FROM_BIAS
+    for column in range(0, c.columns, full_width):
+        product_of_row(
+            width_at(column, c.columns, like) // lanes,
+            advance(c.data, column * c.rows),
+            a.data, segments, a.rows * full_width,
+            advance(a.data, tail * a.rows), a.columns - tail,
+            advance(weights.data, column * weights.rows),
+            advance(biases, column), mode,
+        )  # fmt: skip
 
 
 @jit

@@ -63,6 +63,7 @@ __all__ = [
     "encoding_buffers",
     "forward",
     "numbers_of_values",
+    "scale_numbers",
     "sum_and_update",
     "update_kept",
 ]
@@ -232,6 +233,12 @@ def _entry(matrix, column, first_row):
     return advance(matrix.data, place), width
 
 
+@jit
+def _known(number):
+    """The number, or 0 if it is missing."""
+    return number if number == number else cast(0, number)
+
+
 # --- numbers --------------------------------------------------------------------------
 
 
@@ -242,19 +249,47 @@ def _cosines_of(column):
 
 
 @jit
-def _clip(column, x, step, rows, z):
-    """z[r] = the smoothly clipped number of row r; 0 if it is missing."""
-    like = z[0]
-    zero, one, most = cast(0, like), cast(1, like), cast(MOST, like)
-    center, scale = cast(column.center, like), cast(column.scale, like)
+def _clipped(number):
+    """The smoothly clipped number."""
+    one, most = cast(1, number), cast(MOST, number)
+    number = most if number > most else number
+    number = -most if number < -most else number
+    third = number * cast(1 / 3, number)
+    return number / math.sqrt(one + third * third)
+
+
+@jit
+def scale_numbers(job, workspace, values, layer, first_row, rows):
+    """Numbers of rows of X, which are in the layer's inputs, become z; NaN stays NaN.
+
+    values : room for `numbers_of_values`.
+    """
+    a = inputs_of(job, workspace, layer)
+    for j in range(layer.fan_in):
+        column = _column_of(layer, j)
+        if column.kind == NUMBER:
+            for first in range(first_row, first_row + rows, _ROWS):
+                x, step = _entry(a, j, first)
+                _scale(column, x, step, min(_ROWS, first_row + rows - first), values)
+
+
+@jit
+def _scale(column, x, step, rows, z):
+    """Implement `scale_numbers` for some rows of a column."""
+    center, scale = cast(column.center, x[0]), cast(column.scale, x[0])
     for r in range(rows):
         z[r] = scale * (x[r * step] - center)
     for r in range(rows):
-        number = most if z[r] > most else z[r]
-        number = -most if number < -most else number
-        number = number if number == number else zero
-        third = number * cast(1 / 3, like)
-        z[r] = number / math.sqrt(one + third * third)
+        z[r] = _clipped(z[r])
+    for r in range(rows):
+        x[r * step] = z[r]
+
+
+@jit
+def _load_numbers(x, step, rows, z):
+    """z[r] = the scaled number of row r; 0 if it is missing."""
+    for r in range(rows):
+        z[r] = _known(x[r * step])
 
 
 @jit
@@ -272,21 +307,19 @@ def _cosines(z, frequency, phase, rows, cosines):
 
 
 @jit
-def _cosines_of_row(z, own, cosines):
-    """The same of one number, for all frequencies."""
-    for f in range(N_FREQUENCIES):
-        turns = _turns_of(own[N_FREQUENCIES + f])
-        cosines[f] = cosine_of_turns(fused_multiply_add(z, own[f], turns))
+def _ramp(z, slope, start):
+    """z slope + start, cut off at 0 and 1."""
+    zero, one = cast(0, slope), cast(1, slope)
+    x = fused_multiply_add(z, slope, start)
+    x = zero if x < zero else x
+    return one if x > one else x
 
 
 @jit
 def _ramps(z, slope, start, rows, ramps):
-    """z slope + start, cut off at 0 and 1."""
-    zero, one = cast(0, slope), cast(1, slope)
+    """`_ramp` of several numbers."""
     for r in range(rows):
-        x = fused_multiply_add(z[r], slope, start)
-        x = zero if x < zero else x
-        ramps[r] = one if x > one else x
+        ramps[r] = _ramp(z[r], slope, start)
 
 
 @jit
@@ -310,29 +343,23 @@ def _store(values, factor, target, rows):
 def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
     z, cosines = values, advance(values, _ROWS)
     sums, n_cosines = advance(values, 4 * _ROWS), _cosines_of(column)
-    _clip(column, x, step, rows, z)
+    _load_numbers(x, step, rows, z)
     _store(z, factors[0], _entry(c, column.first, first_row), rows)
     weights = advance(own, 2 * N_FREQUENCIES)
     for k in range(n_cosines):
         bias = weights[n_cosines * N_FREQUENCIES + k]
         for r in range(rows):
             sums[k * _ROWS + r] = bias
-    if n_cosines > 0 and rows < _FEW_ROWS and not column.is_piecewise:
-        for r in range(rows):
-            _cosines_of_row(z[r], own, cosines)
-            for f in range(N_FREQUENCIES):
-                for k in range(n_cosines):
-                    sums[k * _ROWS + r] += weights[k * N_FREQUENCIES + f] * cosines[f]
-    elif n_cosines > 0:
+    if n_cosines > 0:
         for f in range(N_FREQUENCIES):
             if column.is_piecewise:
                 _ramps(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
             else:
                 _cosines(z, own[f], own[N_FREQUENCIES + f], rows, cosines)
             for k in range(n_cosines):
-                weight = weights[k * N_FREQUENCIES + f]
+                weight, total = weights[k * N_FREQUENCIES + f], advance(sums, k * _ROWS)
                 for r in range(rows):
-                    sums[k * _ROWS + r] += weight * cosines[r]
+                    total[r] = fused_multiply_add(weight, cosines[r], total[r])
     for k in range(n_cosines):
         target = _entry(c, column.first + 1 + k, first_row)
         _store(advance(sums, k * _ROWS), factors[1 + k], target, rows)
@@ -342,6 +369,35 @@ def _encode_number(column, own, factors, x, step, c, first_row, rows, values):
         for r in range(rows):
             is_known = x[r * step] == x[r * step]
             y[r * stride] = cast(0, z[0]) if is_known else factors[last]
+
+
+@jit
+def _encode_number_of_row(column, own, factors, x, c, row, cosines):
+    """`_encode_number` for one row, with the same bits: lanes hold frequencies."""
+    z, n_cosines = _known(x[0]), _cosines_of(column)
+    y, _ = _entry(c, column.first, row)
+    y[0] = factors[0] * z
+    if n_cosines > 0:
+        phases = advance(own, N_FREQUENCIES)
+        if column.is_piecewise:
+            for f in range(N_FREQUENCIES):
+                cosines[f] = _ramp(z, own[f], phases[f])
+        else:
+            for f in range(N_FREQUENCIES):
+                turns = fused_multiply_add(z, own[f], _turns_of(phases[f]))
+                cosines[f] = cosine_of_turns(turns)
+    weights = advance(own, 2 * N_FREQUENCIES)
+    biases = advance(weights, n_cosines * N_FREQUENCIES)
+    for k in range(n_cosines):
+        total, weights_of_k = biases[k], advance(weights, k * N_FREQUENCIES)
+        for f in range(N_FREQUENCIES):
+            total = fused_multiply_add(weights_of_k[f], cosines[f], total)
+        y, _ = _entry(c, column.first + 1 + k, row)
+        y[0] = factors[1 + k] * total
+    if column.has_missing:
+        last = column.inputs - 1
+        y, _ = _entry(c, column.first + last, row)
+        y[0] = cast(0, z) if x[0] == x[0] else factors[last]
 
 
 @jit(flags=("reassoc", "contract"))
@@ -377,7 +433,7 @@ def _sum_number(
     z, cosines, sines = values, advance(values, _ROWS), advance(values, 2 * _ROWS)
     q, deltas = advance(values, 3 * _ROWS), advance(values, 4 * _ROWS)
     zero, n_cosines = cast(0, values[0]), _cosines_of(column)
-    _clip(column, x, step, rows, z)
+    _load_numbers(x, step, rows, z)
     _load(_entry(d, column.first, first_row), rows, q)
     factor_sums[0] += _dot(z, q, rows)
     weights, weight_sums = (
@@ -476,14 +532,8 @@ def _sum_level(column, own, factors, x, step, d, first_row, rows, sums, factor_s
 
 
 @jit
-def _known(number):
-    """The number, or 0 if it is missing."""
-    return number if number == number else cast(0, number)
-
-
-@jit
 def forward(job, workspace, parameters, values, layer, first_row, rows):
-    """Encode rows of X, which are in the layer's inputs.
+    """Encode rows of X, which are in the layer's inputs, after `scale_numbers`.
 
     values : room for `numbers_of_values`.
     """
@@ -495,7 +545,11 @@ def forward(job, workspace, parameters, values, layer, first_row, rows):
             own = advance(parameters, column.parameters)
             factors = advance(parameters, layer.per_output + column.first)
             x, step = _entry(a, j, first)
-            if column.kind == NUMBER:
+            if column.kind == NUMBER and count < _FEW_ROWS:
+                for r in range(count):
+                    x_r, row = advance(x, r * step), first + r
+                    _encode_number_of_row(column, own, factors, x_r, c, row, values)
+            elif column.kind == NUMBER:
                 _encode_number(column, own, factors, x, step, c, first, count, values)
             elif column.kind == FLAG:
                 y, stride = _entry(c, column.first, first)

@@ -1,17 +1,19 @@
 // Controls, and what they change: the experiment, which is sent to the server whole.
 
 import { hidden, read, write } from "./address.js";
-import { explain, numbersOf, stagesOf } from "./byhand.js";
+import { droppedBy, explain, linksOf, numbersOf, stagesOf } from "./byhand.js";
 import { drawCurve } from "./chart.js";
 import { connect } from "./connection.js";
+import { formulaOf } from "./formula.js";
+import { OutputMap } from "./map.js";
 import { NetworkView } from "./network.js";
-import { css, isDark, mix, ofClass, paint, paintPoints, signed } from "./pictures.js";
+import { css, onScheme, sharp, signed } from "./pictures.js";
 import { defaultsOf, disableUnused, lossesOf, nameOfClass, settled, tableOf } from "./settings.js";
 
 const HIDEABLE = ["settings", "data", "layers", "by-hand", "curve", "quality", "copy-python", "to-race"];
 const COMPILING = "Compiling kernels: some ten seconds, the first time only.";
 const byId = (id) => document.getElementById(id);
-let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing;
+let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing, lossColours = null;
 
 // name, label, the values to choose from or what an input needs, when it is shown, and help
 const SETTINGS = [
@@ -61,6 +63,16 @@ const view = new NetworkView(byId("network"), {
     pointed = bytes;
     drawMap();
   },
+});
+
+const map = new OutputMap(byId("map"), byId("legend"), drawMap);
+sharp(byId("curve"), drawLosses);
+onScheme(() => {
+  lossColours = null;
+  map.forget();
+  if (!choices) return;
+  buildView();
+  draw();
 });
 
 const send = connect({
@@ -266,7 +278,6 @@ function draw() {
   byId("train-loss").value = format(frame.now[0]);
   byId("test-loss").value = format(frame.now[1]);
   const { state } = frame, runs = state === "running";
-  document.body.classList.toggle("running", runs);
   byId("run").textContent = runs ? "Pause" : "Run";
   byId("run").disabled = byId("step").disabled = state === "finished" || state === "failed";
   const hasRate = !choices.unused[experiment.solver].includes("learning_rate_init");
@@ -276,12 +287,24 @@ function draw() {
   byId("time").max = frame.latest;
   byId("time").value = frame.epoch;
   byId("copy-python").dataset.code = frame.code;
-  const colours = ["train-loss", "test-loss"].map((id) => getComputedStyle(byId(id)).color);
-  drawCurve(byId("curve"), losses, frame.epoch, colours);
+  drawLosses();
   view.draw(frame, choices.unit_grid);
   drawQuality(frame.quality);
   askByHand();
   drawMap();
+}
+
+function drawLosses() {
+  if (!frame) return;
+  lossColours ??= ["train-loss", "test-loss"].map((id) => getComputedStyle(byId(id)).color);
+  drawCurve(byId("curve"), losses, frame.epoch, lossColours);
+}
+
+// of a table: the first cell is a title, in the first row all are
+function rowOf(texts, isFirst = false) {
+  const row = document.createElement("tr");
+  row.append(...texts.map((textContent, i) => Object.assign(document.createElement(isFirst || i === 0 ? "th" : "td"), { textContent })));
+  return row;
 }
 
 // of a classifier: which classes it confuses, and whether its probabilities are right
@@ -294,14 +317,10 @@ function drawQuality(quality) {
   const all = quality.confusion.flat().reduce((a, b) => a + b, 0);
   byId("accuracy").value = `${((100 * right) / all).toFixed(1)}%`;
   const caption = Object.assign(document.createElement("caption"), { textContent: "Rows: the true class. Columns: the predicted one." });
-  byId("confusion").replaceChildren(caption, ...[["", ...quality.confusion.keys()].map((c) => (c === "" ? "" : nameOf(c))),
-    ...quality.confusion.map((row, i) => [nameOf(i), ...row])].map((cells, i) => {
-    const line = document.createElement("tr");
-    cells.forEach((text, j) => {
-      const cell = line.appendChild(document.createElement(i && j ? "td" : "th"));
-      cell.textContent = text;
-      if (i && j) cell.style.background = css(signed((i === j ? 0.6 : -0.5) * (text / most)));
-    });
+  const labels = [...quality.confusion.keys()].map(nameOf);
+  byId("confusion").replaceChildren(caption, rowOf(["", ...labels], true), ...quality.confusion.map((counts, i) => {
+    const line = rowOf([labels[i], ...counts]);
+    counts.forEach((n, j) => (line.cells[j + 1].style.background = css(signed((i === j ? 0.6 : -0.5) * (n / most)))));
     return line;
   }));
   byId("calibration").textContent = quality.calibration
@@ -313,32 +332,34 @@ function drawQuality(quality) {
 let stage = 0, shownEpoch = null;
 
 function askByHand(force = false) {
-  if (!byId("by-hand").open || !frame || frame.state === "running") return;
+  if (!byId("by-hand").open || !frame) return;
+  if (frame.state === "running") {
+    if (shownEpoch !== null) view.number(new Map());
+    shownEpoch = null;
+    return;
+  }
   if (!force && shownEpoch === frame.epoch) return;
   shownEpoch = frame.epoch;
   send("by_hand", { sample: Number(byId("sample").value) - 1 });
 }
 
 function drawStage(step) {
-  if (step.number !== number || !frame) return;
+  if (step.number !== number || !frame || frame.state === "running") return;
   const stages = stagesOf(step.z.length);
   stage = Math.min(stage, stages.length - 1);
-  const { title, formula, lines, note } = explain(stages[stage], step, frame, {
-    activation: experiment.activation, loss: experiment.loss, inputs: experiment.features,
-    solver: experiment.solver,
-    rate: choices.unused[experiment.solver].includes("learning_rate_init") ? null : experiment.learning_rate_init,
-  });
+  const isUsed = (name) => !choices.unused[experiment.solver].includes(name);
+  const used = Object.fromEntries(Object.entries(experiment).filter(([name]) => isUsed(name)));
+  const { title, formulas, lines, table, note } = explain(stages[stage], step, frame, { ...used, inputs: experiment.features });
   byId("stage").textContent = `${stage + 1} of ${stages.length} · ${title}`;
-  byId("formula").textContent = formula;
+  byId("formula").replaceChildren(...formulas.flatMap(formulaOf));
   byId("lines").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
-  const isUsed = (name) => experiment[name] && !choices.unused[experiment.solver].includes(name);
-  const out = [isUsed("dropout") && "dropout", isUsed("ema_decay") && "the average of weights"].filter(Boolean);
-  byId("note").textContent = note + (out.length ? ` Left out here: ${out.join(", ")}.` : "");
+  byId("parameters").replaceChildren(...(table ?? []).map((cells, i) => rowOf(cells, i === 0)));
+  byId("note").textContent = note;
   byId("sample").value = step.sample + 1;
   byId("sample").max = step.n_samples;
   byId("stage-back").disabled = stage === 0;
   byId("stage-on").disabled = stage === stages.length - 1;
-  view.number(numbersOf(stages[stage], step), stages[stage], step.gradients);
+  view.number(numbersOf(stages[stage], step), droppedBy(step), linksOf(stages[stage], step, frame));
 }
 
 function moveStage(by) {
@@ -358,36 +379,16 @@ byId("by-hand").ontoggle = () => {
 
 function drawMap() {
   if (!frame || !data) return;
-  const grid = choices.grid, canvas = byId("map"), small = document.createElement("canvas");
-  const bytes = pointed?.();
+  const grid = choices.grid, bytes = pointed?.();
   const nUnits = experiment.hidden_layer_sizes.reduce((sum, n) => sum + n, 0);
   const start = nUnits * choices.unit_grid ** 2;
-  const output = frame.pictures.subarray(start, start + grid * grid);
-  const rest = frame.pictures.subarray(start + grid * grid);
-  if (bytes) paint(small, bytes, choices.unit_grid);
-  else paint(small, output, grid, { discrete: byId("discretize").checked, classes: rest.length ? rest : null });
-  const size = (canvas.width = canvas.height = Math.max(200, canvas.clientWidth * (devicePixelRatio || 1)));
-  const context = canvas.getContext("2d");
-  context.drawImage(small, 0, 0, size, size);
-  const edge = isDark() ? "#14181e" : "#fff";
-  const isClass = data.task === "classification";
-  const several = isClass && rest.length > 0;
-  const dark = isDark() ? [255, 255, 255] : [0, 0, 0]; // so that dots show on their own colour
-  const colour = (target) => css(mix(several ? ofClass(target) : signed(isClass ? 2 * target - 1 : target ?? -1), dark, 0.25));
-  paintPoints(context, size, choices.radius, data.train, colour, edge);
-  if (byId("show-test").checked)
-    paintPoints(context, size, choices.radius, data.test, colour, isDark() ? "#fff" : "#1f2933");
-  const nameOf = (c) => nameOfClass(choices, experiment.data, c);
-  const classes = several ? [...new Set(data.train[2])].sort((a, b) => a - b) : null;
-  const entries = classes ? classes.map((c) => [css(ofClass(c)), nameOf(c)])
-    : isClass ? [[css(signed(-1)), nameOf(0)], [css(signed(1)), nameOf(1)]]
-    : data.legend.map((text, i) => [css(signed(i - 1)), text]);
-  byId("legend").replaceChildren(...entries.map(([background, text]) => {
-    const entry = document.createElement("span"), dot = entry.appendChild(document.createElement("i"));
-    dot.style.background = background;
-    entry.append(text);
-    return entry;
-  }));
+  const classes = frame.pictures.subarray(start + grid * grid);
+  const several = data.task === "classification" && classes.length > 0;
+  map.draw(
+    bytes ? { bytes, n: choices.unit_grid }
+      : { bytes: frame.pictures.subarray(start, start + grid * grid), n: grid, discrete: byId("discretize").checked, classes: several ? classes : null },
+    { data, radius: choices.radius, showTest: byId("show-test").checked, several, nameOf: (c) => nameOfClass(choices, experiment.data, c) },
+  );
 }
 
 byId("run").onclick = () => send(frame?.state === "running" ? "pause" : "run");

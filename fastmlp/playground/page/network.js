@@ -1,10 +1,12 @@
 // The network: features, units and links. Built once for an architecture; then each frame
-// changes colours and widths only.
+// only paints. What is seen of links is on a canvas; paths that cannot be seen are above it,
+// to be pointed at: to restyle a hundred of them takes ten times as long as to paint them.
 
 import { css, paint, signed } from "./pictures.js";
 
 // a click edits a weight or bias: onEdit({ layer, start, end }, value)
 const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SPACE = 62, SVG = "http://www.w3.org/2000/svg";
+const DASHES = [28, 4], isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export class NetworkView {
   constructor(place, callbacks) {
@@ -21,7 +23,11 @@ export class NetworkView {
     const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
     const y = (row) => TOP + ROW / 2 + row * ROW;
     this.place.replaceChildren();
-    this.frame = null;
+    this.frame = this.pointed = this.shown = null;
+    this.density = devicePixelRatio || 1;
+    this.canvas = this.place.appendChild(document.createElement("canvas"));
+    Object.assign(this.canvas, { className: "links", width: width * this.density, height: height * this.density });
+    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
     const svg = this.place.appendChild(document.createElementNS(SVG, "svg"));
     svg.setAttribute("width", width);
     svg.setAttribute("height", height);
@@ -48,7 +54,7 @@ export class NetworkView {
       const name = `unit ${i + 1} of hidden layer ${k + 1}`;
       const button = this.#unit(x(k + 1), y(i), name);
       button.dataset.testid = `unit-${k}-${i}`;
-      const unit = { canvas: button.querySelector("canvas") };
+      const unit = { button, key: `${k}-${i}`, canvas: button.querySelector("canvas") };
       this.#pointed(button, () => unit.bytes);
       this.#walked(button, k, i, inputs);
       this.#bias(x(k + 1), y(i), k, i, name);
@@ -71,15 +77,20 @@ export class NetworkView {
   #link(svg, [x1, y1], [x2, y2], which) {
     const path = svg.appendChild(document.createElementNS(SVG, "path"));
     const middle = (x1 + x2) / 2;
-    path.setAttribute("d", `M${x1 + SIZE / 2} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - SIZE / 2} ${y2}`);
-    path.setAttribute("fill", "none");
+    const curve = `M${x1 + SIZE / 2} ${y1}C${middle} ${y1} ${middle} ${y2} ${x2 - SIZE / 2} ${y2}`;
+    path.setAttribute("d", curve);
     path.dataset.testid = `weight-${which.layer}-${which.start}-${which.end}`;
     if (!which.standsForMany) path.onclick = (event) => {
       const box = this.place.getBoundingClientRect();
       this.#edit([event.clientX - box.left + this.place.scrollLeft, event.clientY - box.top], which);
     };
-    path.appendChild(document.createElementNS(SVG, "title"));
-    return path;
+    const link = { ...which, path, curve: new Path2D(curve), title: path.appendChild(document.createElementNS(SVG, "title")) };
+    path.onpointerenter = () => {
+      this.pointed = link;
+      link.title.textContent = this.#textOf(link);
+    };
+    path.onpointerleave = () => (this.pointed = null);
+    return link;
   }
 
   // an input at a place; `back` is called when the keyboard has closed it
@@ -125,15 +136,15 @@ export class NetworkView {
     if (layer === 0 && inputs[0]?.name === "pixels") return;
     let chosen = null;
     const middle = () => {
-      const { x, y } = links[chosen].getPointAtLength(links[chosen].getTotalLength() / 2);
+      const { path } = links[chosen], { x, y } = path.getPointAtLength(path.getTotalLength() / 2);
       return [x, y];
     };
     const choose = (start) => {
-      links[chosen]?.classList.remove("chosen");
+      links[chosen]?.path.classList.remove("chosen");
       chosen = start;
-      links[chosen]?.classList.add("chosen");
+      links[chosen]?.path.classList.add("chosen");
       const from = layer ? `unit ${start + 1}` : inputs[start]?.name;
-      this.said.textContent = start === null ? "" : `from ${from}: ${links[start].firstChild.textContent}`;
+      this.said.textContent = start === null ? "" : `from ${from}: ${this.#textOf(links[start])}`;
       if (start === null) return;
       const [x, y] = middle();
       Object.assign(this.said.style, { left: `${x}px`, top: `${y}px` });
@@ -192,8 +203,9 @@ export class NetworkView {
     }
   }
 
-  // numbers on the units; in a backward stage, the gradients in the links' titles
-  number(texts, stage = null, gradients = null) {
+  // for back-propagation by hand: numbers on units ("layer-unit" -> text), those that are
+  // dropped, and what the links of a layer show instead of weights: { layer, values, textOf }
+  number(texts, dropped = new Set(), shown = null) {
     this.place.querySelectorAll(".number").forEach((each) => each.remove());
     for (const [key, text] of texts) {
       const [layer, i] = key.split("-").map(Number), [x, y] = this.places[layer + 1][i];
@@ -201,18 +213,53 @@ export class NetworkView {
       Object.assign(label, { className: "number", textContent: text });
       Object.assign(label.style, { left: `${x - SIZE / 2 + 8}px`, top: `${y + SIZE / 2 + 1}px` }); // beside the bias
     }
-    if (stage?.kind === "backward" && this.links[stage.layer].length === gradients[stage.layer].length)
-      this.links[stage.layer].forEach((row, i) => row.forEach((path, j) => {
-        path.firstChild.textContent = `weight ${this.frame.coefs[stage.layer][i][j]}, ∂L/∂w ${gradients[stage.layer][i][j]}`;
+    this.units.forEach(({ button, key }) => button.classList.toggle("dropped", dropped.has(key)));
+    this.shown = shown;
+    if (this.frame) this.#drawLinks();
+  }
+
+  // of many pixels, one link stands for all: the root of the mean square
+  #standingFor(values, layer) {
+    if (values.length === this.links[layer].length) return values;
+    return [values[0].map((_, j) => Math.hypot(...values.map((row) => row[j])) / Math.sqrt(values.length))];
+  }
+
+  #textOf({ layer, start, end, standsForMany }) {
+    if (!this.frame) return "";
+    const weight = this.#standingFor(this.frame.coefs[layer], layer)[start][end];
+    if (standsForMany) return `root mean square of the weights ${weight}`;
+    return `weight ${weight}` + (this.shown?.layer === layer ? `, ${this.shown.textOf(start, end)}` : "");
+  }
+
+  #drawLinks() {
+    const { frame, density, canvas } = this, context = canvas.getContext("2d");
+    const runs = frame.state === "running";
+    context.setTransform(density, 0, 0, density, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    if (!isStill) {
+      this.flow = ((this.flow ?? 0) + 3) % 32; // they flow with the frames
+      context.setLineDash(runs ? DASHES : []);
+      context.lineDashOffset = -this.flow;
+    }
+    this.links.forEach((rows, layer) => {
+      const isShown = this.shown?.layer === layer;
+      const values = this.#standingFor(isShown ? this.shown.values : frame.coefs[layer], layer);
+      const scale = isShown ? 2 / Math.max(1e-12, ...values.flat().map(Math.abs)) : 1;
+      context.globalAlpha = this.shown && !isShown ? 0.25 : 1;
+      rows.forEach((row, i) => row.forEach((link, j) => {
+        const value = values[i][j] * scale, size = Math.abs(value);
+        context.lineWidth = Math.min(9, 0.6 + 2.4 * size);
+        context.strokeStyle = css(signed(Math.sign(value) * Math.min(1, 0.25 + size)));
+        context.stroke(link.curve);
+        if (!runs) link.title.textContent = this.#textOf(link);
       }));
+    });
+    if (this.pointed) this.pointed.title.textContent = this.#textOf(this.pointed);
   }
 
   draw(frame, grid) {
     if (!this.units || frame.coefs.length !== this.links.length) return;
     this.frame = frame;
-    // links flow with the frames: an animation of its own would cost a third of them
-    this.flow = ((this.flow ?? 0) + 2) % 14;
-    this.place.firstChild.style.strokeDashoffset = -this.flow;
     const size = grid * grid;
     this.units.forEach((unit, i) => {
       unit.bytes = frame.pictures.subarray(i * size, (i + 1) * size);
@@ -223,16 +270,6 @@ export class NetworkView {
       button.style.background = css(signed(bias));
       button.title = `bias ${bias}`;
     }
-    frame.coefs.forEach((weights, k) => {
-      // of many pixels, one link stands for all: the root of the mean square
-      const rows = this.links[k].length === weights.length ? weights
-        : [weights[0].map((_, j) => Math.hypot(...weights.map((row) => row[j])) / Math.sqrt(weights.length))];
-      rows.forEach((row, i) => row.forEach((weight, j) => {
-        const path = this.links[k][i][j];
-        path.setAttribute("stroke-width", Math.min(9, 0.6 + 2.4 * Math.abs(weight)).toFixed(2));
-        path.setAttribute("stroke", css(signed(Math.sign(weight) * Math.min(1, 0.25 + Math.abs(weight)))));
-        path.firstChild.textContent = `weight ${weight}`;
-      }));
-    });
+    this.#drawLinks();
   }
 }

@@ -2,7 +2,7 @@
 
 import { read } from "./address.js";
 import { connect } from "./connection.js";
-import { isDark, paint } from "./pictures.js";
+import { isDark, onScheme, paint, sharp } from "./pictures.js";
 import { disableUnused, lossesOf, settled } from "./settings.js";
 
 const byId = (id) => document.getElementById(id);
@@ -92,6 +92,13 @@ class Lane {
       this.frame = each;
     }
     if (!this.frame) return;
+    this.show();
+    drawCurvesSoon();
+    isRunning = lanes.some((lane) => lane.frame?.state === "running");
+    showRun();
+  }
+
+  show() {
     const { frame } = this, [train, test] = frame.now.map((loss) => loss?.toPrecision(3) ?? "not finite");
     this.told.textContent = `epoch ${frame.latest}, ${this.seconds.at(-1).toFixed(2)} s · training ${train} · test ${test}`;
     if (frame.state === "failed") say(frame.error);
@@ -99,9 +106,6 @@ class Lane {
     const start = sizes.reduce((sum, n) => sum + n, 0) * choices.unit_grid ** 2;
     const rest = frame.pictures.subarray(start + grid * grid);
     paint(this.map, frame.pictures.subarray(start, start + grid * grid), grid, { classes: rest.length ? rest : null });
-    drawCurves();
-    isRunning = lanes.some((lane) => lane.frame?.state === "running");
-    showRun();
   }
 }
 
@@ -136,15 +140,23 @@ function showRun() {
   byId("remove").disabled = lanes.length <= 1;
 }
 
+// once for all lanes that have something new
+let isAsked = false;
+function drawCurvesSoon() {
+  if (!isAsked) requestAnimationFrame(drawCurves);
+  isAsked = true;
+}
+
 function drawCurves() {
-  const canvas = byId("curves"), density = devicePixelRatio || 1;
-  const width = (canvas.width = canvas.clientWidth * density), height = (canvas.height = canvas.clientHeight * density);
+  isAsked = false;
+  const canvas = byId("curves"), density = devicePixelRatio || 1, { width, height } = canvas;
   const context = canvas.getContext("2d"), which = Number(byId("which").value), bySeconds = byId("clock").value === "seconds";
   const along = (lane, i) => (bySeconds ? lane.seconds[i] : i);
   const ends = lanes.map((lane) => along(lane, lane.losses.length - 1) || 0);
   const last = Math.max(...ends) || 1;
   const highest = 1.2 * Math.max(...lanes.map((lane) => lane.losses[0]?.[which] ?? 0)) || 1; // spikes are cut
   const pad = 6 * density;
+  context.clearRect(0, 0, width, height);
   context.font = `${11 * density}px system-ui, sans-serif`;
   context.fillStyle = isDark() ? "#a4b1bd" : "#55636f";
   context.fillText(highest.toPrecision(2), pad, pad + 8 * density);
@@ -176,7 +188,11 @@ byId("loss").onchange = () => {
   restart();
 };
 byId("which").onchange = byId("clock").onchange = drawCurves;
-addEventListener("resize", drawCurves);
+sharp(byId("curves"), drawCurves);
+onScheme(() => {
+  lanes.forEach((lane) => lane.frame && lane.show());
+  drawCurves();
+});
 
 byId("back").href = "./" + location.hash;
 let asked = null;

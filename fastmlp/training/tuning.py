@@ -1,0 +1,186 @@
+"""Random configurations of networks for tables, and an ensemble of the best of them."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastmlp.training.selection import greedy_weights
+from fastmlp.training.tabular import TabularFit, in_parallel
+
+__all__ = ["Candidate", "Tuning"]
+
+#: Configurations that compete with each other, the members that each trains for that,
+#: and how many of them then train all members.
+_BATCH, _FIRST_MEMBERS, _KEPT = 9, 2, 3
+
+#: What a member may take, of the time that others have taken for such work.
+_CAUTION = 1.3
+
+
+@dataclass
+class Candidate:
+    """A configuration.
+
+    Parameters
+    ----------
+    fit : fastmlp.training.tabular.TabularFit
+
+    Attributes
+    ----------
+    score : float
+        On held-out samples, in the mean over its members.
+    n_members : int
+        That were trained.
+    seconds : float
+        That they took, of all threads together.
+    is_complete : bool
+        Whether all members were trained to the end.
+    weight : float
+        In the ensemble.
+    """
+
+    fit: TabularFit
+    score: float = math.nan
+    n_members: int = 0
+    seconds: float = 0.0
+    is_complete: bool = False
+    weight: float = 0.0
+
+    def note(self):
+        """Take note of members that have ended; the rest may follow."""
+        members = [m for m in self.fit.members if not m.history.out_of_time]
+        self.n_members = len(members)
+        self.seconds = sum(member.seconds for member in self.fit.members)
+        if members:
+            self.score = float(np.mean([member.score for member in members]))
+        finite = all(member.network.is_finite() for member in members)
+        self.is_complete = finite and len(members) == self.fit.n_members
+
+
+@dataclass
+class Tuning:
+    """Successive halving of random configurations, with networks as the resource.
+
+    In each batch, all configurations train a few networks, each validated on a fold of
+    its own; the best ones train those of the other folds, too.  Of all that have, a
+    greedy selection makes an ensemble.
+
+    Parameters
+    ----------
+    base : TabularFit
+        Trained: the first candidate.
+    draw : callable
+        Gives (recipe, columns) of another candidate.
+    n_candidates : int
+        To be drawn.
+    predict_held_out : callable
+        From a trained fit to predictions of all samples that are held out.
+    score : callable
+        From means of such predictions for some samples, and indices of these samples,
+        to a score, to be high.
+    deadline : float, default=inf
+        By ``time.perf_counter``.
+    on_candidate : callable, default=None
+        Called with each `Candidate` that has been tried.
+
+    Attributes
+    ----------
+    candidates : list of Candidate
+        In the order in which they were drawn, the base first.
+    predictions : ndarray of shape (n_held_out, n_outputs)
+        Of the ensemble, for samples that are held out.
+    score_of_ensemble : float
+        Of these.
+    interrupted : bool
+        By Ctrl-C.
+
+    References
+    ----------
+    Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
+    optimization" (2016).
+
+    Caruana, Niculescu-Mizil, Crew and Ksikes, "Ensemble selection from libraries of
+    models" (2004).
+    """
+
+    base: TabularFit
+    draw: object
+    n_candidates: int
+    predict_held_out: object
+    score: object
+    deadline: float = math.inf
+    on_candidate: object = None
+    interrupted: bool = False
+    candidates: list = field(default_factory=list)
+
+    def run(self):
+        """Try all candidates, or as many as there is time for, and weigh them."""
+        self.candidates = [self._noted(Candidate(self.base))]
+        try:
+            while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
+                if not self._compete(min(n, _BATCH)):
+                    break
+        except KeyboardInterrupt:
+            self.interrupted = True
+        for candidate in self.candidates:
+            candidate.note()
+        self._weigh()
+        return self
+
+    def _compete(self, n):
+        """A batch of so many; returns whether there was time for all of it."""
+        batch = [Candidate(self.base.like(*self.draw())) for _ in range(n)]
+        self.candidates += batch
+        first = min(_FIRST_MEMBERS, self.base.n_members)
+        in_time = self._train(batch, range(first))
+        tried = [self._noted(c) for c in batch if c.fit.members]
+        tried.sort(key=lambda candidate: -candidate.score)  # NaN: it has diverged
+        kept = [c for c in tried if math.isfinite(c.score)][: -(-n // _KEPT)]
+        return self._train(kept, range(first, self.base.n_members)) and in_time
+
+    def _train(self, candidates, positions):
+        """Train members of the candidates; returns whether there was time for all."""
+        seconds = self._seconds_per_cost()
+        in_time = True
+
+        def works():
+            nonlocal in_time
+            for candidate in candidates:
+                for work in candidate.fit.works(positions):
+                    expected = _CAUTION * seconds * _cost(candidate.fit)
+                    if time.perf_counter() + expected > self.deadline:
+                        in_time = False
+                        return
+                    yield work
+
+        in_parallel(works(), self.base.n_threads)
+        return in_time
+
+    def _seconds_per_cost(self):
+        members = sum(len(c.fit.members) * _cost(c.fit) for c in self.candidates)
+        return sum(m.seconds for c in self.candidates for m in c.fit.members) / members
+
+    def _noted(self, candidate):
+        candidate.note()
+        if self.on_candidate is not None:
+            self.on_candidate(candidate)
+        return candidate
+
+    def _weigh(self):
+        complete = [c for c in self.candidates if c.is_complete]
+        if not complete:  # of the base, all that there is
+            complete = self.candidates[:1]
+        every = [self.predict_held_out(candidate.fit) for candidate in complete]
+        weights = greedy_weights(every, lambda *means: -self.score(*means))
+        for candidate, weight in zip(complete, weights, strict=True):
+            candidate.weight = float(weight)
+        self.predictions = sum(w * each for w, each in zip(weights, every, strict=True))
+        samples = np.arange(len(self.predictions))
+        self.score_of_ensemble = self.score(self.predictions, samples)
+
+
+def _cost(fit):
+    """Of a member's training: multiplications, but for a factor."""
+    return fit.recipe.n_epochs * fit.n_weights
