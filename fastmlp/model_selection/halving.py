@@ -51,9 +51,9 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         Names of parameters, and for each the values to draw from, or a distribution
         with a method `rvs`, such as those of `scipy.stats`; not `max_iter`. If there
         are only values, no combination is drawn twice.
-    n_candidates : int, default=30
+    n_candidates : int, default=32
         How many candidates to draw.
-    factor : float, default=2
+    factor : float, default=4
         Above 1: one candidate in so many is trained on, for so many times the epochs.
     min_epochs : int or 'auto', default='auto'
         Epochs after which candidates are first compared, at least. 'auto': a sixteenth
@@ -203,8 +203,8 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         estimator,
         param_distributions,
         *,
-        n_candidates=30,
-        factor=2,
+        n_candidates=32,
+        factor=4,
         min_epochs="auto",
         n_brackets=1,
         time_limit=None,
