@@ -38,7 +38,7 @@ THREE = np.digitize(NUMBERS, [-1, 0.3])
 SMALL = {
     "hidden_layer_sizes": (9,), "n_estimators": 4, "max_iter": 6, "random_state": 0
 }  # fmt: skip
-PAIRS = [pair for pair in KFold(4, shuffle=True, random_state=1).split(X)]
+PAIRS = list(KFold(4, shuffle=True, random_state=1).split(X))
 
 
 def classifier(**settings):
