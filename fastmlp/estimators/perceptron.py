@@ -4,7 +4,6 @@ What needs numba is imported when it is first used, so that ``import fastmlp`` i
 quick.
 """
 
-import inspect
 import warnings
 from contextlib import closing, contextmanager
 from functools import cache
@@ -81,9 +80,7 @@ class MultiLayerPerceptron(CallbackSupport, StoresParameters, BaseEstimator):
         return state_of(super().__getstate__())
 
     def __setstate__(self, state):
-        parameters = inspect.signature(type(self)).parameters.values()
-        defaults = {p.name: p.default for p in parameters}
-        super().__setstate__(attributes_of(state, defaults))
+        super().__setstate__(attributes_of(state, self._defaults()))
 
     # --- training ---------------------------------------------------------------
 

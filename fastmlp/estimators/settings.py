@@ -1,6 +1,7 @@
 """How parameters are kept: by constructors, and in one record that a fit sees."""
 
 from dataclasses import make_dataclass
+from inspect import signature
 
 from fastmlp.estimators.parameters import CONSTRAINTS, OF_CLASSIFICATION, OF_REGRESSION
 
@@ -30,3 +31,8 @@ class StoresParameters:
         for name, value in parameters.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
+
+    @classmethod
+    def _defaults(cls):
+        """The parameters and their defaults."""
+        return {p.name: p.default for p in signature(cls).parameters.values()}
