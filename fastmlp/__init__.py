@@ -19,10 +19,10 @@ from fastmlp.persistence.conversion import convert_from_sklearn
 
 
 def __getattr__(name):
-    if name == "playground":  # a module that can be called: not everyone needs it
+    if name in ("onnx", "playground"):  # what not everyone needs
         import importlib
 
-        return importlib.import_module("fastmlp.playground")
+        return importlib.import_module(f"fastmlp.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
