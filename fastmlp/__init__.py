@@ -10,11 +10,17 @@ __all__ = [
     "TabularMLPRegressor",
     "__version__",
     "from_sklearn",
+    "from_torch",
+    "load_safetensors",
+    "save_safetensors",
+    "to_torch",
     "warmup",
 ]
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
+from fastmlp.exchange.pytorch import from_torch, to_torch
+from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 

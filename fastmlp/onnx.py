@@ -3,6 +3,8 @@
 It needs the extra ``onnx`` (onnx and skl2onnx).
 """
 
+from fastmlp import __version__
+
 try:
     from fastmlp.exchange.onnx_models import export_model, register
 except ModuleNotFoundError as error:
@@ -70,4 +72,4 @@ def export(model, file, *, X=None, dtype=None):
     >>> file = io.BytesIO()  # or "model.onnx"
     >>> fastmlp.onnx.export(model, file)
     """
-    export_model(model, file, X=X, dtype=dtype)
+    export_model(model, file, __version__, X=X, dtype=dtype)

@@ -29,8 +29,10 @@ ROOMS = [
     "training",
     "persistence",
     "estimators",
+    "exchange",
     "display",
     "",  # the package itself
+    "onnx",
     "playground",
     "commands",
     "__main__",
@@ -48,8 +50,11 @@ LLVM_FILES = {
 OWNERS = {
     "numba": {"compilation"},
     "llvmlite": {"compilation"},
-    "sklearn": {"commands", "data", "display", "estimators", "persistence",
+    "onnx": {"exchange"},
+    "skl2onnx": {"exchange"},
+    "sklearn": {"commands", "data", "display", "estimators", "exchange", "persistence",
                 "playground", "sklearn_warnings", "training"},
+    "torch": {"exchange"},
     "rich": {"commands", "__main__"},
     "starlette": {"playground"},
     "uvicorn": {"playground"},
@@ -152,8 +157,7 @@ PUBLIC_CLASSES = [getattr(fastmlp, name) for name in fastmlp.__all__ if name[0] 
 
 
 def public_names():
-    yield "fastmlp.warmup"
-    yield "fastmlp.from_sklearn"
+    yield from (f"fastmlp.{name}" for name in fastmlp.__all__ if name[0].islower())
     for cls in PUBLIC_CLASSES:
         yield f"fastmlp.{cls.__name__}"
         for method in (

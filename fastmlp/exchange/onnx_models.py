@@ -21,7 +21,6 @@ from skl2onnx.common.data_types import (
 from sklearn.base import is_classifier
 from sklearn.utils.validation import check_is_fitted
 
-from fastmlp import __version__
 from fastmlp.data.cells import FLAGS, NUMBERS, TEXT
 from fastmlp.data.frames import read, said
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
@@ -216,7 +215,7 @@ def _usual_dtype(model):
     if isinstance(model, TabularModel):
         return np.dtype(np.float64)
     is_ours = isinstance(model, MultiLayerPerceptron)
-    is_double = is_ours and model.coefs_[0].dtype != np.float32
+    is_double = is_ours and np.asarray(model.coefs_[0]).dtype != np.float32
     return np.dtype(np.float64 if is_double else np.float32)
 
 
@@ -275,12 +274,9 @@ def _inputs_of(model, X, dtype):
     return [("X", _TYPES[dtype]([None, model.n_features_in_]))]
 
 
-def _metadata(model):
+def _metadata(model, version):
     """What a reader of the file may want to know, as text."""
-    known = {
-        "fastmlp_version": __version__,
-        "estimator": type(model).__name__,
-    }
+    known = {"fastmlp_version": version, "estimator": type(model).__name__}
     for name in ("feature_names_in_", "classes_"):
         if hasattr(model, name):
             known[name] = json.dumps(np.asarray(getattr(model, name)).tolist())
@@ -296,8 +292,8 @@ def _rename_inputs(proto, names):
         node.input[:] = [new.get(name, name) for name in node.input]
 
 
-def export_model(model, file, *, X=None, dtype=None):
-    """Implement `fastmlp.onnx.export`."""
+def export_model(model, file, version, *, X=None, dtype=None):
+    """Implement `fastmlp.onnx.export`, for a version of fastmlp."""
     check_is_fitted(model)
     if dtype is None:
         dtype = _usual_dtype(model)
@@ -313,8 +309,8 @@ def export_model(model, file, *, X=None, dtype=None):
         target_opset=_OPSETS,
     )
     _rename_inputs(proto, [name for name, _ in inputs])
-    proto.producer_name, proto.producer_version = "fastmlp", __version__
-    set_model_props(proto, _metadata(model))
+    proto.producer_name, proto.producer_version = "fastmlp", version
+    set_model_props(proto, _metadata(model, version))
     content = proto.SerializeToString()
     if hasattr(file, "write"):
         file.write(content)
