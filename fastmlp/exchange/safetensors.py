@@ -37,8 +37,8 @@ def save_safetensors(model, file):
     TypeError
         If the model is of another class.
     ValueError
-        If a parameter is a function or another object that is no plain value, such as
-        one of `callbacks` or a ``RandomState``.
+        If a parameter is invalid, or is a function or another object that is no plain
+        value, such as one of `callbacks` or a ``RandomState``.
 
     See Also
     --------
@@ -63,6 +63,7 @@ def save_safetensors(model, file):
     name = type(model).__name__
     if _CLASSES.get(name) is not type(model):
         raise TypeError(f"expected one of {', '.join(_CLASSES)}, got {name}")
+    model._validate_params()
     state, tensors = model.__getstate__(), {}
     plain = {
         key: to_plain(value, key, tensors)
