@@ -50,8 +50,8 @@ def export(model, file, *, X=None, dtype=None):
     Notes
     -----
     The file has one input, ``X`` of shape (n_samples, n_features), if all columns are
-    numbers; otherwise an input of shape (n_samples, 1) for each column that counts,
-    with its name. A classifier has the outputs ``label`` and ``probabilities`` (what
+    numbers; otherwise an input of shape (n_samples, 1) for each column that was not
+    dropped, with its name. A classifier has the outputs ``label`` and ``probabilities`` (what
     `predict` and `predict_proba` give); a regressor has ``variable``, of shape
     (n_samples, n_outputs).
 

@@ -98,7 +98,7 @@ def test_every_activation_with_every_output(activation, precision):
     seen = set()
     for output in OUTPUTS:
         model = network(output, precision, activation)
-        session = assert_same(model, 2 * X, precision)
+        session = assert_same(model, X, precision)
         assert session.get_outputs()[-1].type == "tensor(double)"  # as X in fit
         seen.add(model.out_activation_)
     assert seen == {*OUTPUT_ACTIVATIONS}
@@ -260,6 +260,16 @@ def test_tables_of_numbers_are_one_tensor(dtype):
     assert_same(model, frame, dtype=dtype)
 
 
+def test_columns_that_were_dropped_need_no_input():
+    frame = table()[["number", "key"]]
+    model = TabularMLPRegressor(**SMALL).fit(frame, range(len(frame)))
+    session = assert_same(model, frame)
+    assert [each.name for each in session.get_inputs()] == ["number"]
+    array = np.column_stack([X, np.ones(len(X))])
+    session = assert_same(model.fit(array, X[:, 0]), array)
+    assert [each.name for each in session.get_inputs()] == ["X"]
+
+
 def test_tables_without_names():
     rows = [["a", 1], ["b", 2], ["a", 3], ["c", 5]] * 10
     model = TabularMLPClassifier(**SMALL).fit(rows, [0, 1] * 20)
@@ -311,7 +321,7 @@ def test_pipelines_of_data_frames():
     columns = make_column_transformer(
         (make_pipeline(SimpleImputer(), StandardScaler()), ["number", "measured"]),
         (OneHotEncoder(handle_unknown="ignore"), ["few levels", "codes"]),
-        remainder="passthrough",
+        ("passthrough", ["flag"]),
     )
     y = TABLES["classes"][1]
     model = make_pipeline(

@@ -416,7 +416,7 @@ WORK = {
 }
 
 DAMAGE = """
-import resource, sys, warnings
+import os, sys, warnings
 import numpy as np
 import test_safetensors as t
 
@@ -429,10 +429,12 @@ for _, model, X in originals:  # all that takes memory once
             work(model, X)
         except AttributeError:
             pass
-with open("/proc/self/statm") as file:
-    pages = int(file.read().split()[0])
-most = pages * resource.getpagesize() + 2**28
-resource.setrlimit(resource.RLIMIT_AS, (most, most))
+if os.path.exists("/proc/self/statm"):
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[0])
+    import resource
+    most = pages * resource.getpagesize() + 2**28
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
 for damage in t.DAMAGES:
     refused = worked = 0
     for seed in range(int(sys.argv[1])):
@@ -461,10 +463,8 @@ for damage in t.DAMAGES:
 
 def test_random_damage_is_refused_or_good_for_work(tmp_path):
     """200 files of each kind, in a process of its own with little memory to spare."""
-    pytest.importorskip("resource")
     lines = run(DAMAGE, tmp_path, arguments=["200"]).splitlines()
     counts = [line.split()[1:] for line in lines if line.startswith("counts")]
     assert len(counts) == len(DAMAGES)
-    for refused, worked in counts:
-        assert int(refused) > 70
-        assert int(worked) > 0
+    assert min(int(refused) for refused, _ in counts) > 70
+    assert sum(int(worked) for _, worked in counts) > 70

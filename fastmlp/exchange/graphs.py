@@ -151,8 +151,8 @@ class Tensor(NDArrayOperatorsMixin):
 _OPERATORS = {
     np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.divide: "Div",
     np.negative: "Neg", np.absolute: "Abs", np.minimum: "Min", np.matmul: "MatMul",
-    np.sqrt: "Sqrt", np.exp: "Exp", np.log: "Log", np.tanh: "Tanh", expit: "Sigmoid",
-    np.sin: "Sin", np.cos: "Cos", np.isnan: "IsNaN", np.equal: "Equal",
+    np.sqrt: "Sqrt", np.exp: "Exp", np.log: "Log", np.tanh: "Tanh",
+    np.sin: "Sin", np.isnan: "IsNaN", np.equal: "Equal",
     np.less: "Less", np.greater: "Greater", np.bitwise_and: "And",
     np.bitwise_or: "Or", np.invert: "Not",
 }  # fmt: skip
@@ -168,6 +168,19 @@ def _maximum(x, y):
     if np.isscalar(y) and y == 0:
         return x.graph.add("Relu", [x], x.dtype)
     return _apply("Max", x, y)
+
+
+def _logistic(x):
+    if x.dtype == np.float32:
+        return x.graph.add("Sigmoid", [x], x.dtype)
+    # ONNX Runtime 1.19 makes x * Sigmoid(x) an operator that it only has in float32
+    return 1 / (np.exp(-x) + 1)
+
+
+def _cosine(x):
+    if x.dtype == np.float32:
+        return x.graph.add("Cos", [x], x.dtype)
+    return np.sin(x + math.pi / 2)  # ONNX Runtime 1.19 has no Cos of float64
 
 
 def _remainder(x, divisor):
@@ -213,6 +226,8 @@ def _normal_cdf(x):
 
 
 _COMPOSED = {
+    expit: _logistic,
+    np.cos: _cosine,
     np.maximum: _maximum,
     np.remainder: _remainder,
     np.floor_divide: lambda x, divisor: (x - x % divisor) / divisor,

@@ -223,7 +223,10 @@ def _inputs_of_tables(columns, dtype):
     """[(name, type)] of the tensors that a model for tables takes."""
     kinds = kinds_of(columns)
     types = {NUMBERS: _TYPES[dtype], TEXT: StringTensorType, TIMES: Int64TensorType}
-    if set(kinds.values()) == {NUMBERS}:
+    # what was dropped may have been text
+    is_whole = len(kinds) == columns.n_features_in_
+    is_array = not hasattr(columns, "feature_names_in_")
+    if set(kinds.values()) == {NUMBERS} and (is_whole or is_array):
         return [("X", _TYPES[dtype]([None, columns.n_features_in_]))]
     names = _names_of(columns)
     return [(names[j], types[kind]([None, 1])) for j, kind in kinds.items()]

@@ -74,7 +74,11 @@ def _plain_encoding(encoding):
     plain = {"type": type(encoding).__name__}
     for name in signature(type(encoding)).parameters:
         value = getattr(encoding, name)
-        plain[name] = value[0]._asdict() if name == "encoded" else value
+        if name == "encoded":
+            value = value[0]._asdict()
+        elif name == "codes":  # not every format has keys of all types
+            value = [*map(list, value.items())]
+        plain[name] = value
     return plain
 
 
@@ -157,7 +161,8 @@ def _encoding(plain):
     if "cells" in values:
         expect_one_of(values["cells"], cells)
     if cls is Labels:
-        for key, code in _checked(values["codes"], dict, "codes").items():
+        values["codes"] = dict(_checked(values["codes"], list, "codes"))
+        for key, code in values["codes"].items():
             _checked(key, str | int | float, "a level")
             _checked(code, float, "a code")
         _checked(values["missing"], float, "a code")
@@ -180,8 +185,8 @@ def _columns(plain, caller):
 
 def _recipe(plain):
     recipe = _record(Recipe, plain)
-    for width in recipe.widths:
-        _checked(width, int, "a width")
+    for width in (*recipe.widths, recipe.n_embedded):
+        expect(_checked(width, int, "a width") > 0, "a layer has no units")
     expect_one_of(recipe.activation, tuple(ACTIVATIONS))
     expect_one_of(recipe.rate_shape, tuple(SHAPES))
     expect_one_of(recipe.strength_shape, tuple(SHAPES))
