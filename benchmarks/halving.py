@@ -93,7 +93,9 @@ def main():
     parser.add_argument("--candidates", type=int, default=48)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| | score, all | score, halving | lost % | epochs % | CPU % | CPU s | time % |")
+    print(
+        "| | score, all | score, halving | lost % | epochs % | CPU % | CPU s | time % |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     within = 0
     for name in arguments.sets:
