@@ -399,8 +399,9 @@ class TabularModel(StoresParameters, BaseEstimator):
         chosen = [c for c in tuning.candidates if c.weight > 0]
         estimators = []
         for candidate in chosen:
-            estimator = bare_copy(self).set_params(tune=False)
-            vars(estimator).update(state | trained(candidate.fit))
+            estimator = type(self)(**self.get_params(deep=False) | {"tune": False})
+            fitted = state | trained(candidate.fit)
+            vars(estimator).update(fitted, _fitted=list(fitted))
             estimators.append(estimator)
         ranked = sorted(tuning.candidates, key=lambda c: (-c.n_members, -c.score))
         tried = [c for c in ranked if c.n_members]
