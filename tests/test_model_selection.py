@@ -810,7 +810,7 @@ def test_another_scikit_learn_goes_its_way(monkeypatch):
 # --- what they are -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", fastmlp.model_selection.__all__)
+@pytest.mark.parametrize("name", ["GridSearchCV", "RandomizedSearchCV"])
 def test_they_are_scikit_learns(name):
     ours = getattr(fastmlp.model_selection, name)
     theirs = getattr(model_selection, name)
