@@ -235,7 +235,7 @@ def network(cls=MLPClassifier, **options):
 
 
 def search(model, distributions=RATES, target=y, *, X=X, fit=(), **options):
-    options = {"n_candidates": 8, "cv": 2, "random_state": 0} | options
+    options = {"n_candidates": 8, "factor": 2, "cv": 2, "random_state": 0} | options
     return HalvingSearchCV(model, distributions, **options).fit(X, target, **dict(fit))
 
 
@@ -537,7 +537,7 @@ def search(**options):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         found = HalvingSearchCV(
-            model.set_params(**options), rates, n_candidates=8, min_epochs=3, factor=4,
+            model.set_params(**options), rates, n_candidates=8, min_epochs=3,
             refit=False, random_state=0,
         ).fit(X, y)
     print(found.n_resources_, found.n_candidates_, [str(w.message) for w in told])
