@@ -483,6 +483,9 @@ def test_the_page_fits_on_a_phone(page, browser):
             page.open(settings)
             width = page.run("return document.scrollingElement.scrollWidth")
             assert width <= 390
+            assert not page.find("activation").is_displayed()  # settings are folded
+            page.find("settings").find_element(By.TAG_NAME, "summary").click()
+            assert page.find("activation").is_displayed()
             page.click("run")
             page.wait_until(lambda: page.epoch > 0, "an epoch")
     finally:
@@ -599,6 +602,15 @@ def test_a_csv_file_of_ones_own(page, tmp_path):
     page.wait_until(lambda: "component 1,component 2" in page.hash, "the components")
     page.open(page.hash)  # the server still has the table
     page.wait_until(lambda: "OwnData" in page.code, "the table after a reload")
+    page.run(
+        "const dropped = new DataTransfer();"
+        "dropped.items.add(new File([arguments[0]], 'dropped.csv'));"
+        "const options = {dataTransfer: dropped, bubbles: true, cancelable: true};"
+        "document.body.dispatchEvent(new DragEvent('drop', options));",
+        "a,b\n" + "\n".join(f"{i % 7},{i % 2}" for i in range(50)),
+    )
+    page.wait_until(lambda: "50 rows, 1 columns" in page.text("message"), "the drop")
+    page.wait_until(lambda: "dropped.csv" in page.code, "its experiment")
     bad = tmp_path / "bad.csv"
     bad.write_bytes(b"\x89PNG\r\n" + bytes(range(256)))
     page.find("file").send_keys(str(bad))

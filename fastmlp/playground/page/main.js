@@ -71,7 +71,7 @@ const view = new NetworkView(byId("network"), {
 const map = new OutputMap(byId("map"), byId("legend"), drawMap);
 sharp(byId("curve"), drawLosses);
 onScheme(() => {
-  lossColours = null;
+  lossColours = shownEpoch = null;
   map.forget();
   if (!choices) return;
   buildView();
