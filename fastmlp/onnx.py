@@ -51,9 +51,9 @@ def export(model, file, *, X=None, dtype=None):
     -----
     The file has one input, ``X`` of shape (n_samples, n_features), if all columns are
     numbers; otherwise an input of shape (n_samples, 1) for each column that was not
-    dropped, with its name. A classifier has the outputs ``label`` and ``probabilities`` (what
-    `predict` and `predict_proba` give); a regressor has ``variable``, of shape
-    (n_samples, n_outputs).
+    dropped, with its name. A classifier has the outputs ``label`` and
+    ``probabilities`` (what `predict` and `predict_proba` give); a regressor has
+    ``variable``, of shape (n_samples, n_outputs).
 
     In tables, a number that is missing is NaN, and missing text is empty. Dates and
     durations are int64: microseconds, since 1970 (UTC) or in all; what is missing is
