@@ -53,7 +53,13 @@ def exported(model, **options):
     fastmlp.onnx.export(model, file, **options)
     content = file.getvalue()
     onnx.checker.check_model(content, full_check=True)
-    return runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session_of(content)
+
+
+def session_of(content):
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1  # which takes less time than to start others
+    return runtime.InferenceSession(content, options)
 
 
 def feeds(session, X):
@@ -357,7 +363,7 @@ def test_skl2onnx_itself_knows_the_estimators():
     model, singles = network("classes"), X.astype(np.float32)
     assert fastmlp.onnx
     proto = skl2onnx.to_onnx(model, singles)
-    session = runtime.InferenceSession(proto.SerializeToString())
+    session = session_of(proto.SerializeToString())
     labels, dicts = session.run(None, {"X": singles})
     assert labels.tolist() == model.predict(X).tolist()
     found = np.array([[row[name] for name in model.classes_] for row in dicts])
@@ -365,7 +371,7 @@ def test_skl2onnx_itself_knows_the_estimators():
     model = of_tables("labels", ("large", "few levels"))
     frame = table()[["large", "few levels"]]
     proto = skl2onnx.to_onnx(model, frame, options={"zipmap": False})
-    session = runtime.InferenceSession(proto.SerializeToString())
+    session = session_of(proto.SerializeToString())
     assert_close(
         session.run(None, {
             "large": frame[["large"]].to_numpy(),

@@ -169,7 +169,7 @@ def a_function(*arguments):
         {"learning_rate": a_function}, {"scoring": lambda *arguments: 0.0},
         {"random_state": np.random.RandomState(0)},
     ],
-    ids=str,
+    ids=lambda parameters: next(iter(parameters)),
 )  # fmt: skip
 def test_functions_and_other_objects(parameters):
     (name,) = parameters
