@@ -45,7 +45,7 @@ class Step(NamedTuple):
     averages: tuple  # of both; empty without a moving average
 
 
-@np.errstate(all="ignore")  # the page says what is not finite
+@np.errstate(all="ignore")  # masks overflow, and the page says what is not finite
 def step_by_hand(experiment, snapshot, X, y, weights=None):
     """The step of an experiment on the samples X, y.
 
@@ -149,18 +149,17 @@ def _masks(experiment, n):
     draws = np.random.RandomState(experiment.seed)
     seed, keep = draws.randint(2**31 - 1), 1 - experiment.dropout
     masks = []
-    with np.errstate(over="ignore"):
-        for layer, units in enumerate(experiment.hidden_layer_sizes, start=1):
-            key = np.uint64(seed)
-            for number in (0, 0, layer):  # the second is that of the step
-                key = _mixed(key + np.uint64(number) + np.uint64(0x9E3779B97F4A7C15))
-            rows = _mixed(key + np.arange(n, dtype=np.uint64)).astype(np.uint32)
-            columns = np.arange(units, dtype=np.uint32) * np.uint32(0x9E3779B9)
-            x = rows[:, None] + columns
-            x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
-            x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
-            x ^= x >> np.uint32(16)
-            masks.append((x < keep * 2**32) / keep)
+    for layer, units in enumerate(experiment.hidden_layer_sizes, start=1):
+        key = np.uint64(seed)
+        for number in (0, 0, layer):  # the second is that of the step
+            key = _mixed(key + np.uint64(number) + np.uint64(0x9E3779B97F4A7C15))
+        rows = _mixed(key + np.arange(n, dtype=np.uint64)).astype(np.uint32)
+        columns = np.arange(units, dtype=np.uint32) * np.uint32(0x9E3779B9)
+        x = rows[:, None] + columns
+        x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+        x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+        x ^= x >> np.uint32(16)
+        masks.append((x < keep * 2**32) / keep)
     return masks
 
 

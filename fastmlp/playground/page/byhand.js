@@ -40,7 +40,7 @@ function forward(layer, step, frame, { activation, inputs, dropout }, isOutput, 
   const g = isOutput ? "" : `, $a = ${mask ? "m\\, " : ""}g(z)$`;
   const notes = [before.length > 20 ? `Inputs: ${before.length} numbers.`
     : `Inputs: ${before.map((a, i) => `${nameOf(layer, i, inputs)} = ${show(a)}`).join(", ")}.`];
-  if (mask) notes.push(`Dropout of ${dropout}: in each step, a sample drops each hidden unit with this probability (m = 0). To make up for it, those kept are divided by ${show(1 - dropout)} (m = ${show(1 / (1 - dropout))}). Predictions and the pictures drop nothing.`);
+  if (mask) notes.push(`Dropout of ${dropout}: in each step and for each sample, hidden units are dropped with this probability (m = 0). To make up for it, those kept are divided by ${show(1 - dropout)} (m = ${show(1 / (1 - dropout))}). Predictions and the pictures drop nothing.`);
   return {
     title: `Forward: ${name}`,
     formulas: [`$z = b + \\sum w\\, ${layer ? "a" : "x"}$${g}`, ...(isOutput ? [] : [`${activation}: $g(z) =$ ${step.formulas.activation}`])],
@@ -60,7 +60,7 @@ function loss(layer, step, frame, { loss }) {
   return {
     title: "The loss",
     formulas: [`${loss}: ${step.formulas.loss}`,
-      `$L$: the mean${weight && " by weight"} over the ${step.n_samples} samples of the batch`],
+      `$L$: the ${weight && "weighted "}mean over the ${step.n_samples} samples of the batch`],
     lines: [`of this sample, with ${step.z[layer].map((z, j) => `z${j + 1} = ${show(z)}`).join(", ")} and y = ${show(step.y)}${weight && `, times ${weight}`}: ${show(step.loss[0])}`,
       `of the batch: L = ${show(step.loss[1])}`],
   };

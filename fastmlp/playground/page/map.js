@@ -21,7 +21,7 @@ export class OutputMap {
   // data: the samples. nameOf: of a class
   draw({ bytes, n, discrete, classes }, { data, radius, showTest, several, nameOf }) {
     paint(this.ground, bytes, n, { discrete, classes });
-    const key = data && `${showTest} ${several}`;
+    const key = `${showTest} ${several}`;
     if (this.drawn?.data !== data || this.drawn.key !== key) {
       this.drawn = { data, key };
       this.#drawDots({ data, radius, showTest, several });
