@@ -227,6 +227,8 @@ def test_training_goes_on(classes):
         (trunk(3, nn.Softmax(dim=1)), None, "give the classes"),
         (trunk(3, nn.Softmax(dim=0)), [0, 1, 2], "not over the outputs of a sample"),
         (trunk(3), [0, 1], "2 classes for 3 outputs"),
+        (trunk(1, nn.Sigmoid()), [0, 1, 2], "3 classes for 1 outputs"),
+        (trunk(1, nn.Softmax(dim=1)), [0, 1], "2 classes for 1 outputs"),
         (trunk(3), [0, 1, 1], "all different"),
         (trunk(1), ["only"], "two labels or more"),
         (trunk(3, nn.Sigmoid()), ["a", "b", "c"], "as many labels at once"),

@@ -51,20 +51,19 @@ class Graph:
         if isinstance(value, Tensor):
             return value
         array = np.asarray(value)
-        is_text = array.dtype.kind in "OU"
+        if array.dtype == object:
+            text = [each.encode("utf-8") for each in array.ravel().tolist()]
+            return self._constant(array, TensorProto.STRING, text)
         key = array.dtype.str, array.shape, array.tobytes()
-        if is_text or key not in self._constants:
-            name = self._scope.get_unique_variable_name("constant")
-            if is_text:
-                content = [text.encode("utf-8") for text in array.ravel().tolist()]
-                kind = TensorProto.STRING
-            else:
-                content = numpy_helper.from_array(array)
-                kind = content.data_type
-            self._container.add_initializer(name, kind, array.shape, content)
-            dtype = object if is_text else array.dtype
-            self._constants[key] = Tensor(self, name, dtype)
+        if key not in self._constants:
+            content = numpy_helper.from_array(array)
+            self._constants[key] = self._constant(array, content.data_type, content)
         return self._constants[key]
+
+    def _constant(self, array, kind, content):
+        name = self._scope.get_unique_variable_name("constant")
+        self._container.add_initializer(name, kind, array.shape, content)
+        return Tensor(self, name, array.dtype)
 
 
 def _dtype_of(values):

@@ -13,7 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.data.inputs import check_numbers
 from fastmlp.data.scaling import Scaling, Standardization
+from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
+from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.tables.activations import resolve_activations
 from fastmlp.tables.encodings import (
@@ -25,7 +27,13 @@ from fastmlp.tables.encodings import (
     ONE_HOT,
 )
 
-__all__ = ["Dense", "Encoder", "NetworkForm", "form_of", "outputs_of"]
+__all__ = ["ESTIMATORS", "Dense", "Encoder", "NetworkForm", "form_of", "outputs_of"]
+
+#: All classes that can be exchanged.
+ESTIMATORS = (
+    MLPClassifier, MLPRegressor, MLPEstimator, TabularMLPClassifier,
+    TabularMLPRegressor,
+)  # fmt: skip
 
 
 class Dense(NamedTuple):
@@ -271,11 +279,11 @@ def _encoder_of(columns, recipe, cosines, tables):
         with_missing=np.array(missing, np.int64),
         flags=np.array(flags, np.int64),
         hot=np.array([j for j, _ in hot], np.int64),
-        levels=np.array([k + 1 for _, k in hot]),
+        levels=np.array([k + 1.0 for _, k in hot]),
         if_hot=values[:, 1],
         if_cold=values[:, 0],
         embedded=np.array(embedded, np.int64),
-        first_rows=np.cumsum([0, *levels])[:-1],
+        first_rows=np.cumsum([0, *levels], dtype=np.int64)[:-1],
         tables=tables.reshape(len(tables), -1, n_embedded),
         frequencies=waves[:, np.newaxis, :, 0] * (1 if is_piecewise else 2 * math.pi),
         phases=waves[:, np.newaxis, :, 1],
@@ -283,18 +291,12 @@ def _encoder_of(columns, recipe, cosines, tables):
         wave_biases=waves[:, np.newaxis, :, -1, :n_cosines],
         is_piecewise=is_piecewise,
     )
-    dtypes = {"f": np.float32, "i": np.int64}
-    return (
-        Encoder(
-            *(
-                value.astype(dtypes[value.dtype.kind])
-                if isinstance(value, np.ndarray)
-                else value
-                for value in encoder
-            )
-        ),
-        np.array(order),
-    )
+    singles = {
+        name: value.astype(np.float32)
+        for name, value in encoder._asdict().items()
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f"
+    }
+    return encoder._replace(**singles), np.array(order)
 
 
 def _encode(xp, encoder, X):
@@ -316,9 +318,8 @@ def _encode(xp, encoder, X):
         n_networks, _, n_numbers, n_cosines = encoder.wave_biases.shape
         if n_numbers and n_cosines:
             angles = z.reshape(-1, n_numbers, 1) * encoder.frequencies + encoder.phases
-            waves = (
-                xp.clip(angles, 0.0, 1.0) if encoder.is_piecewise else xp.cos(angles)
-            )
+            are_ramps = encoder.is_piecewise
+            waves = xp.clip(angles, 0.0, 1.0) if are_ramps else xp.cos(angles)
             values = xp.einsum("mrnf,mnfc->mrnc", waves, encoder.wave_weights)
             values = values + encoder.wave_biases
             own.append(values.reshape(n_networks, -1, n_numbers * n_cosines))

@@ -18,17 +18,16 @@ from skl2onnx.common.data_types import (
     Int64TensorType,
     StringTensorType,
 )
-from sklearn.base import is_classifier
+from sklearn.base import RegressorMixin, is_classifier
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.data.cells import FLAGS, NUMBERS, TEXT
 from fastmlp.data.frames import read, said
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
-from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.exchange.graphs import Graph, Tensor
-from fastmlp.exchange.networks import form_of, outputs_of
+from fastmlp.exchange.networks import ESTIMATORS, form_of, outputs_of
 from fastmlp.exchange.onnx_columns import TIMES, kinds_of, matrix_of
 from fastmlp.tables.activations import ACTIVATIONS
 
@@ -109,10 +108,8 @@ def _names_of(columns):
 def _told_apart(columns, variables, tensors):
     """The tensor of the whole table, or index of a column -> tensor."""
     n_features = columns.n_features_in_
-    if len(variables) == 1 and (variables[0].type.shape or [None])[-1] in (
-        None,
-        n_features,
-    ):
+    widths = [(variable.type.shape or [None])[-1] for variable in variables]
+    if widths in ([None], [n_features]):
         return tensors[0]
     names = [variable.raw_name for variable in variables]
     known = _names_of(columns)
@@ -190,19 +187,15 @@ def _parse(scope, model, inputs, custom_parsers=None):
 
 def register():
     """Tell skl2onnx of all estimators."""
-    for cls in (
-        MLPClassifier, MLPRegressor, MLPEstimator, TabularMLPClassifier,
-        TabularMLPRegressor,
-    ):  # fmt: skip
-        options = None
-        if cls not in (MLPRegressor, TabularMLPRegressor):
-            options = {
-                "zipmap": [True, False, "columns"],
-                "output_class_labels": [False, True],
-                "nocl": [False],
-            }
+    of_classes = {
+        "zipmap": [True, False, "columns"],
+        "output_class_labels": [False, True],
+        "nocl": [False],
+    }
+    for cls in ESTIMATORS:
         update_registered_converter(
-            cls, f"Fastmlp{cls.__name__}", _set_types, _convert, options=options,
+            cls, f"Fastmlp{cls.__name__}", _set_types, _convert,
+            options=None if issubclass(cls, RegressorMixin) else of_classes,
             parser=_parse if cls is MLPEstimator else None,
         )  # fmt: skip
 
@@ -252,9 +245,10 @@ def _inputs_like(X, dtype):
         elif column.kind == NUMBERS:
             is_whole = column.values.dtype.kind != "f"
             tensor_type = Int64TensorType if is_whole else _TYPES[dtype]
-        else:
-            is_text = any(isinstance(level, str) for level in column.levels)
-            tensor_type = StringTensorType if is_text else Int64TensorType
+        else:  # or categories that are numbers
+            kinds = {type(level) for level in column.levels}
+            tensor_type = StringTensorType if str in kinds else _TYPES[dtype]
+            tensor_type = Int64TensorType if kinds == {int} else tensor_type
         inputs.append((name, tensor_type([None, 1])))
     return inputs
 

@@ -172,13 +172,11 @@ def _classifier(parts, classes, n_jobs):
             f"classes must be two labels or more, all different, got {classes!r:.80}"
         )
     binarizer = LabelBinarizer().fit(known)
-    if len(known) == 2 and n_outputs == 1:
+    if len(known) == 2 and n_outputs == 1 and parts.output != "softmax":
         sign = 1 if order[0] == 0 else -1
         weights, biases = sign * weights, sign * biases
     elif len(known) != n_outputs:
         raise ValueError(f"{len(known)} classes for {n_outputs} outputs")
-    elif parts.output == "logistic":
-        raise ValueError("a network with one output can only tell two classes apart")
     else:
         weights, biases = weights[:, order], biases[order]
         if n_outputs == 2:  # the logit of the second class

@@ -3,20 +3,13 @@
 import inspect
 import json
 
-from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
-from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
+from fastmlp.exchange.networks import ESTIMATORS
 from fastmlp.persistence.plain import from_plain, to_plain
 from fastmlp.persistence.tensors import read_tensors, write_tensors
 
 __all__ = ["load_safetensors", "save_safetensors"]
 
-_CLASSES = {
-    cls.__name__: cls
-    for cls in (
-        MLPClassifier, MLPRegressor, MLPEstimator, TabularMLPClassifier,
-        TabularMLPRegressor,
-    )
-}  # fmt: skip
+_CLASSES = {cls.__name__: cls for cls in ESTIMATORS}
 
 #: Parameters that say what a fit writes on this machine: no file shall choose that.
 _OF_THIS_MACHINE = ("checkpoint",)
