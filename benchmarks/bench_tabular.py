@@ -50,7 +50,7 @@ class Fit:
 
 
 class Predict:
-    """`predict_proba` of a fitted model, from an array and from a data frame."""
+    """`predict_proba` of a fitted model, from an array, a data frame, and by rows."""
 
     params = (list(PRESETS), [1, ROWS])
     param_names = ("preset", "rows")
@@ -67,9 +67,16 @@ class Predict:
         ).fit(X, y)
         self.of_frame = TabularMLPClassifier(preset, **settings).fit(frame, y)
         self.X, self.frame = X[:n_rows], frame[:n_rows]
+        self.rows = self.frame.to_numpy(object).tolist()
+        self.predictor = self.of_frame.predictor()
+        self.predictor(self.rows[0])
 
     def time_array(self, preset, n_rows):
         self.of_array.predict_proba(self.X)
+
+    def time_rows_of_predictor(self, preset, n_rows):
+        for row in self.rows:
+            self.predictor(row)
 
     def time_data_frame(self, preset, n_rows):
         self.of_frame.predict_proba(self.frame)

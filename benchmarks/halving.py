@@ -1,9 +1,9 @@
-"""Halving beside a full random search of the same candidates: what each finds, and costs.
+"""Halving beside a full random search of the same candidates: results and costs.
 
     python benchmarks/halving.py FOLDER [--sets NAME ...] [--samples N] [--candidates N]
 
-FOLDER holds data sets as .npz files: X, y (integers for classes), cat (which columns are
-categories), test (which rows to leave out).  Both searches run in this process, one
+FOLDER holds data sets as .npz files: X, y (integers for classes), cat (which columns
+are categories), test (which rows to leave out).  Both searches run in this process, one
 after the other, on the same splits.  Cost is counted in epochs of all fits, and in
 seconds of CPU time, which other processes disturb less than the clock.
 """
@@ -93,13 +93,15 @@ def main():
     parser.add_argument("--candidates", type=int, default=48)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| | score, all | score, halving | lost % | epochs % | CPU % | CPU s | time % |")
+    print(
+        "| | score, all | score, halving | lost % | epochs % | CPU % | CPU s | time % |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     within = 0
     for name in arguments.sets:
         X, y, categories = load(arguments.folder / f"{name}.npz", arguments.samples)
         scores, epochs, cpu, wall = {}, {}, {}, {}
-        for how, search in searches(y, categories, 2).items():
+        for search in searches(y, categories, 2).values():
             search.fit(X, y)  # compiles, or loads what is compiled
         for how, search in searches(y, categories, arguments.candidates).items():
             started, cpu_started = time.perf_counter(), time.process_time()

@@ -77,6 +77,7 @@ numpydoc_class_members_toctree = False
 #: Pages about each group of parameters.
 FORMULAS = "Formulas </tables>"
 GUIDES = {
+    "Ensemble": ["/guide/ensembles"],
     "Network and data": ["/guide/choosing", "/guide/scaling", FORMULAS],
     "Loss": ["/guide/choosing", "/guide/weights", FORMULAS],
     "Solver": ["/guide/choosing", "/learn/descent", FORMULAS],
@@ -86,7 +87,13 @@ GUIDES = {
     "Progress and resuming": ["/guide/long-fits"],
     "Computation": ["/guide/reproducibility", "/guide/searching"],
 }
-ESTIMATORS = (fastmlp.MLPClassifier, fastmlp.MLPRegressor, fastmlp.MLPEstimator)
+ESTIMATORS = (
+    fastmlp.MLPClassifier,
+    fastmlp.MLPRegressor,
+    fastmlp.MLPEstimator,
+    fastmlp.MLPEnsembleClassifier,
+    fastmlp.MLPEnsembleRegressor,
+)
 
 #: Longer lists of parameters are folded.
 MOST_PARAMETERS = 12

@@ -12,6 +12,10 @@ __all__ = [
     "TabularMLPRegressor",
     "__version__",
     "from_sklearn",
+    "from_torch",
+    "load_safetensors",
+    "save_safetensors",
+    "to_torch",
     "warmup",
 ]
 
@@ -20,6 +24,8 @@ from typing import TYPE_CHECKING
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
+from fastmlp.exchange.pytorch import from_torch, to_torch
+from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 if TYPE_CHECKING:
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    if name in ("model_selection", "playground"):  # modules that not everyone needs
+    if name in ("model_selection", "onnx", "playground"):  # what not everyone needs
         return import_module(f"fastmlp.{name}")
     if name in __all__:  # nor ensembles
         return getattr(import_module("fastmlp.estimators"), name)

@@ -45,7 +45,8 @@ def _check_is_network(estimator):
     if not hasattr(estimator, "coefs_"):
         name = type(estimator).__name__
         raise TypeError(
-            f"{name} has no coefs_; if it is a pipeline, pass the last step"
+            f"{name} has no coefs_; of a pipeline, pass the last step, and of an "
+            "ensemble a member (estimators_)"
         )
 
 

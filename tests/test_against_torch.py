@@ -21,6 +21,7 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.initializations import INITIALIZATIONS
 
 torch = pytest.importorskip("torch")
+MODULES = pytest.importorskip("fastmlp.exchange.torch_modules").ACTIVATIONS
 nn, init, scheduling = torch.nn, torch.nn.init, torch.optim.lr_scheduler
 averaging = torch.optim.swa_utils
 SGD, Adam, RMSprop = torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop
@@ -44,15 +45,6 @@ assert_close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
 
 # --- both sides ----------------------------------------------------------------------
 
-ACTIVATION_TWINS = {
-    "identity": nn.Identity, "relu": nn.ReLU, "tanh": nn.Tanh, "logistic": nn.Sigmoid,
-    "leaky_relu": nn.LeakyReLU, "elu": nn.ELU, "selu": nn.SELU, "gelu": nn.GELU,
-    "silu": nn.SiLU, "mish": nn.Mish, "softsign": nn.Softsign,
-    "hard_swish": nn.Hardswish,
-    # PyTorch's is the identity from 20 on, and would else overflow from 710 on
-    "softplus": partial(nn.Softplus, threshold=100),
-}  # fmt: skip
-
 
 def begun(y=NUMBERS, scale=1.0, **settings):
     """An estimator and its twin in PyTorch, about to start from the same weights."""
@@ -74,7 +66,7 @@ def begun(y=NUMBERS, scale=1.0, **settings):
         linear = nn.Linear(*coefs.shape, dtype=torch.float64)
         linear.weight.data = torch.tensor(coefs.T)
         linear.bias.data = torch.tensor(intercepts)
-        net.extend([linear, ACTIVATION_TWINS[name]()])
+        net.extend([linear, MODULES[name]()])
     return model, net
 
 

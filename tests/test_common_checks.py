@@ -6,6 +6,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import (
     MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
     MLPEstimator,
     MLPRegressor,
     TabularMLPClassifier,
@@ -25,6 +27,10 @@ ESTIMATORS = [
       for task, solver in (("auto", "adam"), ("auto", "lbfgs"),
                            ("classification", "adam"), ("regression", "lbfgs"))),
     MLPClassifier((), solver="lbfgs", n_jobs=2, max_iter=100),
+    MLPEnsembleClassifier(n_estimators=2, max_iter=30),
+    MLPEnsembleRegressor(
+        hidden_layer_sizes=(), n_estimators=2, solver="lbfgs", bootstrap=True
+    ),
     *(cls("fast", n_members=1, random_state=0)
       for cls in (TabularMLPClassifier, TabularMLPRegressor)),
 ]  # fmt: skip
@@ -33,8 +39,9 @@ ESTIMATORS = [
 def expected_failures(estimator):
     """What scikit-learn itself expects to fail, and what task="auto" is for."""
     failures = {}
-    if getattr(estimator, "solver", "adam") != "lbfgs":
-        reason = "mini-batches of repeated samples differ from those of weighted ones"
+    draws = getattr(estimator, "bootstrap", False)
+    if getattr(estimator, "solver", "adam") != "lbfgs" or draws:
+        reason = "batches and draws of repeated samples differ from those of weights"
         for data in ("dense", "sparse"):
             name = f"check_sample_weight_equivalence_on_{data}_data"
             failures[name] = reason
@@ -49,4 +56,4 @@ def test_common_check(estimator, check):
 
 
 def test_regressors_are_among_them():
-    assert sum(is_regressor(estimator) for estimator in ESTIMATORS) == 5
+    assert sum(is_regressor(estimator) for estimator in ESTIMATORS) == 6

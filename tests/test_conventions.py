@@ -20,11 +20,18 @@ from sklearn.utils import get_tags
 from sklearn.utils.fixes import parse_version
 
 import fastmlp
-from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
+    MLPEstimator,
+    MLPRegressor,
+)
 from fastmlp.estimators.parameters import GROUPS, SOLVERS_OF, groups_of
 
 SKLEARN = parse_version(sklearn.__version__)
 ALL = [MLPClassifier, MLPRegressor, MLPEstimator]
+ENSEMBLES = [MLPEnsembleClassifier, MLPEnsembleRegressor]
 FITS = {
     "adam": {},
     "sgd": {"solver": "sgd", "learning_rate": "adaptive"},
@@ -124,7 +131,7 @@ def test_representations(estimator):
         assert estimator.__name__ in version._repr_html_()
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.parametrize("estimator", ALL + ENSEMBLES)
 def test_groups_of_parameters_are_those_of_the_constructor(estimator):
     grouped = [name for group in groups_of(estimator).values() for name in group]
     assert sorted(grouped) == sorted(inspect.signature(estimator).parameters)
@@ -132,10 +139,11 @@ def test_groups_of_parameters_are_those_of_the_constructor(estimator):
 
 def test_groups_name_no_parameter_that_does_not_exist():
     known = set(MLPEstimator().get_params())  # has those of both others
+    known |= set(MLPEnsembleClassifier().get_params())
     assert {name for group in GROUPS.values() for name in group} == known
 
 
-@pytest.mark.parametrize("estimator", ALL)
+@pytest.mark.parametrize("estimator", ALL + ENSEMBLES)
 def test_docstrings_say_which_solvers_use_a_parameter(estimator):
     section = inspect.getdoc(estimator).split("Attributes\n---")[0]
     entries = re.split(r"^(\w+) : ", section, flags=re.MULTILINE)[1:]

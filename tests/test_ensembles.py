@@ -38,7 +38,7 @@ THREE = np.digitize(NUMBERS, [-1, 0.3])
 SMALL = {
     "hidden_layer_sizes": (9,), "n_estimators": 4, "max_iter": 6, "random_state": 0
 }  # fmt: skip
-PAIRS = [pair for pair in KFold(4, shuffle=True, random_state=1).split(X)]
+PAIRS = list(KFold(4, shuffle=True, random_state=1).split(X))
 
 
 def classifier(**settings):
@@ -270,7 +270,7 @@ def test_members_are_selected_and_weighted(settings):
         for weight, member in zip(weights, model.estimators_, strict=True)
     )
     np.testing.assert_allclose(model.predict(X), expected)
-    assert len(model.estimators_) > 1 or not np.array_equal(weights, [1])
+    assert weights.max() > 1.2 * weights.min()
 
 
 def test_members_that_learnt_nothing_are_dropped():

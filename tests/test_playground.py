@@ -3,8 +3,11 @@
 import contextlib
 import io
 import json
+import re
 import threading
 import time
+from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -239,6 +242,43 @@ def test_the_page_offers_the_rows_of_the_tables():
     assert Experiment.of(defaults) == Experiment()
 
 
+def read_address(address):
+    """The settings in an address, as the page reads them."""
+    defaults, found = choices()["defaults"], {}
+    for name, text in parse_qsl(address, keep_blank_values=True):
+        usual = defaults.get(name, "")  # of lists of names, which are no settings
+        kind = type(usual[0]) if isinstance(usual, tuple) else type(usual)
+        if isinstance(usual, tuple):
+            found[name] = [kind(part) for part in text.split(",") if part]
+        else:
+            found[name] = kind(text)
+    return found
+
+
+ADDRESSES = sorted(
+    (path.stem, address)
+    for path in Path(__file__).parents[1].glob("docs/**/*.md")
+    for address in re.findall(r"127\.0\.0\.1:8080/#([^\s)]+)", path.read_text("utf-8"))
+)
+
+
+@pytest.mark.parametrize(("page", "address"), ADDRESSES)
+def test_links_in_the_documentation_open_experiments(page, address):
+    settings = read_address(address)
+    parts = {*settings.pop("show", "").split(",")}
+    experiment = Experiment.of(settings)
+    for name, value in settings.items():
+        kept = getattr(experiment, name)
+        assert (list(kept) if isinstance(value, list) else kept) == value
+    assert parts <= {"", "by-hand", "discrete", "quality", "test-samples"}
+
+
+def test_the_tutorial_leads_to_the_playground():
+    pages = {page for page, _ in ADDRESSES}
+    tutorial = {"perceptron", "multilayer", "backpropagation", "descent", "watching"}
+    assert tutorial | {"playground"} <= pages
+
+
 def test_the_smallest_and_largest_numbers_are_allowed():
     for name, bounds in choices()["ranges"].items():
         for value in bounds:
@@ -298,6 +338,19 @@ def test_forward_passes_are_those_of_the_estimator(name):
         found = e / e.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(found, model.predict_proba(X), atol=1e-5)
     np.testing.assert_array_equal(found.argmax(axis=1), model.predict(X))
+
+
+def test_forward_passes_are_the_same_in_pieces(monkeypatch):
+    experiment = Experiment(data="rings", hidden_layer_sizes=(5, 3))
+    trained = Trainer(experiment)
+    trained.close()
+    X, snapshot = trained.data.X, trained.at(0)
+    whole = pictures.forward(experiment, snapshot, X)
+    monkeypatch.setattr(pictures, "_MOST_MULTIPLICATIONS", 15 * 7)  # 7 rows, 300 in all
+    pieces = pictures.forward(experiment, snapshot, X)
+    for a, b in zip([*whole[0], whole[1]], [*pieces[0], pieces[1]], strict=True):
+        assert len(a) == len(X)
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
 
 
 def regression_loss(experiment, y, predicted):

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import signal
+import string
 import subprocess
 import sys
 import time
+from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
@@ -185,6 +187,8 @@ LEARNS = {
     "pinwheel": ("hidden_layer_sizes=8,8", 0.8),
     "plane": ("", 0.005),
     "hills": ("hidden_layer_sizes=8,8&activation=gelu", 0.035),
+    "digits": ("hidden_layer_sizes=16&batch_size=50", 0.2),
+    "letters": ("hidden_layer_sizes=16&batch_size=50", 0.8),
 }
 
 
@@ -320,8 +324,55 @@ def test_the_picture_of_the_output_has_choices(page, name):
     page.click(name)
     after = page.run(picture)
     assert after != before
+    address = page.hash
+    assert {"show=test-samples", "show=discrete"} & {*address.split("&")}
     page.click(name)
     assert page.run(picture) == before
+    assert "show" not in page.hash
+    page.open(address)  # where it is kept
+    page.wait_until(lambda: page.run(picture) == after, "the same picture")
+
+
+def test_the_picture_follows_the_weights_and_the_scheme(page, browser):
+    """Of links and units, which are drawn only if something has changed."""
+    page.open("hidden_layer_sizes=2")
+    picture = (
+        "return [...document.querySelectorAll('.links, .unit canvas, #map, #curve')]"
+        ".map((canvas) => canvas.toDataURL())"
+    )
+    before = page.run(picture)
+    page.click("step")
+    page.wait_until(lambda: page.epoch == 1, "an epoch")
+    after = page.run(picture)
+    same = [old == new for old, new in zip(before, after, strict=True)]
+    assert same == [False] + [True] * 7 + [False] * 4  # features stay what they are
+    scheme = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    try:
+        page.wait_until(
+            lambda: all(a != b for a, b in zip(after, page.run(picture), strict=True)),
+            "dark pictures",
+        )
+    finally:
+        scheme["value"] = "light"
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+
+
+def test_examples_open_experiments(page):
+    page.open("hide=data")
+    options = page.find("examples").find_elements(By.TAG_NAME, "option")
+    addresses = [option.get_attribute("value") for option in options][1:]
+    linked = (Path(__file__).parents[1] / "docs" / "playground.md").read_text("utf-8")
+    assert len(addresses) > 5
+    for address in addresses:
+        assert f"http://127.0.0.1:8080/#{address}\n" in linked
+    page.choose("examples", addresses[-1])
+    page.wait_until(lambda: "OwnData.letters" in page.code, "the last of them")
+    assert page.hash == f"hide=data&{addresses[-1]}"
+    assert page.text("message")
+    page.wait_until(lambda: page.text("accuracy").endswith("%"), "what it shows")
+    page.browser.back()
+    page.wait_until(lambda: "'circle'" in page.code, "the one before")
 
 
 def test_two_pages_are_independent(page, browser):
@@ -432,6 +483,9 @@ def test_the_page_fits_on_a_phone(page, browser):
             page.open(settings)
             width = page.run("return document.scrollingElement.scrollWidth")
             assert width <= 390
+            assert not page.find("activation").is_displayed()  # settings are folded
+            page.find("settings").find_element(By.TAG_NAME, "summary").click()
+            assert page.find("activation").is_displayed()
             page.click("run")
             page.wait_until(lambda: page.epoch > 0, "an epoch")
     finally:
@@ -548,6 +602,15 @@ def test_a_csv_file_of_ones_own(page, tmp_path):
     page.wait_until(lambda: "component 1,component 2" in page.hash, "the components")
     page.open(page.hash)  # the server still has the table
     page.wait_until(lambda: "OwnData" in page.code, "the table after a reload")
+    page.run(
+        "const dropped = new DataTransfer();"
+        "dropped.items.add(new File([arguments[0]], 'dropped.csv'));"
+        "const options = {dataTransfer: dropped, bubbles: true, cancelable: true};"
+        "document.body.dispatchEvent(new DragEvent('drop', options));",
+        "a,b\n" + "\n".join(f"{i % 7},{i % 2}" for i in range(50)),
+    )
+    page.wait_until(lambda: "50 rows, 1 columns" in page.text("message"), "the drop")
+    page.wait_until(lambda: "dropped.csv" in page.code, "its experiment")
     bad = tmp_path / "bad.csv"
     bad.write_bytes(b"\x89PNG\r\n" + bytes(range(256)))
     page.find("file").send_keys(str(bad))
@@ -707,7 +770,10 @@ def test_images_have_a_confusion_matrix_and_weights_as_images(page):
     after = page.run(pictures)
     assert len({*before, *after}) == 34
     outputs = page.browser.find_elements(By.CLASS_NAME, "result")
-    assert "".join(output.text for output in outputs) == "ABCDEFGHIJ"
+    assert "".join(output.text for output in outputs) == string.ascii_uppercase
+    entries = page.browser.find_elements(By.CSS_SELECTOR, "#legend i")
+    colours = {entry.value_of_css_property("background-color") for entry in entries}
+    assert len(colours) == 26
     page.enter("noise", "0.3")
     page.expect("noise=0.3", "OwnData.letters(noise=0.3, seed=0)")
 

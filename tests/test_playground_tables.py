@@ -159,17 +159,17 @@ def test_digits_show_their_weights_as_images():
 
 def test_letters_are_drawn_anew_for_each_seed():
     plain, noisy = OwnData.letters(seed=1), OwnData.letters(noise=0.3, seed=1)
-    assert plain.labels == tuple("ABCDEFGHIJ")
+    assert plain.labels == tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
     assert plain.image == (10, 10)
-    assert plain.X.shape == (1000, 100)
+    assert plain.X.shape == (2600, 100)
     np.testing.assert_array_equal(plain.X, OwnData.letters(seed=1).X)
     assert not np.array_equal(plain.X, OwnData.letters(seed=2).X)
-    assert len(np.unique(plain.X, axis=0)) == 1000  # no two are alike
+    assert len(np.unique(plain.X, axis=0)) == 2600  # no two are alike
     assert len(np.unique(noisy.X)) > 10 * len(np.unique(plain.X))
     # of each letter the mean differs from those of the others
-    means = np.array([plain.X[plain.y == c].mean(axis=0) for c in range(10)])
+    means = np.array([plain.X[plain.y == c].mean(axis=0) for c in range(26)])
     distances = np.abs(means[:, None] - means).max(axis=2)
-    assert distances[~np.eye(10, dtype=bool)].min() > 0.5
+    assert distances[~np.eye(26, dtype=bool)].min() > 0.5
 
 
 def test_numbers_of_ones_own_as_targets_of_losses_of_positive_ones():

@@ -64,6 +64,8 @@ def test_layouts_of_few_rows(dtype):
     wide[::2, 5:35] = rows
     for same in (np.asfortranarray(rows), wide[::2, 5:35], csr_array(rows)):
         np.testing.assert_array_equal(model.predict_proba(same), expected)
+    swapped = rows.astype(rows.dtype.newbyteorder())
+    np.testing.assert_allclose(model.predict_proba(swapped), expected, rtol=1e-6)
     for i in range(3):
         row = model.predict_proba(rows[i : i + 1])
         np.testing.assert_array_equal(row, expected[i : i + 1])

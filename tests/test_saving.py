@@ -7,6 +7,8 @@ import warnings
 
 import numpy as np
 import pytest
+import skops.io
+from exchanged import TABLES, of_tables, table
 from processes import run
 from sklearn.datasets import load_iris, make_multilabel_classification
 
@@ -54,6 +56,31 @@ def test_a_file_holds_arrays_and_plain_values_and_nothing_else():
         assert {name.rpartition(" ")[2] for name in numpys} <= {
             "_reconstruct", "ndarray", "dtype", "scalar"
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("output", TABLES)
+def test_models_for_tables_hold_nothing_else_either(output):
+    model = of_tables(output)
+    state = model.__getstate__()
+    assert is_plain(state)
+    assert state["_format_version"] == saving.FORMAT_VERSION
+    trusted = f"fastmlp.estimators.tabular.{type(model).__name__}"
+    for again in (
+        pickle.loads(pickle.dumps(model)),
+        skops.io.loads(skops.io.dumps(model), trusted=[trusted]),
+    ):
+        assert vars(again).keys() == vars(model).keys()
+        np.testing.assert_array_equal(again.predict(table()), model.predict(table()))
+    with pytest.raises(ValueError, match="damaged model"):
+        restored(model, {**state, "_columns": None})
+
+
+def is_plain(value):
+    if isinstance(value, dict):
+        return all(map(is_plain, [*value.keys(), *value.values()]))
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, str | int | float | np.ndarray)
 
 
 def test_the_state_says_its_version_and_the_estimator_does_not():

@@ -416,6 +416,12 @@ def test_predictor(fitted, table):
     assert predictor(numbers[3].tolist()) == expected[3]
     model.fit(numbers, -numbers[:, 0])
     np.testing.assert_array_equal(predictor(numbers), expected)
+    many = np.random.default_rng(1).standard_normal((300, 3))
+    together = model.predict(many)
+    for n in (1, 2, 7, 64, 65, 300):  # in memory of the predictor, and anew
+        np.testing.assert_array_equal(model.predict(many[:n]), together[:n])
+    model.set_params(n_jobs=2)
+    np.testing.assert_array_equal(model.predict(many), together)
 
 
 def test_threads_predict_at_once(fitted, table):

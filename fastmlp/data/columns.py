@@ -80,6 +80,9 @@ class Columns:
     center_, scale_ : ndarray of shape (n_encoded,)
         What is to be done with numbers: scale * (number - center).
     columns_ : list of InputColumn
+    encodings_ : list of tuple
+        Of each column that is not dropped: its index in X, its name, the first of its
+        columns in the matrix, and its encoding, see `fastmlp.data.encodings`.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,), object
         If X has names.
@@ -122,20 +125,32 @@ class Columns:
                 fit_column(table.column(j, name), name, declared[j], from_dtype)
                 for j, name in enumerate(names)
             ]
-        self.n_features_in_ = n_features
-        vars(self).pop("feature_names_in_", None)
-        if table.names:
-            self.feature_names_in_ = np.array(table.names, dtype=object)
-        self._lay_out(list(names), fitted)
-        return self
+        return self.lay_out(table.names, fitted)
 
-    def _lay_out(self, names, fitted):
-        """Give encoded columns their places, side by side."""
-        self.columns_, self._encodings, encoded = [], [], []
+    def lay_out(self, names, fitted):
+        """Give encoded columns their places, side by side.
+
+        Parameters
+        ----------
+        names : list of str or None
+        fitted : list of fastmlp.data.encodings.Fitted
+            What is done with each column of X.
+
+        Returns
+        -------
+        Columns
+            Itself, as after `fit`.
+        """
+        self.n_features_in_ = len(fitted)
+        vars(self).pop("feature_names_in_", None)
+        if names:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        names = list(names or range(len(fitted)))
+        self.columns_, self.encodings_, encoded = [], [], []
         for j, (name, column) in enumerate(zip(names, fitted, strict=True)):
             start = len(encoded)
             if column.encoding is not None:
-                self._encodings.append((j, name, start, column.encoding))
+                self.encodings_.append((j, name, start, column.encoding))
                 encoded += column.encoding.encoded
             positions = tuple(range(start, len(encoded)))
             self.columns_.append(InputColumn(name, column.kind, positions, column.note))
@@ -156,9 +171,9 @@ class Columns:
         self._own_scale = np.array([e.own_scale for e in encoded], np.float64)
         self._low = np.array([e.low for e in encoded], np.float64)
         self._high = np.array([e.high for e in encoded], np.float64)
-        are_numbers = (type(encoding) is Measure for *_, encoding in self._encodings)
+        are_numbers = (type(encoding) is Measure for *_, encoding in self.encodings_)
         self._are_numbers = all(are_numbers)
-        self._read = [j for j, *_ in self._encodings]
+        self._read = [j for j, *_ in self.encodings_]
         # with no number beyond this, none is out of its limits, scaled or not
         with np.errstate(over="ignore"):
             limits = (1 - 1e-9) * np.minimum(-self._low, self._high) / self._own_scale
@@ -169,6 +184,7 @@ class Columns:
             and len(encoded) == self.n_features_in_
             and bool((self._own_scale == 1).all() and (self._own_center == 0).all())
         )
+        return self
 
     def transform(self, X):
         """The matrix of a table.
@@ -197,10 +213,10 @@ class Columns:
         if n_rows <= _FEW_ROWS:
             return self._transform_cells(table.cells(), places)
         matrix = np.empty((n_rows, len(self.kinds_)), np.float32)
-        for j, name, start, encoding in self._encodings:
+        for j, name, start, encoding in self.encodings_:
             column = table.column(places[j], name)
             for k, numbers in enumerate(encoding.of_column(column, name), start):
-                matrix[:, k] = self._scaled(numbers.astype(np.float64), k)
+                matrix[:, k] = self.scaled(numbers.astype(np.float64), k)
         return matrix
 
     def transform_row(self, row):
@@ -236,7 +252,7 @@ class Columns:
         matrix = []
         for row in cells:
             numbers = []
-            for j, name, _, encoding in self._encodings:
+            for j, name, _, encoding in self.encodings_:
                 numbers += encoding.of_cell(row[places[j]], name)
             matrix.append(numbers)
         return np.array(matrix, np.float32)
@@ -261,8 +277,8 @@ class Columns:
         for rows in _blocks(table.shape[0]):
             numbers = table.rows(rows)[:, which].astype(np.float64)
             for k in np.flatnonzero(np.isinf(numbers).any(axis=0)):
-                refuse_infinity(self._encodings[k][1], numbers[:, k])
-            matrix[rows] = self._scaled(numbers)
+                refuse_infinity(self.encodings_[k][1], numbers[:, k])
+            matrix[rows] = self.scaled(numbers)
         return matrix
 
     def _can_be_used(self, X):
@@ -277,7 +293,7 @@ class Columns:
         smallest, largest = _extremes(X.__getitem__, X.shape)
         return not ((smallest < self._low) | (largest > self._high)).any()
 
-    def _scaled(self, numbers, k=slice(None)):
+    def scaled(self, numbers, k=slice(None)):
         """Numbers in float64, as those of encoded columns k in the matrix."""
         with np.errstate(over="ignore"):  # it is then clipped
             scaled = (numbers - self._own_center[k]) * self._own_scale[k]

@@ -1,7 +1,7 @@
 """How one column of a table becomes numbers of a matrix, and how that is found in fit.
 
-Each encoding reads a column as a whole (``of_column``) or a cell (``of_cell``), which for
-a few rows takes a fraction of the time; after scaling, both give the same numbers.
+Each encoding reads a column as a whole (``of_column``) or a cell (``of_cell``), which
+for a few rows takes a fraction of the time; scaled, both give the same numbers.
 """
 
 from typing import NamedTuple
@@ -29,13 +29,17 @@ from fastmlp.data.frames import (
 
 __all__ = [
     "CATEGORY",
+    "CYCLES",
     "FLAG",
     "NUMBER",
     "SAMPLE_ROWS",
+    "Dates",
     "Encoded",
     "Facts",
     "Fitted",
+    "Labels",
     "Measure",
+    "Presence",
     "fit_column",
     "fit_measure",
 ]
@@ -221,17 +225,23 @@ class Dates(Measure):
         self.encoded += (Encoded(FLAG),) * (2 * len(cycles))
 
     def of_column(self, column, name):
-        return self._with_cycles(super().of_column(column, name)[0])
+        return self.with_cycles(super().of_column(column, name)[0])
 
     def of_cell(self, cell, name):
-        instant = super().of_cell(cell, name)
-        _, *cycles = self._with_cycles(np.array([self._number(cell, name)]))
-        return (*instant, *(float(part[0]) for part in cycles))
+        numbers = [*super().of_cell(cell, name)]
+        instant = np.float64(self._number(cell, name))
+        for cycle in self.cycles:
+            angle = 2 * np.pi * CYCLES[cycle](instant)
+            is_known = angle == angle
+            numbers.append(float(np.sin(angle)) if is_known else 0.0)
+            numbers.append(float(np.cos(angle)) if is_known else 0.0)
+        return numbers
 
-    def _with_cycles(self, instants):
+    def with_cycles(self, instants):
+        """The columns of an array of instants."""
         columns = [instants]
         for cycle in self.cycles:
-            angles = 2 * np.pi * _CYCLES[cycle](instants)
+            angles = 2 * np.pi * CYCLES[cycle](instants)
             columns += [np.nan_to_num(np.sin(angles)), np.nan_to_num(np.cos(angles))]
         return columns
 
@@ -245,12 +255,18 @@ def _part_of_week(instants):
 
 
 def _part_of_year(instants):
-    days = np.nan_to_num(instants // _DAY).astype(np.int64).view("M8[D]")
-    part = (days - days.astype("M8[Y]").astype("M8[D]")).astype(np.int64) / 365.25
-    return np.where(np.isnan(instants), np.nan, part)
+    # by arithmetic alone, which is also exported: years that begin in March, for the
+    # day that only some years have is then their last one
+    day = (instants // _DAY + 719_468) % 146_097  # of a cycle of 400 years
+    year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+    day = day - (365 * year + year // 4 - year // 100)
+    is_leap = (year % 4 == 0) & ((year % 100 != 0) | (year == 0))
+    since_january = np.where(is_leap, day + 60, day + 59)
+    return np.where(day < 306, since_january, day - 306) / 365.25
 
 
-_CYCLES = {
+#: Name -> from an instant, in microseconds, to a part of the cycle.
+CYCLES = {
     "time of day": _part_of_day,
     "day of week": _part_of_week,
     "day of year": _part_of_year,
@@ -295,9 +311,18 @@ class Labels:
 
 
 class Presence:
-    """Whether there is a value at all: 1, and -1 where it is missing."""
+    """Whether there is a value at all: 1, and -1 where it is missing.
+
+    Parameters
+    ----------
+    cells : str
+        Kind of the cells.
+    """
 
     encoded = (Encoded(FLAG),)
+
+    def __init__(self, cells):
+        self.cells = cells
 
     def of_column(self, column, name):
         if column.kind == TEXT:
@@ -348,12 +373,12 @@ def _dropped(kind, reason):
     return Fitted(kind, f"Dropped: it {reason}.")
 
 
-def _presence(value, n_missing):
+def _presence(value, n_missing, cells):
     return Fitted(
         "presence",
         f"Encoded as whether it is there, for all values are {value} but "
         f"{n_missing} that are missing.",
-        Presence(),
+        Presence(cells),
     )
 
 
@@ -372,12 +397,12 @@ def fit_measure(facts, kind=NUMBERS, values=None):
     center, scale = facts.scaling()
     if facts.smallest == facts.largest or not 0 < scale < np.inf:
         if facts.n_missing:
-            return _presence("the same", facts.n_missing)
+            return _presence("the same", facts.n_missing, kind)
         return _dropped("constant", "is constant")
     encoded = _encoded_number(center, scale, facts)
     missing = f"; missing: {facts.n_missing}" if facts.n_missing else ""
     if kind == DATES:
-        cycles = tuple(cycle for cycle in _CYCLES if _varies(_CYCLES[cycle](values)))
+        cycles = tuple(cycle for cycle in CYCLES if _varies(CYCLES[cycle](values)))
         also = f", with sine and cosine of the {', '.join(cycles)}" if cycles else ""
         note = f"Seconds from the median, scaled by quartiles{also}{missing}."
         return Fitted("date", note, Dates(encoded, cycles))
@@ -416,7 +441,7 @@ def _fit_labels(column, name):
     if n_levels == 1:
         value = repr(keys[order[0]])
         if n_missing:
-            return _presence(value, n_missing)
+            return _presence(value, n_missing, column.kind)
         return _dropped("constant", f"is always {value}")
     if n_levels == 2:
         return _flag(*(keys[i] for i in order), column.kind == FLAGS, n_missing)

@@ -43,10 +43,9 @@ _PANEL_BYTES = 16 * 1024
 _CACHE_WAY_BYTES = 4096
 
 #: Positions of these fields among the numbers of a JOB.
-_OF_SAMPLES = [
-    JOB.fields[name][1] // 8 for name in ("X", "X_is_double", "outputs", "n_samples")
-]
-_N_SAMPLES = _OF_SAMPLES[-1]
+_X, _OUTPUTS, _N_SAMPLES = (
+    JOB.fields[name][1] // 8 for name in ("X", "outputs", "n_samples")
+)
 
 #: Fields of a JOB for what the rule of an optimizer keeps.
 _STATE = "first_state", "second_state"
@@ -627,12 +626,13 @@ class ReusableJob(PredictionJob):
     n_rows : int
         The most rows that are few.
     dtype_of_X : dtype
-        Of the rows, float32 or float64.
+        Of the rows, native float32 or float64.
     settings
         Of a `PredictionJob`.
     """
 
     def __init__(self, network, n_rows, dtype_of_X, **settings):
+        self.n_rows = n_rows
         self._rows = np.zeros((n_rows, network.units[0]), dtype_of_X)
         super().__init__(network, self._rows, **settings)
         self._results = np.zeros((n_rows, network.units[-1]), self._output_dtype)
@@ -646,7 +646,7 @@ class ReusableJob(PredictionJob):
         Parameters
         ----------
         X : ndarray of shape (n_samples, n_features)
-            Of the job's dtype; more than a few rows must be native, aligned and
+            Of the job's dtype; if there are more than a few rows, native, aligned and
             contiguous.
 
         Returns
@@ -654,20 +654,20 @@ class ReusableJob(PredictionJob):
         ndarray of shape (n_samples, n_outputs)
         """
         self._check_shape(X)
-        n_samples = len(X)
-        if n_samples <= len(self._rows):
+        n_samples, fields = len(X), self._integers
+        if n_samples <= self.n_rows:
             self._rows[:n_samples] = X
-            self._integers[_N_SAMPLES] = n_samples
+            fields[_N_SAMPLES] = n_samples
             self._predict(0)
             return self._results[:n_samples].copy()
-        if not kernels_can_read(X):
-            raise ValueError("X must be a contiguous array of float32 or float64")
+        if not (X.dtype == self._rows.dtype and kernels_can_read(X)):
+            raise ValueError(f"X must be a contiguous array of {self._rows.dtype}")
         outputs = np.empty((n_samples, self.network.units[-1]), self._output_dtype)
-        own = self._integers[_OF_SAMPLES]
-        addresses = address_of(X), X.itemsize == 8, address_of(outputs)
-        self._integers[_OF_SAMPLES] = *addresses, n_samples
+        own = fields[_X], fields[_OUTPUTS]
         try:
+            fields[_X], fields[_OUTPUTS] = address_of(X), address_of(outputs)
+            fields[_N_SAMPLES] = n_samples
             self._predict(0)
         finally:
-            self._integers[_OF_SAMPLES] = own
+            fields[_X], fields[_OUTPUTS] = own
         return outputs

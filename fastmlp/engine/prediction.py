@@ -46,7 +46,7 @@ class PackedModel:
         names = {"activation": activation, "output_activation": output_activation}
         self._names, self._n_jobs = names, n_jobs
         self._network = Network(units, precision)
-        self._jobs = {}  # by the dtypes of X and of the outputs
+        self._jobs = {}  # by the type of numbers in X, and the dtype of the outputs
 
     def __reduce__(self):
         # jobs hold addresses in this process, and packing depends on the CPU
@@ -68,15 +68,13 @@ class PackedModel:
         """Whether the buffers are small enough to keep."""
         return self._network.n_parameters <= _KEPT_PARAMETERS
 
-    def _job_for(self, dtype_of_X, dtype):
-        try:
-            return self._jobs[dtype_of_X, dtype]
-        except KeyError:
+    def _job_for(self, kind, dtype):
+        if (kind, dtype) not in self._jobs:
             rows = max(1, min(_ROWS, _NUMBERS // max(self._network.units)))
-            job = ReusableJob(
-                self._network, rows, dtype_of_X, dtype=dtype, **self._names
+            self._jobs[kind, dtype] = ReusableJob(
+                self._network, rows, kind, dtype=dtype, **self._names
             )
-            return self._jobs.setdefault((dtype_of_X, dtype), job)
+        return self._jobs[kind, dtype]
 
     def __call__(self, X, dtype):
         """Compute outputs of shape (n_samples, n_outputs).
@@ -90,8 +88,9 @@ class PackedModel:
         """
         n_threads = threads_for_prediction(self._n_jobs, self._network, X.shape[0])
         if n_threads == 1 and isinstance(X, np.ndarray):
-            if len(X) <= _ROWS or kernels_can_read(X):
-                return self._job_for(X.dtype, dtype).outputs_for(X)
+            job = self._job_for(X.dtype.type, dtype)
+            if len(X) <= job.n_rows or kernels_can_read(X):
+                return job.outputs_for(X)
         job = PredictionJob(
             self._network, X, n_threads=n_threads, dtype=dtype, **self._names
         )

@@ -3,7 +3,6 @@
 What X may be, what y means, and from a network's outputs to predictions.
 """
 
-import inspect
 import warnings
 from contextlib import contextmanager
 
@@ -63,9 +62,7 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
         return state_of(super().__getstate__())
 
     def __setstate__(self, state):
-        parameters = inspect.signature(type(self)).parameters.values()
-        defaults = {p.name: p.default for p in parameters}
-        super().__setstate__(attributes_of(state, defaults))
+        super().__setstate__(attributes_of(state, self._defaults()))
 
     def _hidden_layers(self):
         """Units of the hidden layers."""

@@ -2,6 +2,7 @@
 
 from dataclasses import make_dataclass
 from functools import cache
+from inspect import signature
 
 from fastmlp.estimators.parameters import CONSTRAINTS, OF_CLASSIFICATION, OF_REGRESSION
 
@@ -38,3 +39,8 @@ class StoresParameters:
         for name, value in parameters.items():
             if name not in ("self", "__class__"):
                 setattr(self, name, value)
+
+    @classmethod
+    def _defaults(cls):
+        """The parameters and their defaults."""
+        return {p.name: p.default for p in signature(cls).parameters.values()}

@@ -6,7 +6,6 @@ quick.
 
 import math
 import warnings
-from copy import copy
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -28,6 +27,8 @@ from fastmlp.data.columns import Columns
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.native_threads import undisturbed
+from fastmlp.persistence.saving import bare_copy
+from fastmlp.persistence.tables import attributes_of_tables, state_of_tables
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.encodings import (
     EMBEDDING,
@@ -165,6 +166,13 @@ class TabularModel(StoresParameters, BaseEstimator):
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "members_")
+
+    def __getstate__(self):
+        return state_of_tables(super().__getstate__())
+
+    def __setstate__(self, state):
+        name = type(self).__name__
+        super().__setstate__(attributes_of_tables(state, self._defaults(), name))
 
     # --- training ---------------------------------------------------------------
 
@@ -391,8 +399,9 @@ class TabularModel(StoresParameters, BaseEstimator):
         chosen = [c for c in tuning.candidates if c.weight > 0]
         estimators = []
         for candidate in chosen:
-            estimator = copy(self).set_params(tune=False)
-            vars(estimator).update(state | trained(candidate.fit))
+            estimator = type(self)(**self.get_params(deep=False) | {"tune": False})
+            fitted = state | trained(candidate.fit)
+            vars(estimator).update(fitted, _fitted=list(fitted))
             estimators.append(estimator)
         ranked = sorted(tuning.candidates, key=lambda c: (-c.n_members, -c.score))
         tried = [c for c in ranked if c.n_members]
@@ -513,7 +522,7 @@ class TabularModel(StoresParameters, BaseEstimator):
             If the estimator is not fitted.
         """
         check_is_fitted(self)
-        return TabularPredictor(copy(self))
+        return TabularPredictor(bare_copy(self))
 
     def summary(self):
         """What was done with each column of X, as a table to be read.

@@ -25,6 +25,9 @@ __all__ = [
     "FORMAT_VERSION",
     "attributes_of",
     "bare_copy",
+    "expect",
+    "expect_one_of",
+    "shape_of_numbers",
     "state_of",
 ]
 
@@ -132,7 +135,23 @@ def bare_copy(estimator):
     return model
 
 
-def attributes_of(state, defaults):
+def _restore_network(attributes, version):
+    """Restore and check the fitted attributes of a network, in place.
+
+    version : the format of the state that they are from.
+    """
+    if attributes.get("_label_binarizer") is not None:
+        attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
+    optimizer = attributes.get("_optimizer_state")
+    if version < 2 and optimizer is not None:
+        attributes["_optimizer_state"] = {
+            _OLD_NAMES.get(name, name): value for name, value in optimizer.items()
+        }
+    if "coefs_" in attributes:
+        _check_fitted(attributes)
+
+
+def attributes_of(state, defaults, restore=_restore_network):
     """The attributes of an estimator, from its state.
 
     Parameters
@@ -142,6 +161,9 @@ def attributes_of(state, defaults):
     defaults : dict
         Parameters of the estimator and their defaults, for parameters that did not
         exist in the version that wrote the state.
+    restore : callable, default=_restore_network
+        Restores and checks fitted attributes in place, given them and the format of the
+        state; may raise errors of any kind.
 
     Returns
     -------
@@ -172,15 +194,7 @@ def attributes_of(state, defaults):
             f"reads formats up to {FORMAT_VERSION}: upgrade fastmlp to load it"
         )
     try:
-        if attributes.get("_label_binarizer") is not None:
-            attributes["_label_binarizer"] = _binarizer(attributes["_label_binarizer"])
-        optimizer = attributes.get("_optimizer_state")
-        if version < 2 and optimizer is not None:
-            attributes["_optimizer_state"] = {
-                _OLD_NAMES.get(name, name): value for name, value in optimizer.items()
-            }
-        if any(name in attributes for name in PARAMETERS.values()):
-            _check_fitted(attributes)
+        restore(attributes, version)
     except Exception as error:  # of any kind
         raise ValueError(
             f"this is a damaged model, or not a model of fastmlp: {error}"
@@ -197,19 +211,21 @@ def _binarizer(values):
     )
     for name in ("classes_", "y_type_", "sparse_input_"):
         setattr(binarizer, name, values[name])
-    _expect(isinstance(binarizer.classes_, np.ndarray), "the classes are not an array")
-    _expect(binarizer.classes_.ndim == 1, "the classes have several dimensions")
+    expect(isinstance(binarizer.classes_, np.ndarray), "the classes are not an array")
+    expect(binarizer.classes_.ndim == 1, "the classes have several dimensions")
     return binarizer
 
 
-def _expect(condition, otherwise):
+def expect(condition, otherwise):
+    """Raise a ValueError with a message, unless a condition holds."""
     if not condition:
         raise ValueError(otherwise)
 
 
-def _shape_of_numbers(value):
+def shape_of_numbers(value):
+    """The shape of an array of real numbers; a ValueError if it is none."""
     array = np.asarray(value)
-    _expect(array.dtype.kind in "fiu", f"weights have dtype {array.dtype}")
+    expect(array.dtype.kind in "fiu", f"weights have dtype {array.dtype}")
     return array.shape
 
 
@@ -217,11 +233,11 @@ def _shapes(pair):
     """Shapes of all weights and biases, one pair per layer."""
     coefs, intercepts = pair
     for layers in pair:
-        _expect(
+        expect(
             isinstance(layers, list | tuple), f"layers are in a {type(layers).__name__}"
         )
     return [
-        (_shape_of_numbers(coef), _shape_of_numbers(intercept))
+        (shape_of_numbers(coef), shape_of_numbers(intercept))
         for coef, intercept in zip(coefs, intercepts, strict=True)
     ]
 
@@ -229,15 +245,15 @@ def _shapes(pair):
 def _check_fitted(attributes):
     """Raise an error if a network cannot have these attributes."""
     shapes = _shapes([attributes[name] for name in PARAMETERS.values()])
-    _expect(shapes, "there are no layers")
+    expect(shapes, "there are no layers")
     for weights, biases in shapes:
-        _expect(len(weights) == 2 and min(weights) > 0, f"weights have shape {weights}")
-        _expect(
+        expect(len(weights) == 2 and min(weights) > 0, f"weights have shape {weights}")
+        expect(
             biases == weights[1:],
             f"biases have shape {biases} in a layer with weights of shape {weights}",
         )
     for (before, _), (after, _) in pairwise(shapes):
-        _expect(
+        expect(
             before[1] == after[0],
             f"weights of shape {before} are followed by weights of shape {after}",
         )
@@ -247,12 +263,12 @@ def _check_fitted(attributes):
         ("n_outputs_", n_outputs),
         ("n_layers_", len(shapes) + 1),
     ):
-        _expect(
+        expect(
             attributes[name] == value, f"{name} is {attributes[name]!r}, not {value}"
         )
     if "feature_names_in_" in attributes:
         names = attributes["feature_names_in_"]
-        _expect(
+        expect(
             np.shape(names) == (n_features,),
             f"feature_names_in_ has shape {np.shape(names)}, not {(n_features,)}",
         )
@@ -263,27 +279,27 @@ def _check_fitted(attributes):
     activation = attributes["activation"]
     if not isinstance(activation, str):
         activation = list(activation)
-        _expect(
+        expect(
             len(activation) == len(shapes) - 1,
             f"{len(activation)} activations for {len(shapes) - 1} hidden layers",
         )
     else:
         activation = [activation]
     for name in activation:
-        _expect_one_of(name, tuple(ACTIVATIONS))
-    _expect_one_of(attributes["out_activation_"], tuple(OUTPUT_ACTIVATIONS))
-    _expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
-    _expect_one_of(
+        expect_one_of(name, tuple(ACTIVATIONS))
+    expect_one_of(attributes["out_activation_"], tuple(OUTPUT_ACTIVATIONS))
+    expect_one_of(attributes.get("precision_", "float64"), ("float32", "float64"))
+    expect_one_of(
         attributes.get("task_", "regression"), ("classification", "regression")
     )
     for name, kind in FittedModel.kinds().items():
         missing = name not in attributes
         value = attributes.get(name)
-        _expect(missing or isinstance(value, kind), f"{name} is {value!r}")
+        expect(missing or isinstance(value, kind), f"{name} is {value!r}")
     if (binarizer := attributes.get("_label_binarizer")) is not None:
         many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
         n_expected = len(binarizer.classes_) if many else 1
-        _expect(
+        expect(
             n_outputs == n_expected,
             f"{n_outputs} outputs, but the classes need {n_expected}",
         )
@@ -297,35 +313,36 @@ def _check_scaling(attributes, name, size):
     if all(part is None for part in parts):
         return
     for part in parts:
-        _expect(
-            _shape_of_numbers(part) in ((size,), (1,)),
+        expect(
+            shape_of_numbers(part) in ((size,), (1,)),
             f"the scaling of {name} does not have {size} columns",
         )
-        _expect(np.isfinite(part).all(), f"the scaling of {name} is not finite")
-    _expect(np.all(parts[1] > 0), f"the scaling of {name} is not positive")
+        expect(np.isfinite(part).all(), f"the scaling of {name} is not finite")
+    expect(np.all(parts[1] > 0), f"the scaling of {name} is not positive")
 
 
-def _expect_one_of(value, names):
-    _expect(
+def expect_one_of(value, names):
+    """Raise a ValueError unless a value is one of some names."""
+    expect(
         isinstance(value, str) and value in names, f"{value!r} is not one of {names}"
     )
 
 
 def _check_optimizer(state, shapes):
     """Raise an error if this optimizer state does not fit weights of these shapes."""
-    _expect_one_of(state["name"], tuple(OPTIMIZERS))
-    _expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
+    expect_one_of(state["name"], tuple(OPTIMIZERS))
+    expect_one_of(state["schedule"], (*SCHEDULES, "callable"))
     n_updates = state["n_updates"]
-    _expect(
+    expect(
         isinstance(n_updates, Integral) and n_updates >= 0,
         f"n_updates is {n_updates!r}",
     )
     for name in _RATES:
         is_number = isinstance(state[name], Real) and math.isfinite(state[name])
-        _expect(is_number, f"{name} is {state[name]!r}")
+        expect(is_number, f"{name} is {state[name]!r}")
     kept = OPTIMIZERS[state["name"]].state
     for name in [*kept, *(["parameters"] if "parameters" in state else [])]:
-        _expect(
+        expect(
             _shapes(state[name]) == shapes,
             f"the {name} of the optimizer has other shapes than the weights",
         )

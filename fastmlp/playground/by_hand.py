@@ -45,6 +45,7 @@ class Step(NamedTuple):
     averages: tuple  # of both; empty without a moving average
 
 
+@np.errstate(all="ignore")  # the page says what is not finite
 def step_by_hand(experiment, snapshot, X, y, weights=None):
     """The step of an experiment on the samples X, y.
 

@@ -1,15 +1,15 @@
-"""The letters A to J as images of 10 x 10 pixels, drawn anew for each seed."""
+"""The letters A to Z as images of 10 x 10 pixels, drawn anew for each seed."""
 
 import numpy as np
 
 __all__ = ["LETTERS", "draw_letters"]
 
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 #: Pixels in a row and in a column of an image, and how many images there are.
-_SIDE, _N_SAMPLES = 10, 1000
+_SIDE, _N_SAMPLES = 10, 2600
 
-#: Rows of each letter, 7 high and 5 wide.
+#: Rows of each letter, 7 high and 5 wide; a line of letters after the other.
 _STROKES = """
 .###. ####. .###. ####. ##### ##### .###. #...# .###. ..###
 #...# #...# #...# #...# #.... #.... #...# #...# ..#.. ...#.
@@ -18,15 +18,32 @@ _STROKES = """
 #...# #...# #.... #...# #.... #.... #...# #...# ..#.. ...#.
 #...# #...# #...# #...# #.... #.... #...# #...# ..#.. #..#.
 #...# ####. .###. ####. ##### #.... .###. #...# .###. .##..
+
+#...# #.... #...# #...# .###. ####. .###. ####. .####
+#..#. #.... ##.## ##..# #...# #...# #...# #...# #....
+#.#.. #.... #.#.# ##..# #...# #...# #...# #...# #....
+##... #.... #.#.# #.#.# #...# ####. #...# ####. .###.
+#.#.. #.... #...# #..## #...# #.... #.#.# #.#.. ....#
+#..#. #.... #...# #..## #...# #.... #..#. #..#. ....#
+#...# ##### #...# #...# .###. #.... .##.# #...# ####.
+
+##### #...# #...# #...# #...# #...# #####
+..#.. #...# #...# #...# #...# #...# ....#
+..#.. #...# #...# #...# .#.#. .#.#. ...#.
+..#.. #...# #...# #.#.# ..#.. ..#.. ..#..
+..#.. #...# .#.#. #.#.# .#.#. ..#.. .#...
+..#.. #...# .#.#. ##.## #...# ..#.. #....
+..#.. .###. ..#.. #...# #...# ..#.. #####
 """
 
 
 def _shapes():
-    """The letters as numbers, 0 or 1: (10, 7, 5)."""
-    rows = [
-        [list(part) for part in line.split()] for line in _STROKES.split("\n")[1:-1]
-    ]
-    return np.array(rows).swapaxes(0, 1) == "#"
+    """The letters as numbers, 0 or 1: (26, 7, 5)."""
+    shapes = []
+    for line in _STROKES.split("\n\n"):
+        rows = [row.split() for row in line.split("\n") if row]
+        shapes += zip(*rows, strict=True)
+    return np.array([[list(row) for row in shape] for shape in shapes]) == "#"
 
 
 def draw_letters(noise, seed):

@@ -68,7 +68,8 @@ def untrained(model, X, y):
     # an epoch of steps that are too small to change a number
     model.set_params(
         solver="sgd", learning_rate="constant", learning_rate_init=1e-38, momentum=0.0,
-        max_iter=1, alpha=0.0, l1=0.0, dropout=0.0, batch_size=len(y), callbacks=None,
+        max_iter=1, alpha=0.0, l1=0.0, dropout=0.0, batch_size=len(y),
+        callbacks=[lambda state: True],  # asked for, the end is no reason to warn
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -153,6 +154,7 @@ class Trainer:
         """Stop after the epoch that is running."""
         with self._may:
             self._left = 0
+            self._may.notify_all()
 
     def _go_on(self, epochs):
         with self._may:
@@ -269,10 +271,15 @@ class Trainer:
         with self._may:
             self._left -= 1
         self._changed()
-        time.sleep(self._least_seconds)  # 0 lets other threads have a turn
+        time.sleep(0)  # lets other threads have a turn
+        with self._may:  # who asks for a pause need not wait, too
+            self._may.wait_for(self._is_asked_to_stop, self._least_seconds)
         self._wait()
         is_last = snapshot.epoch >= self.experiment.max_iter  # without a warning
         return self._is_closed or bool(self._pending) or is_last
+
+    def _is_asked_to_stop(self):
+        return self._left <= 0 or self._is_closed or bool(self._pending)
 
     def _wait(self):
         """Until there are epochs to train for, or the fit is to end."""

@@ -9,22 +9,26 @@ __all__ = ["bootstrap", "mean_of_held_out", "score_of_held_out", "splits"]
 _ROWS_AT_ONCE = 65_536
 
 
-def _classes_as_they_appear(codes):
-    """The number of each class, in the order of their first samples."""
-    found = {}
+def _class_sizes(codes):
+    """Number of each class -> its samples, in the order of their first ones."""
+    sizes = {}
     for start in range(0, len(codes), _ROWS_AT_ONCE):
-        numbers, first = np.unique(
-            codes[start : start + _ROWS_AT_ONCE], return_index=True
+        classes, first, counts = np.unique(
+            codes[start : start + _ROWS_AT_ONCE], return_index=True, return_counts=True
         )
-        found |= dict.fromkeys(numbers[np.argsort(first)].tolist())
-    return list(found)
+        for i in np.argsort(first):
+            code = int(classes[i])
+            sizes[code] = sizes.get(code, 0) + int(counts[i])
+    return sizes
 
 
-def _folds(n_samples, codes, n_folds, random_state):
+def _folds(n_samples, n_folds, random_state, codes, sizes):
     """The number of each sample's fold, in the smallest dtype.
 
     To the sample what scikit-learn's KFold, or StratifiedKFold for `codes` of classes,
     draw, in a tenth of the memory.
+
+    sizes : of the classes, see `_class_sizes`.
     """
     dtype = np.min_scalar_type(n_folds)
     fold_of = np.empty(n_samples, dtype)
@@ -35,15 +39,14 @@ def _folds(n_samples, codes, n_folds, random_state):
             fold_of[samples] = fold
         return fold_of
     numbers, start = np.arange(n_folds, dtype=dtype), 0
-    for code in _classes_as_they_appear(codes):
-        is_of_class = codes == code
-        end = start + np.count_nonzero(is_of_class)
+    for code, size in sizes.items():
+        end = start + size
         # by turns, in the order of classes
         counts = [len(range(start + (i - start) % n_folds, end, n_folds))
                   for i in range(n_folds)]  # fmt: skip
         folds = numbers.repeat(counts)
         random_state.shuffle(folds)
-        fold_of[is_of_class] = folds
+        fold_of[codes == code] = folds
         start = end
     return fold_of
 
@@ -68,10 +71,11 @@ def splits(n_samples, n_folds, random_state, codes=None):
             f"Cannot have number of splits n_splits={n_folds} greater than the number"
             f" of samples: n_samples={n_samples}."
         )
-    if codes is not None and max(np.unique(codes, return_counts=True)[1]) < n_folds:
+    sizes = {} if codes is None else _class_sizes(codes)
+    if max(sizes.values(), default=0) < n_folds:
         codes = None
     while True:
-        fold_of = _folds(n_samples, codes, n_folds, random_state)
+        fold_of = _folds(n_samples, n_folds, random_state, codes, sizes)
         for fold in range(n_folds):
             yield np.flatnonzero(fold_of == fold)
 

@@ -26,14 +26,18 @@ export function read({ defaults, most_layers, most_units }) {
   return { ...defaults, ...found };
 }
 
-// ids of what is hidden, for a lecture: #hide=settings,data
-export const hidden = () => (new URLSearchParams(location.hash.slice(1)).get("hide") ?? "").split(",").filter(Boolean);
+// Lists of names: what is hidden, for a lecture (#hide=settings,data), and what is shown beside
+// the experiment (#show=by-hand,test-samples).
+const listOf = (name) => (new URLSearchParams(location.hash.slice(1)).get(name) ?? "").split(",").filter(Boolean);
+export const hidden = () => listOf("hide");
+export const shown = () => listOf("show");
 
-export function write(experiment, defaults) {
+export function write(experiment, defaults, show) {
   const parts = new URLSearchParams();
   if (hidden().length) parts.set("hide", hidden().join(","));
   for (const [name, value] of Object.entries(experiment))
     if (String(value) !== String(defaults[name]))
       parts.set(name, Array.isArray(value) ? value.map(encodeURIComponent).join(",") : value);
+  if (show.length) parts.set("show", show.join(","));
   history.replaceState(null, "", "#" + parts.toString().replaceAll("%2C", ","));
 }

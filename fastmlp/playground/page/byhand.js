@@ -1,8 +1,8 @@
 // Back-propagation by hand: stages of one step, with the numbers of one sample on the units,
 // and of the mini-batch on the links. Names are those of the tutorial.
 
-const show = (value) => (value === null ? "not finite" : Number(value.toPrecision(3)).toString());
-const signed = (value) => (value < 0 ? `(${show(value)})` : show(value));
+const show = (value, digits = 3) => (value === null ? "not finite" : Number(value.toPrecision(digits)).toString());
+const signed = (value, digits) => (value < 0 ? `(${show(value, digits)})` : show(value, digits));
 // for a unit, beside others
 const short = (value) => (value === null ? "∞" : value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(0) : Number(value.toPrecision(2)).toString());
 const MOST_ROWS = 200;
@@ -88,7 +88,7 @@ function backward(layer, step, frame, { alpha, l1 }, isOutput, name) {
 
 function update(layer, step, frame, { solver, inputs, ema_decay }, isOutput, name) {
   const { averages, after, formulas } = step, rows = [];
-  const row = (label, of, gradient) => rows.push([label, of(frame), gradient, of(after), ...(averages ? [of(averages)] : [])].map((each, i) => (i ? show(each) : each)));
+  const row = (label, of, gradient) => rows.push([label, of(frame), gradient, of(after), ...(averages ? [of(averages)] : [])].map((each, i) => (i ? show(each, 4) : each)));
   step.bias_gradients[layer].forEach((gradient, j) => {
     row(`bias ${j + 1}`, (values) => values.intercepts[layer][j], gradient);
     step.gradients[layer].forEach((line, i) => row(`${nameOf(layer, i, inputs)} → ${j + 1}`, (values) => values.coefs[layer][i][j], line[j]));
@@ -100,7 +100,7 @@ function update(layer, step, frame, { solver, inputs, ema_decay }, isOutput, nam
     formulas: [formulas.update || `${solver} tries steps along the negative gradient until the loss has fallen enough.`,
       ...(numbers.length ? [`with ${numbers.join(", ")}`] : []),
       ...(averages ? [`average $\\leftarrow ${ema_decay}$ average $+\\, ${keep}\\, w$`] : [])],
-    lines: averages ? [`average of w of ${nameOf(layer, 0, inputs)} → 1: ${ema_decay} · ${signed(first(frame))} + ${keep} · ${signed(first(after))} = ${show(first(averages))}`] : [],
+    lines: averages ? [`average of w of ${nameOf(layer, 0, inputs)} → 1: ${ema_decay} · ${signed(first(frame), 4)} + ${keep} · ${signed(first(after), 4)} = ${show(first(averages), 4)}`] : [],
     table: [["w", "before", "gradient", "after", ...(averages ? ["average"] : [])], ...rows.slice(0, MOST_ROWS)],
     note: (rows.length > MOST_ROWS ? `The first ${MOST_ROWS} of ${rows.length} parameters. ` : "") +
       `${averages ? "Predictions use the averages. " : ""}The links show by how much each weight changes.`,

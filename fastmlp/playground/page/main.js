@@ -1,19 +1,22 @@
 // Controls, and what they change: the experiment, which is sent to the server whole.
 
-import { hidden, read, write } from "./address.js";
+import { hidden, read, shown, write } from "./address.js";
 import { droppedBy, explain, linksOf, numbersOf, stagesOf } from "./byhand.js";
 import { drawCurve } from "./chart.js";
 import { connect } from "./connection.js";
+import { EXAMPLES } from "./examples.js";
 import { formulaOf } from "./formula.js";
 import { OutputMap } from "./map.js";
 import { NetworkView } from "./network.js";
 import { css, onScheme, sharp, signed } from "./pictures.js";
 import { defaultsOf, disableUnused, lossesOf, nameOfClass, settled, tableOf } from "./settings.js";
 
-const HIDEABLE = ["settings", "data", "layers", "by-hand", "curve", "quality", "copy-python", "to-race"];
+const HIDEABLE = ["settings", "data", "layers", "by-hand", "curve", "quality", "copy-python", "to-race", "examples"];
+// what can be shown beside the experiment: name in the address -> [id, property]
+const SHOWABLE = { "test-samples": ["show-test", "checked"], discrete: ["discretize", "checked"], "by-hand": ["by-hand", "open"], quality: ["quality", "open"] };
 const COMPILING = "Compiling kernels: some ten seconds, the first time only.";
 const byId = (id) => document.getElementById(id);
-let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing, lossColours = null;
+let choices, experiment, number = 0, data = null, frame = null, losses = [], pointed = null, preparing, hint = "", lossColours = null;
 
 // name, label, the values to choose from or what an input needs, when it is shown, and help
 const SETTINGS = [
@@ -68,7 +71,7 @@ const view = new NetworkView(byId("network"), {
 const map = new OutputMap(byId("map"), byId("legend"), drawMap);
 sharp(byId("curve"), drawLosses);
 onScheme(() => {
-  lossColours = null;
+  lossColours = shownEpoch = null;
   map.forget();
   if (!choices) return;
   buildView();
@@ -87,7 +90,7 @@ const send = connect({
     else if (message.type === "data") {
       clearTimeout(preparing);
       if (message.number !== number) return; // another experiment has been asked for
-      if (byId("message").textContent === COMPILING) say("");
+      if (byId("message").textContent === COMPILING) say(hint);
       // the server decides which columns there are, and which of them are used
       if (message.own) takeTable(message.own);
       const isAsAsked = String(message.features) === String(experiment.features);
@@ -131,9 +134,21 @@ function begin(message) {
       : table().image.length ? ofImage(table()) : ofColumn(features()[i])),
   };
   takeTable(message.own);
+  readAddress();
+}
+
+function readAddress() {
   experiment = read(choices);
   forgetTable();
+  for (const [name, [id, property]] of Object.entries(SHOWABLE)) byId(id)[property] = shown().includes(name);
   configure();
+}
+
+function writeAddress() {
+  if (!choices) return;
+  const show = Object.entries(SHOWABLE).filter(([, [id, property]]) => byId(id)[property]).map(([name]) => name);
+  write(experiment, defaultsOf(choices, experiment.data), show);
+  byId("to-race").href = "race.html" + location.hash;
 }
 
 // an address may ask for a table that is no longer there
@@ -241,10 +256,9 @@ function change(changes) {
 function configure() {
   const focused = document.activeElement?.dataset?.testid;
   experiment = settled(experiment, choices);
-  write(experiment, defaultsOf(choices, experiment.data));
+  writeAddress();
   for (const id of HIDEABLE) byId(id).classList.toggle("hidden", hidden().includes(id));
-  byId("to-race").href = "race.html" + location.hash;
-  for (const [id, rows] of [["settings", SETTINGS], ["data-settings", DATA_SETTINGS]]) {
+  for (const [id, rows] of [["settings-form", SETTINGS], ["data-settings", DATA_SETTINGS]]) {
     byId(id).replaceChildren();
     rows.filter((row) => !row[3] || row[3]()).forEach((row) => control(byId(id), row));
   }
@@ -253,7 +267,7 @@ function configure() {
   byId("remove-layer").disabled = n === 0;
   byId("add-layer").disabled = n >= choices.most_layers;
   buildView();
-  say("");
+  say((hint = ""));
   data = frame = shownEpoch = null;
   number += 1;
   send("configure", { experiment, number });
@@ -371,8 +385,9 @@ byId("stage-back").onclick = () => moveStage(-1);
 byId("stage-on").onclick = () => moveStage(1);
 byId("sample").onchange = () => askByHand(true);
 byId("by-hand").ontoggle = () => {
+  writeAddress();
   if (byId("by-hand").open) {
-    send("pause");
+    if (frame?.state === "running") send("pause");
     askByHand(true);
   } else view.number(new Map());
 };
@@ -402,8 +417,14 @@ byId("reset").onclick = () => {
 byId("regenerate").onclick = () => change({ seed: (experiment.seed + 1) % 2147483648 });
 byId("add-layer").onclick = () => change({ hidden_layer_sizes: [...experiment.hidden_layer_sizes, 4] });
 byId("remove-layer").onclick = () => change({ hidden_layer_sizes: experiment.hidden_layer_sizes.slice(0, -1) });
-byId("show-test").onchange = byId("discretize").onchange = drawMap;
-byId("quality").ontoggle = draw;
+byId("show-test").onchange = byId("discretize").onchange = () => {
+  writeAddress();
+  drawMap();
+};
+byId("quality").ontoggle = () => {
+  writeAddress();
+  draw();
+};
 byId("time").oninput = () => {
   if (!frame) return;
   const epoch = Number(byId("time").value);
@@ -426,12 +447,21 @@ addEventListener("drop", (event) => {
   byId("file").files = event.dataTransfer.files;
   upload();
 });
-for (const form of ["settings", "data-settings"]) byId(form).onsubmit = (event) => event.preventDefault();
-addEventListener("hashchange", () => {
-  experiment = read(choices);
-  forgetTable();
-  configure();
-});
+for (const form of ["settings-form", "data-settings"]) byId(form).onsubmit = (event) => event.preventDefault();
+addEventListener("hashchange", readAddress);
+byId("examples").append(...EXAMPLES.map(([title, address]) => new Option(title, address)));
+byId("examples").onchange = () => {
+  const [, address, text] = EXAMPLES[byId("examples").selectedIndex - 1];
+  byId("examples").selectedIndex = 0;
+  history.pushState(null, "", `#${address}${hidden().length ? `&hide=${hidden()}` : ""}`);
+  readAddress();
+  say((hint = text));
+};
+// on a phone, the settings would fill the first screen
+const isNarrow = matchMedia("(max-width: 950px)");
+const fold = () => (byId("settings").open = !isNarrow.matches);
+isNarrow.addEventListener("change", fold);
+fold();
 let width = innerWidth;
 addEventListener("resize", () => {
   if (!choices || width === innerWidth) return; // a phone's keyboard

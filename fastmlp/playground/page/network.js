@@ -5,7 +5,8 @@
 import { css, paint, signed } from "./pictures.js";
 
 // a click edits a weight or bias: onEdit({ layer, start, end }, value)
-const SIZE = 38, ROW = 56, TOP = 46, LEFT = 84, SPACE = 62, SVG = "http://www.w3.org/2000/svg";
+const SIZE = 38, ROW = 56, OUTPUT_ROW = 34, TOP = 46, LEFT = 84, SPACE = 62, RIGHT = 60, SVG = "http://www.w3.org/2000/svg";
+const MOST_WIDE = 64; // links of a layer: more are thinner
 const DASHES = [28, 4], isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export class NetworkView {
@@ -17,11 +18,18 @@ export class NetworkView {
     const chosen = new Set(experiment.features);
     const sizes = experiment.hidden_layer_sizes;
     const columns = sizes.length + 2;
-    const width = Math.max(this.place.clientWidth, LEFT + columns * SPACE);
-    const rows = Math.max(choices.features.length, choices.outputs.length, ...sizes);
-    const height = TOP + rows * ROW + 8;
-    const x = (column) => LEFT + (column * (width - LEFT - 60)) / (columns - 1);
-    const y = (row) => TOP + ROW / 2 + row * ROW;
+    // names of columns are long, if there is room for them
+    const isWide = this.place.clientWidth > 2 * LEFT + columns * SPACE;
+    const left = isWide && choices.features.some((name) => name.length > 8) ? 1.7 * LEFT : LEFT;
+    this.place.style.setProperty("--label", `${left - SIZE / 2 - 6}px`);
+    const width = Math.max(this.place.clientWidth, left + columns * SPACE);
+    const rows = Math.max(choices.features.length, ...sizes);
+    // outputs have no pictures: if they are many, they stand closer
+    const outputRow = Math.min(ROW, Math.max(OUTPUT_ROW, (rows * ROW) / choices.outputs.length));
+    const height = TOP + Math.max(rows * ROW, choices.outputs.length * outputRow) + 8;
+    const x = (column) => left + (column * (width - left - RIGHT)) / (columns - 1);
+    this.wide = Math.min(1, (x(1) - x(0) - SIZE) / SPACE); // short links are thin
+    const y = (row) => TOP + ROW / 2 + row * ROW, yOfOutput = (row) => TOP + outputRow / 2 + row * outputRow;
     this.place.replaceChildren();
     this.frame = this.pointed = this.shown = null;
     this.density = devicePixelRatio || 1;
@@ -34,7 +42,7 @@ export class NetworkView {
     const inputs = choices.features.map((name, i) => ({ name, row: i })).filter(({ name }) => chosen.has(name));
     const layers = [inputs.map(({ row }) => [x(0), y(row)])];
     sizes.forEach((n, k) => layers.push(Array.from({ length: n }, (_, i) => [x(k + 1), y(i)])));
-    layers.push(choices.outputs.map((_, i) => [x(columns - 1), y(i)]));
+    layers.push(choices.outputs.map((_, i) => [x(columns - 1), yOfOutput(i)]));
     this.places = layers;
     this.biases = [];
     this.links = layers.slice(1).map((ends, k) =>
@@ -63,10 +71,10 @@ export class NetworkView {
     choices.outputs.forEach((name, i) => {
       const button = this.place.appendChild(document.createElement("button"));
       Object.assign(button, { className: "result", textContent: name, title: name });
-      Object.assign(button.style, { left: `${x(columns - 1) - SIZE / 2}px`, top: `${y(i)}px` });
+      Object.assign(button.style, { left: `${x(columns - 1) - SIZE / 2}px`, top: `${yOfOutput(i)}px` });
       button.dataset.testid = `output-${i}`;
       this.#walked(button, sizes.length, i, inputs);
-      this.#bias(x(columns - 1), y(i), sizes.length, i, name);
+      this.#bias(x(columns - 1), yOfOutput(i) - SIZE / 2 + 2, sizes.length, i, name);
     });
     this.said = this.place.appendChild(document.createElement("p"));
     this.said.className = "said";
@@ -209,9 +217,10 @@ export class NetworkView {
     this.place.querySelectorAll(".number").forEach((each) => each.remove());
     for (const [key, text] of texts) {
       const [layer, i] = key.split("-").map(Number), [x, y] = this.places[layer + 1][i];
+      const below = layer === this.links.length - 1 ? 8 : SIZE / 2 + 1; // outputs have no pictures
       const label = this.place.appendChild(document.createElement("b"));
       Object.assign(label, { className: "number", textContent: text });
-      Object.assign(label.style, { left: `${x - SIZE / 2 + 8}px`, top: `${y + SIZE / 2 + 1}px` }); // beside the bias
+      Object.assign(label.style, { left: `${x - SIZE / 2 + 8}px`, top: `${y + below}px` }); // beside the bias
     }
     this.units.forEach(({ button, key }) => button.classList.toggle("dropped", dropped.has(key)));
     this.shown = shown;
@@ -244,11 +253,12 @@ export class NetworkView {
     this.links.forEach((rows, layer) => {
       const isShown = this.shown?.layer === layer;
       const values = this.#standingFor(isShown ? this.shown.values : frame.coefs[layer], layer);
+      const wide = this.wide * Math.min(1, Math.sqrt(MOST_WIDE / (values.length * values[0].length)));
       const scale = isShown ? 2 / Math.max(1e-12, ...values.flat().map(Math.abs)) : 1;
       context.globalAlpha = this.shown && !isShown ? 0.25 : 1;
       rows.forEach((row, i) => row.forEach((link, j) => {
         const value = values[i][j] * scale, size = Math.abs(value);
-        context.lineWidth = Math.min(9, 0.6 + 2.4 * size);
+        context.lineWidth = Math.min(9, 0.6 + 2.4 * size) * wide;
         context.strokeStyle = css(signed(Math.sign(value) * Math.min(1, 0.25 + size)));
         context.stroke(link.curve);
         if (!runs) link.title.textContent = this.#textOf(link);

@@ -28,7 +28,12 @@ export function signed(value) {
   return mix(ground(), value < 0 ? ORANGE : BLUE, size);
 }
 
-export const ofClass = (number) => CLASSES[number % CLASSES.length];
+// more classes than colours: lighter, then darker
+const SHADES = [null, [255, 255, 255], [0, 0, 0]];
+export function ofClass(number) {
+  const colour = CLASSES[number % CLASSES.length], shade = SHADES[Math.floor(number / CLASSES.length) % SHADES.length];
+  return shade ? mix(colour, shade, 0.45) : colour;
+}
 
 // the pixels that the 256 bytes become: signed, or of a class, the surer, the deeper
 const tables = new Map();

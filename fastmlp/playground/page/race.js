@@ -44,7 +44,10 @@ class Lane {
   }
 
   build() {
-    this.box.replaceChildren();
+    const title = document.createElement("h2");
+    title.textContent = `Network ${this.number + 1}`;
+    this.box.setAttribute("aria-label", title.textContent);
+    this.box.replaceChildren(title);
     for (const [name, label] of FIELDS) {
       const box = this.box.appendChild(document.createElement("label"));
       box.append(label);
