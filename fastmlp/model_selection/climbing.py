@@ -146,14 +146,10 @@ def climb(tasks, candidates, rungs, *, n_jobs=None, deadline=math.inf, verbose=0
     n_splits = tasks[0].split_progress[1]
     fitter = fitter_for(tasks[0], candidates)
     splits = [Split.of(task) for task in tasks[:n_splits]]
+    fits = [_Fit(task, fitter, splits[task.split_progress[0]]) for task in tasks]
     climbers = [
-        _Candidate(
-            [
-                _Fit(task, fitter, split)
-                for task, split in zip(tasks[start:], splits, strict=False)
-            ]
-        )
-        for start in range(0, len(tasks), n_splits)
+        _Candidate(fits[start : start + n_splits])
+        for start in range(0, len(fits), n_splits)
     ]
     brackets = plan(len(candidates), **rungs)
     progress = HalvingProgress(verbose, candidates, brackets)
