@@ -9,7 +9,7 @@ import pytest
 from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -174,6 +174,77 @@ def test_a_validation_set_replaces_what_is_held_out(table):
         TabularMLPClassifier(**SMALL).fit(
             X, classes_of(y), X_val=X, y_val=["free"] * len(X)
         )
+
+
+# --- out of fold ----------------------------------------------------------------------
+
+
+def test_out_of_fold_predictions_are_of_networks_that_were_not_trained_there(
+    table, monkeypatch
+):
+    from fastmlp.training.tabular import TabularFit
+
+    X, y = table
+    fits = []
+    run = TabularFit.run
+    monkeypatch.setattr(TabularFit, "run", lambda fit: fits.append(run(fit)) or fit)
+    weights = np.random.default_rng(0).uniform(0.5, 2, 300)
+    settings = {**SMALL, "n_members": 9}  # 8 folds, and one again
+    for model, target in (
+        (TabularMLPClassifier(**settings), classes_of(y)),
+        (TabularMLPRegressor(**settings), y),
+    ):
+        model.fit(X, target, weights)
+        held_out = fits[-1].held_out
+        total, count = 0, np.zeros(300)
+        for member, rows in zip(model.members_, held_out, strict=True):
+            one = clone_of_state(model)
+            one.members_ = [member]
+            has = np.isin(np.arange(300), rows)
+            predictions = getattr(one, "predict_proba", one.predict)(X)
+            total += np.where(has, predictions.T, 0)
+            count += has
+        assert set(count) == {1, 2}
+        expected = (total / count).T
+        if hasattr(model, "classes_"):
+            shown = model.oof_decision_function_
+            score = accuracy_score(
+                target, model.classes_[shown.argmax(axis=1)], sample_weight=weights
+            )
+        else:
+            shown = model.oof_prediction_
+            score = r2_score(target, shown, sample_weight=weights)
+            # the range of the targets bounds means, not what they are of
+            expected = np.where(count == 1, expected, shown)
+        np.testing.assert_allclose(shown, expected, rtol=1e-5, atol=1e-6)
+        assert model.oof_score_ == pytest.approx(score)
+
+
+def test_rows_that_nobody_held_out_are_nan(table):
+    X, y = table
+    model = TabularMLPRegressor(**SMALL).fit(X, y)  # 2 of 8 parts
+    assert 0.7 < np.isnan(model.oof_prediction_).mean() < 0.8
+    known = ~np.isnan(model.oof_prediction_)
+    expected = r2_score(y[known], model.oof_prediction_[known])
+    assert model.oof_score_ == pytest.approx(expected)
+    model.fit(X, y, X_val=X[:50], y_val=y[:50])
+    assert not hasattr(model, "oof_prediction_")
+    assert not hasattr(model, "oof_score_")
+
+
+def test_out_of_fold_predictions_of_several_targets_labels_and_quantiles(table):
+    X, y = table
+    settings = {**SMALL, "n_members": 8}
+    two = TabularMLPRegressor(**settings).fit(X, np.column_stack([y, -3 * y]))
+    assert two.oof_prediction_.shape == (300, 2)
+    labels = np.column_stack([y > 100, y > 200, y > 300]).astype(int)
+    model = TabularMLPClassifier(**settings).fit(X, labels)
+    assert model.oof_decision_function_.shape == (300, 3)
+    quantiles = TabularMLPRegressor(
+        loss="quantile", quantile=[0.1, 0.9], **settings
+    ).fit(X, y)
+    assert quantiles.oof_prediction_.shape == (300, 2)
+    assert quantiles.oof_score_ < 1
 
 
 # --- targets --------------------------------------------------------------------------
