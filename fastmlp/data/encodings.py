@@ -221,6 +221,7 @@ class Dates(Measure):
 
     def __init__(self, encoded, cycles):
         super().__init__(DATES, encoded)
+        self._takes_floats = True  # instants, see `of_cell`
         self.cycles = cycles
         self.encoded += (Encoded(FLAG),) * (2 * len(cycles))
 
@@ -228,10 +229,10 @@ class Dates(Measure):
         return self.with_cycles(super().of_column(column, name)[0])
 
     def of_cell(self, cell, name):
-        numbers = [*super().of_cell(cell, name)]
-        instant = np.float64(self._number(cell, name))
+        instant = self._number(cell, name)
+        numbers = [*super().of_cell(instant, name)]
         for cycle in self.cycles:
-            angle = 2 * np.pi * CYCLES[cycle](instant)
+            angle = 2 * np.pi * CYCLES[cycle](np.float64(instant))
             is_known = angle == angle
             numbers.append(float(np.sin(angle)) if is_known else 0.0)
             numbers.append(float(np.cos(angle)) if is_known else 0.0)
