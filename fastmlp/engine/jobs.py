@@ -284,6 +284,7 @@ class TrainingJob(_Job):
         self._tiny = float(np.finfo(dtype).tiny)
         self.steps_per_chunk = 1  # a guess, see fastmlp.training.run
         self.rates = np.zeros(self.n_steps)
+        self._settings = None  # of the steps, as they were written last
         factor = 1.0
 
         with np.errstate(over="ignore"):  # an infinite loss will show it
@@ -489,14 +490,11 @@ class TrainingJob(_Job):
         """
         self._join(team)
         record = self._records[0]
-        self.rates[:] = rate
         record["n_updates"] = n_updates
-        record["weight_decay"] = self._options.weight_decay * strength
-        self._kept["kept_shares"][:] = 1.0 - self._dropout * strength
-        record["beta_1"] = beta_1
-        record["beta_2"] = beta_2
-        # flushed to zero, it could make a denominator zero
-        record["epsilon"] = max(epsilon, self._tiny)
+        settings = rate, beta_1, beta_2, epsilon, strength
+        # writing them takes longer than some steps of a small network
+        if isinstance(rate, np.ndarray) or settings != self._settings:
+            self._write_settings(*settings)
         if first_step == 0:  # else continue: bits must not depend on where runs end
             record["loss_sum"] = 0.0
             record["beta_1_power"] = beta_1**n_updates
@@ -504,6 +502,18 @@ class TrainingJob(_Job):
         self.steps_done = last_step  # even if an interrupt is raised afterwards
         team.run(self._steps(first_step, last_step))
         return float(record["loss_sum"])
+
+    def _write_settings(self, rate, beta_1, beta_2, epsilon, strength):
+        """Write what is mostly the same for all epochs."""
+        record = self._records[0]
+        self.rates[:] = rate
+        record["weight_decay"] = self._options.weight_decay * strength
+        self._kept["kept_shares"][:] = 1.0 - self._dropout * strength
+        record["beta_1"] = beta_1
+        record["beta_2"] = beta_2
+        # flushed to zero, it could make a denominator zero
+        record["epsilon"] = max(epsilon, self._tiny)
+        self._settings = rate, beta_1, beta_2, epsilon, strength
 
     def _steps(self, first_step, last_step):
         """The function that each thread of the team calls in a run."""
