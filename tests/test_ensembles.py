@@ -246,8 +246,9 @@ def test_a_validation_set_of_ones_own():
     for member in model.estimators_:
         score = member.best_validation_score_
         assert member.score(X[200:], NUMBERS[200:]) == pytest.approx(score)
-    with pytest.raises(ValueError, match="X_val and y_val must be given together"):
-        regressor().fit(X, NUMBERS, y_val=NUMBERS)
+    for part in ({"y_val": NUMBERS}, {"X_val": X}):
+        with pytest.raises(ValueError, match="X_val and y_val must be given together"):
+            regressor(cv=4, early_stopping=True).fit(X, NUMBERS, **part)
 
 
 # --- selection ------------------------------------------------------------------------
@@ -559,6 +560,23 @@ def test_warm_starts_train_members_further_and_add_new_ones(settings):
         model.set_params(n_estimators=3).fit(X, THREE)
 
 
+def test_members_that_are_left_keep_their_folds():
+    """Else they would hold out what they have been trained on before."""
+    model = regressor(cv=3, n_estimators=6).fit(X, NUMBERS)
+    # as a selection, or an interrupt, leaves them
+    model.estimators_ = [model.estimators_[i] for i in (1, 4)]
+    model._places = [1, 4]
+    first = [member.random_state for member in model.estimators_]
+    model.set_params(warm_start=True).fit(X, NUMBERS)
+    seeds = [member.random_state for member in model.estimators_]
+    assert seeds[:2] == first
+    # with those that were dropped, all are there again, each with its own fold
+    whole = regressor(cv=3, n_estimators=6).fit(X, NUMBERS)
+    expected = [member.random_state for member in whole.estimators_]
+    assert seeds == [expected[place] for place in model._places]
+    assert sorted(model._places) == list(range(6))
+
+
 # --- how fits end ---------------------------------------------------------------------
 
 
@@ -689,6 +707,7 @@ def test_one_live_line(capsys, monkeypatch):
         ({"n_estimators": 0}, "n_estimators"),
         ({"selection": "best"}, "selection"),
         ({"cv": 1}, "cv"),
+        ({"cv": []}, "gives no pairs"),
         ({"cv": 500}, "Cannot have number of splits n_splits=500"),
         ({"hidden_layer_sizes": (0,)}, r"^hidden_layer_sizes must be > 0"),
         ({"activation": ["relu", "tanh"]}, r"^activation must be a name"),

@@ -6,7 +6,6 @@ its classes is.
 
 import warnings
 from inspect import Parameter, Signature, signature
-from itertools import cycle
 
 import numpy as np
 from scipy.sparse import issparse
@@ -248,6 +247,8 @@ class _Ensemble(NetworkEstimator):
         """The fitted attributes of a fit to X and y."""
         continues = self._continues
         hidden = self._hidden_layers()
+        if continues:  # as it is
+            hidden = [len(b) for b in self.estimators_[0].intercepts_[:-1]]
         check_lists(self, len(hidden))
         X, y, sample_weight = self._checked_samples(
             X, y, sample_weight, classifies=self._classifies, reset=not continues
@@ -257,9 +258,10 @@ class _Ensemble(NetworkEstimator):
         labels = self._labels(y)
         binarizer = labels.get("_label_binarizer")
         targets = self._targets(y, binarizer, Standardization())
+        has_validation_set = any(part is not None for part in validation)
         if validation[0] is not None:
             validation = self._checked(validation[0], reset=False), *validation[1:]
-        split_seed, seeds = self._seeds()
+        split_seed, places, seeds = self._seeds()
         members = [self._member(i, seed) for i, seed in enumerate(seeds)]
         training = lazily("training.ensemble")
         if isinstance(self.verbose, str) and not shows_progress(self.verbose):
@@ -272,10 +274,10 @@ class _Ensemble(NetworkEstimator):
         try:
             fit = training.EnsembleFit(
                 members, X, y, sample_weight,
-                part_of=self._part_of(X, y, targets, split_seed, seeds),
+                part_of=self._part_of(X, y, targets, split_seed, places, seeds),
                 classes=labels.get("classes_") if y.ndim == 1 else None,
                 validation=validation,
-                validates=self.early_stopping and validation[1] is None,
+                validates=self.early_stopping and not has_validation_set,
                 n_threads=self._n_threads(hidden, targets, X),
                 time_limit=self.time_limit,
                 member_ends=progress.member_ends,
@@ -291,19 +293,25 @@ class _Ensemble(NetworkEstimator):
         return labels | {
             "n_outputs_": targets.n_outputs,
             "_split_seed": split_seed,
-            **self._outcome(fit, targets, y, sample_weight, binarizer),
+            **self._outcome(fit, places, targets, y, sample_weight, binarizer),
         }
 
     def _seeds(self):
-        """(seed of the folds, seeds of the members); a fit that continues keeps its."""
+        """(seed of the folds, places of the members among the folds, their seeds).
+
+        A fit that continues keeps those of its members: they say which rows these have
+        been trained on. New members take the places that are free.
+        """
         rng = check_random_state(self.random_state)
-        split_seed = int(rng.randint(_MOST_SEEDS))
-        seeds = rng.randint(_MOST_SEEDS, size=self.n_estimators).tolist()
+        split_seed, places, seeds = int(rng.randint(_MOST_SEEDS)), [], []
         if self._continues:
-            split_seed = self._split_seed
-            known = [member.random_state for member in self.estimators_]
-            seeds[: len(known)] = known
-        return split_seed, seeds
+            split_seed, places = self._split_seed, list(self._places)
+            seeds = [member.random_state for member in self.estimators_]
+        n_places = max([self.n_estimators, *(1 + place for place in places)])
+        free = sorted(set(range(n_places)) - set(places))
+        new = free[: self.n_estimators - len(places)]
+        drawn = rng.randint(_MOST_SEEDS, size=n_places).tolist()
+        return split_seed, places + new, seeds + [drawn[place] for place in new]
 
     def _member(self, position, seed):
         """A member to be fitted: a new one, or a copy to be trained further."""
@@ -315,7 +323,7 @@ class _Ensemble(NetworkEstimator):
             return bare_copy(self.estimators_[position]).set_params(**parameters)
         return self._member_class(**parameters)
 
-    def _part_of(self, X, y, targets, split_seed, seeds):
+    def _part_of(self, X, y, targets, split_seed, places, seeds):
         """See `fastmlp.training.ensemble.EnsembleFit`."""
         folds = lazily("training.folds")
         n_samples = X.shape[0]
@@ -328,15 +336,18 @@ class _Ensemble(NetworkEstimator):
             if self._classifies and y.ndim == 1:
                 codes = targets.values[:, 0].astype(int)
             rng = np.random.RandomState(split_seed)
-            held_out = folds.splits(n_samples, self.cv, rng, codes)
-            held_out = [next(held_out) for _ in seeds]
+            in_turn = folds.splits(n_samples, self.cv, rng, codes)
+            held_out = [next(in_turn) for _ in range(1 + max(places))]
             return lambda i: (
-                np.setdiff1d(np.arange(n_samples), held_out[i]), held_out[i]
-            )  # fmt: skip
+                np.setdiff1d(np.arange(n_samples), held_out[places[i]]),
+                held_out[places[i]],
+            )
         pairs = self.cv.split(X, y) if hasattr(self.cv, "split") else self.cv
         indices = np.arange(n_samples)  # masks, and counting from the end, are allowed
         pairs = [(indices[train], indices[test]) for train, test in pairs]
-        return [pair for pair, _ in zip(cycle(pairs), seeds)].__getitem__
+        if not pairs:
+            raise ValueError(f"cv={self.cv!r} gives no pairs of indices")
+        return lambda i: pairs[places[i] % len(pairs)]
 
     def _n_threads(self, hidden, targets, X):
         threads = lazily("engine.threads")
@@ -349,12 +360,13 @@ class _Ensemble(NetworkEstimator):
         most = self.n_estimators * pays
         return threads.resolve_threads(self.n_jobs, most, most)
 
-    def _outcome(self, fit, targets, y, sample_weight, binarizer):
+    def _outcome(self, fit, places, targets, y, sample_weight, binarizer):
         """The fitted attributes that training gives."""
         done = dict(fit.fitted)
         if self._continues:  # whom an interrupt has cut short, stays what it was
             done = {**dict(enumerate(self.estimators_)), **done}
         members = [done[i] for i in sorted(done)]
+        places = [places[i] for i in sorted(done)]
         for member in members:
             member.n_jobs = self.n_jobs
         weights = np.full(len(members), 1 / len(members))
@@ -369,7 +381,9 @@ class _Ensemble(NetworkEstimator):
                     self._loss_of_means(members[0], y, sample_weight, binarizer),
                     held_out,
                 )
-                members = [m for m, w in zip(members, weights, strict=True) if w > 0]
+                chosen = np.flatnonzero(weights)
+                members = [members[i] for i in chosen]
+                places = [places[i] for i in chosen]
             folds = lazily("training.folds")
             outputs = folds.mean_of_held_out(
                 predictions, held_out, len(targets.values), of_these
@@ -380,6 +394,7 @@ class _Ensemble(NetworkEstimator):
             }
         return {
             "estimators_": members,
+            "_places": places,
             "estimator_weights_": weights[weights > 0],
             "n_iter_": max(member.n_iter_ for member in members),
             **state,
