@@ -23,9 +23,9 @@ _started = threading.local()
 _init = fastmlp.engine.threads.Team.__init__
 
 
-def _note(team, size):
+def _note(team, size, *how):
     _started.sizes = [*getattr(_started, "sizes", []), size]
-    _init(team, size)
+    _init(team, size, *how)
 
 
 fastmlp.engine.threads.Team.__init__ = _note

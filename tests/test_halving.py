@@ -540,7 +540,8 @@ def search(**options):
             model.set_params(**options), rates, n_candidates=8, min_epochs=3,
             refit=False, random_state=0,
         ).fit(X, y)
-    print(found.n_resources_, found.n_candidates_, [str(w.message) for w in told])
+    told = [str(w.message) for w in told if "Search" in str(w.message)]
+    print(found.n_resources_, found.n_candidates_, told)
 
 search(callbacks=[interrupt], max_iter=30)
 try:

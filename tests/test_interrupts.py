@@ -207,7 +207,9 @@ def handler(number, frame):
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.001)
 whole = stopped = 0
-while time.monotonic() < end and not (whole > 10 and stopped > 40):
+while time.monotonic() < end and not (
+    whole > 10 and stopped > 40 and len(results) == len(models)
+):
     try:
         for i in random.sample(range(len(models)), len(models)):
             found = result(models[i])

@@ -248,7 +248,7 @@ def test_lbfgs_minimises_over_the_factors_too(cut):
     for _ in range(2):
         coefs, intercepts, (factors,) = job.network.read()
         losses.append(reference.loss_of(X, y, coefs, intercepts, factors, **settings))
-        result = minimize_loss(job, n_threads=1, max_iter=30, max_fun=500, tol=1e-5)
+        result = minimize_loss(job, Team(1), max_iter=30, max_fun=500, tol=1e-5)
     assert result.x.size == job.network.n_parameters == 4 + 4 * 3 + 3 + 3 + 1
     assert losses[1] < 0.8 * losses[0]
     assert not np.allclose(factors, weights_for(units)[2][0])
