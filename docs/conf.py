@@ -226,7 +226,7 @@ def write_math(self, node):
 def without_their_links(app, what, name, obj, options, lines):
     """Inherited docstrings have links to sections of scikit-learn's own site."""
     for i, line in enumerate(lines):
-        lines[i] = re.sub(r":(?:ref|term):`([^<`]+?)(?: <[^>`]*>)?`", r"\1", line)
+        lines[i] = re.sub(r":(?:ref|term):`([^<`]+?)(?: <[^>`]*>)?`", r"``\1``", line)
 
 
 def group_parameters(app, what, name, obj, options, lines):
@@ -354,6 +354,8 @@ def setup(app):
     app.connect("doctree-resolved", inline_drawings)
     # before numpydoc, which makes lists of the sections that are left
     app.connect("autodoc-process-docstring", without_their_links, priority=300)
+    # and after it, for it adds the docstrings of properties
+    app.connect("autodoc-process-docstring", without_their_links, priority=600)
     app.connect("autodoc-process-docstring", group_parameters, priority=400)
     app.connect("doctree-resolved", fold_signatures)
     app.connect("html-page-context", describe)

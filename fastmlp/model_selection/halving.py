@@ -126,7 +126,7 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         Class labels; only with `refit`.
     n_features_in_ : int
         Number of features; only with `refit`.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features; only with `refit`, and if X has names.
 
     See Also
