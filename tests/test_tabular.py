@@ -584,7 +584,8 @@ def test_time_limit_leaves_out_epochs_then_networks(table):
     assert np.isfinite(short.predict(X)).all()
 
 
-def test_interrupt_keeps_the_best_so_far(table, monkeypatch):
+@pytest.mark.parametrize("tune", [False, True])
+def test_interrupt_keeps_the_best_so_far(tune, table, monkeypatch):
     from fastmlp.training.member import HeldOut
 
     X, y = table
@@ -597,7 +598,7 @@ def test_interrupt_keeps_the_best_so_far(table, monkeypatch):
         return evaluate(self, team, is_first)
 
     monkeypatch.setattr(HeldOut, "evaluate", interrupt)
-    model = TabularMLPRegressor(**{**SMALL, "max_iter": 50}, n_jobs=1)
+    model = TabularMLPRegressor(**{**SMALL, "max_iter": 50}, n_jobs=1, tune=tune)
     with pytest.warns(UserWarning, match="interrupted"):
         model.fit(X, y)
     assert len(model.members_) == 1

@@ -300,11 +300,8 @@ class TabularModel(StoresParameters, BaseEstimator):
                 # the estimator's own score goes by the weights of classes, too
                 weights = sample_weight if self.scoring is None else scoring_weight
             else:
-                of_these, labels, weights = (
-                    val_targets.of(chosen),
-                    y_val[chosen],
-                    weight_val,
-                )
+                of_these, labels = val_targets.of(chosen), y_val[chosen]
+                weights = weight_val
             weights = None if weights is None else weights[chosen]
             if weights is not None and not weights.any():
                 weights = None  # all alike
@@ -360,7 +357,7 @@ class TabularModel(StoresParameters, BaseEstimator):
                 "out_activation_": output.name,
             }
 
-        if not self.tune:
+        if not self.tune or fit.interrupted:
             return trained(fit)
 
         rng = np.random.default_rng(fit.random_state.randint(2**31))
@@ -403,8 +400,9 @@ class TabularModel(StoresParameters, BaseEstimator):
             fitted = state | trained(candidate.fit)
             vars(estimator).update(fitted, _fitted=list(fitted))
             estimators.append(estimator)
-        ranked = sorted(tuning.candidates, key=lambda c: (-c.n_members, -c.score))
-        tried = [c for c in ranked if c.n_members]
+        tried = [c for c in tuning.candidates if c.n_members]
+        # those without a score have diverged
+        tried.sort(key=lambda c: (-c.n_members, math.isnan(c.score), -c.score))
         return {
             "estimators_": estimators,
             "weights_": np.array([candidate.weight for candidate in chosen]),

@@ -12,7 +12,7 @@ from fastmlp.training.tabular import TabularFit, in_parallel
 __all__ = ["Candidate", "Tuning"]
 
 #: Configurations that compete with each other, the members that each trains for that,
-#: and how many of them then train all members.
+#: and of how many one then trains all members.
 _BATCH, _FIRST_MEMBERS, _KEPT = 9, 2, 3
 
 #: What a member may take, of the time that others have taken for such work.
@@ -82,8 +82,6 @@ class Tuning:
         to a score, to be high.
     deadline : float, default=inf
         By ``time.perf_counter``.
-    on_candidate : callable, default=None
-        Called with each `Candidate` that has been tried.
 
     Attributes
     ----------
@@ -111,13 +109,12 @@ class Tuning:
     predict_held_out: object
     score: object
     deadline: float = math.inf
-    on_candidate: object = None
     interrupted: bool = False
     candidates: list = field(default_factory=list)
 
     def run(self):
         """Try all candidates, or as many as there is time for, and weigh them."""
-        self.candidates = [self._noted(Candidate(self.base))]
+        self.candidates = [Candidate(self.base)]
         try:
             while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
                 if not self._compete(min(n, _BATCH)):
@@ -135,9 +132,11 @@ class Tuning:
         self.candidates += batch
         first = min(_FIRST_MEMBERS, self.base.n_members)
         in_time = self._train(batch, range(first))
-        tried = [self._noted(c) for c in batch if c.fit.members]
-        tried.sort(key=lambda candidate: -candidate.score)  # NaN: it has diverged
-        kept = [c for c in tried if math.isfinite(c.score)][: -(-n // _KEPT)]
+        for candidate in batch:
+            candidate.note()
+        scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
+        scored.sort(key=lambda candidate: -candidate.score)
+        kept = scored[: math.ceil(n / _KEPT)]
         return self._train(kept, range(first, self.base.n_members)) and in_time
 
     def _train(self, candidates, positions):
@@ -161,12 +160,6 @@ class Tuning:
     def _seconds_per_cost(self):
         members = sum(len(c.fit.members) * _cost(c.fit) for c in self.candidates)
         return sum(m.seconds for c in self.candidates for m in c.fit.members) / members
-
-    def _noted(self, candidate):
-        candidate.note()
-        if self.on_candidate is not None:
-            self.on_candidate(candidate)
-        return candidate
 
     def _weigh(self):
         complete = [c for c in self.candidates if c.is_complete]
