@@ -1,11 +1,13 @@
 """What a frame of the playground costs, and how many there are in a second.
 
     python -m benchmarks.playground [--address "data=rings&hidden_layer_sizes=8,8"]
+    python -m benchmarks.playground --data FILE --address "data=own&batch_size=200"
 
 Starts a new server and a new headless Chromium, presses Run at once, and prints for
 each second the frames that were drawn, and the CPU time of one: of the server, of all
 processes of the browser, and of parts of the page. On a machine that others use, CPU
-time says more than frames.
+time says more than frames. Then it pauses again and again, and prints how long it takes
+from the click until the page shows that training has stopped.
 
 Needs psutil, selenium, and Chromium with its driver.
 """
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from statistics import median
 
 import psutil
 from selenium import webdriver
@@ -78,13 +81,36 @@ def start_browser():
     return webdriver.Chrome(options=options, service=service)
 
 
-def measure(address, seconds):
-    """Print a row for each second of training, and one for all."""
+#: Pauses, and calls back with the milliseconds until the server has said that it did.
+PAUSE = """
+const called = arguments[0], button = document.getElementById("run");
+const start = performance.now();
+const look = () => {
+  if (button.textContent === "Run") called(performance.now() - start);
+  else setTimeout(look, 1);
+};
+button.click();
+look();
+"""
+
+
+def measure_pauses(browser, n_pauses):
+    """Milliseconds of each pause, a while of training before each."""
+    took = []
+    for number in range(n_pauses):
+        took.append(browser.execute_async_script(PAUSE))
+        browser.execute_script("document.getElementById('run').click()")
+        time.sleep(0.3 + 0.037 * (number % 5))
+    return took
+
+
+def measure(address, data, seconds, n_pauses):
+    """Print a row for each second of training, one for all, and the pauses."""
     command = [sys.executable, "-m", "fastmlp", "playground", "--port", "0",
-               "--no-browser"]  # fmt: skip
+               "--no-browser", *(["--data", data] if data else [])]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        place = server.stdout.readline().split()[2]
+        place = server.stdout.readline().split()[2].partition("#")[0]
         with start_browser() as browser:
             browser.execute_cdp_cmd(
                 "Page.addScriptToEvaluateOnNewDocument", {"source": COUNT}
@@ -100,6 +126,7 @@ def measure(address, seconds):
             for second in range(1, seconds + 1):
                 time.sleep(max(0, rows[0]["time"] + second - time.perf_counter()))
                 rows.append(costs.read())
+            pauses = measure_pauses(browser, n_pauses)
     finally:
         server.terminate()
         server.wait()
@@ -113,11 +140,14 @@ def measure(address, seconds):
         costs = (1000 * (after[n] - before[n]) / max(1, frames) for n in names)
         shown = "  ".join(f"{cost:11.2f}" for cost in costs)
         print(f"{title:>6} {rate:8.1f}  {shown}")
+    print(f"{n_pauses} pauses: median {median(pauses):.0f} ms, at most {max(pauses):.0f}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--address", default="data=rings&hidden_layer_sizes=8,8")
+    parser.add_argument("--data", metavar="FILE", help="a CSV file instead of points")
     parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--pauses", type=int, default=20)
     given = parser.parse_args()
-    measure(given.address, given.seconds)
+    measure(given.address, given.data, given.seconds, given.pauses)
