@@ -338,7 +338,7 @@ function drawQuality(quality) {
     return line;
   }));
   byId("calibration").textContent = quality.calibration
-    .map(([p, share, n]) => `${n} samples: says ${(100 * p).toFixed(0)}%, right ${(100 * share).toFixed(0)}%`).join("\n");
+    .map(([p, share, n]) => `${n} sample${n === 1 ? "" : "s"}: says ${(100 * p).toFixed(0)}%, right ${(100 * share).toFixed(0)}%`).join("\n");
 }
 
 // --- back-propagation by hand: asked for again whenever another epoch is shown -----------
