@@ -140,7 +140,8 @@ def measure(address, data, seconds, n_pauses):
         costs = (1000 * (after[n] - before[n]) / max(1, frames) for n in names)
         shown = "  ".join(f"{cost:11.2f}" for cost in costs)
         print(f"{title:>6} {rate:8.1f}  {shown}")
-    print(f"{n_pauses} pauses: median {median(pauses):.0f} ms, at most {max(pauses):.0f}")
+    longest = max(pauses)
+    print(f"{n_pauses} pauses: median {median(pauses):.0f} ms, at most {longest:.0f}")
 
 
 if __name__ == "__main__":

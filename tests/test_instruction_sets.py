@@ -1,7 +1,7 @@
 """The plain kernels as other processors would get them, each in a process of its own.
 
 LLVM's generic vectors are right on every target; these runs show that the tile
-shapes of AVX2 and of plain SSE2 are, too.
+shapes of AVX2 and of plain SSE2 are, too.  They compile for minutes: .ci/run does.
 """
 
 import os
@@ -14,7 +14,13 @@ import pytest
 
 from fastmlp.kernels.simd import INSTRUCTION_SET
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        "FASTMLP_TEST_PROCESSORS" not in os.environ,
+        reason="compiles for minutes; set FASTMLP_TEST_PROCESSORS=1, as .ci/run does",
+    ),
+]
 
 AVX2 = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2"
 
