@@ -24,19 +24,29 @@ from typing import TYPE_CHECKING
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
-from fastmlp.exchange.pytorch import from_torch, to_torch
-from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 if TYPE_CHECKING:
     from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
+    from fastmlp.exchange.pytorch import from_torch, to_torch
+    from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
+
+#: What not everyone needs, and where it is.
+_IN_MODULES = {
+    "MLPEnsembleClassifier": "estimators",
+    "MLPEnsembleRegressor": "estimators",
+    "from_torch": "exchange.pytorch",
+    "load_safetensors": "exchange.safetensors",
+    "save_safetensors": "exchange.safetensors",
+    "to_torch": "exchange.pytorch",
+}
 
 
 def __getattr__(name):
-    if name in ("model_selection", "onnx", "playground"):  # what not everyone needs
+    if name in ("model_selection", "onnx", "playground"):
         return import_module(f"fastmlp.{name}")
-    if name in __all__:  # nor ensembles
-        return getattr(import_module("fastmlp.estimators"), name)
+    if name in _IN_MODULES:
+        return getattr(import_module(f"fastmlp.{_IN_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,6 +10,8 @@ from data import random_network
 
 from fastmlp import (
     MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPEnsembleRegressor,
     MLPRegressor,
     TabularMLPClassifier,
     TabularMLPRegressor,
@@ -50,6 +52,22 @@ def network(output, precision="float32", activation="tanh"):
     model.set_params(activation=activation)
     units = FEATURES, *HIDDEN, model.n_outputs_
     model.coefs_, model.intercepts_ = random_network(units)
+    return model
+
+
+@cache
+def ensemble(output, precision="float32"):
+    """Two members with an output of `OUTPUTS`, of unlike weights in the mean."""
+    estimator, parameters, y = OUTPUTS[output]
+    is_classifier = estimator is MLPClassifier
+    kind = MLPEnsembleClassifier if is_classifier else MLPEnsembleRegressor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = kind(
+            n_estimators=2, hidden_layer_sizes=HIDDEN, precision=precision,
+            max_iter=20, bootstrap=True, random_state=0, **parameters,
+        ).fit(X, y)  # fmt: skip
+    model.estimator_weights_ = np.array([0.75, 0.25])
     return model
 
 
@@ -133,3 +151,7 @@ def of_tables(output, columns=None, **parameters):
     estimator, y = TABLES[output]
     frame = _frame if columns is None else _frame[[*columns]]
     return estimator(**{**SMALL, **parameters}).fit(frame, y)
+
+
+#: Parameters that make a mean of three configurations.
+TUNED = {"tune": 2, "n_members": 1}

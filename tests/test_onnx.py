@@ -10,8 +10,10 @@ from exchanged import (
     OUTPUTS,
     SMALL,
     TABLES,
+    TUNED,
     X,
     assert_close,
+    ensemble,
     network,
     new_rows,
     of_tables,
@@ -216,6 +218,12 @@ def test_what_is_refused():
         exported(model)
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_ensembles(output, precision):
+    assert_same(ensemble(output, precision), X, precision)
+
+
 # --- tables ---------------------------------------------------------------------------
 
 
@@ -230,6 +238,13 @@ def test_tables_with_columns_of_all_kinds(output, embedding):
     assert names == {*table().columns} - dropped
     texts = session.get_modelmeta().custom_metadata_map
     assert json.loads(texts["feature_names_in_"]) == [*table().columns]
+
+
+@pytest.mark.parametrize("output", ["classes", "labels", "a number", "numbers"])
+def test_tuned_models_for_tables(output):
+    model = of_tables(output, **TUNED)
+    assert len(model.estimators_) > 1
+    assert_same(model, new_rows())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -8,8 +8,10 @@ from exchanged import (
     OUTPUTS,
     SMALL,
     TABLES,
+    TUNED,
     X,
     assert_close,
+    ensemble,
     network,
     new_rows,
     of_tables,
@@ -63,6 +65,16 @@ def test_layers_of_their_own_or_none():
     assert fastmlp.from_torch(module).hidden_layer_sizes == ()
 
 
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_ensembles(output, precision):
+    model = ensemble(output, precision)
+    module = fastmlp.to_torch(model)
+    assert_close(outputs(module, X, precision), model, X, precision)
+    with pytest.raises(TypeError, match="Sequential, got Mean"):
+        fastmlp.from_torch(module)
+
+
 def test_the_module_is_trained_and_the_model_is_not():
     model = network("numbers")
     before = model.coefs_[0].copy()
@@ -84,6 +96,14 @@ def test_tables_with_columns_of_all_kinds(output, embedding):
     assert matrix.dtype == torch.float32
     assert_close(outputs(module, matrix), model, new_rows())
     assert_close(outputs(module.double(), matrix, "float64"), model, new_rows())
+
+
+@pytest.mark.parametrize("output", ["classes", "labels", "a number", "numbers"])
+def test_tuned_models_for_tables(output):
+    model = of_tables(output, **TUNED)
+    module = fastmlp.to_torch(model)
+    matrix = module.encode(new_rows())
+    assert_close(outputs(module, matrix), model, new_rows())
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

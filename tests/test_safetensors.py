@@ -10,7 +10,17 @@ from functools import cache
 
 import numpy as np
 import pytest
-from exchanged import OUTPUTS, TABLES, X, network, of_tables, predictions, table
+from exchanged import (
+    OUTPUTS,
+    TABLES,
+    TUNED,
+    X,
+    ensemble,
+    network,
+    of_tables,
+    predictions,
+    table,
+)
 from processes import run
 
 import fastmlp
@@ -36,8 +46,12 @@ def content_of(content):
 
 
 def bytes_of(tensors, estimator, state):
+    return with_texts(tensors, {"estimator": estimator, "state": json.dumps(state)})
+
+
+def with_texts(tensors, texts):
     file = io.BytesIO()
-    write_tensors(file, tensors, {"estimator": estimator, "state": json.dumps(state)})
+    write_tensors(file, tensors, texts)
     return file.getvalue()
 
 
@@ -76,6 +90,20 @@ def test_tables(output):
     assert again.summary() == model.summary()
     again.set_params(max_iter=1).fit(table(), TABLES[output][1])
     assert_same(again, table())
+
+
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_ensembles(output):
+    model = ensemble(output)
+    again = assert_same(model, X)
+    assert again.summary() == model.summary()
+
+
+@pytest.mark.parametrize("output", ["classes", "a number"])
+def test_tuned_models_for_tables(output):
+    model = of_tables(output, **TUNED)
+    again = assert_same(model, table())
+    assert again.leaderboard_ == model.leaderboard_
 
 
 def test_settings_of_all_kinds():
@@ -317,6 +345,8 @@ def models_to_damage():
     yield network("scaled numbers", "float64"), X
     yield of_tables("labels"), table()
     yield of_tables("a number", numeric_embedding="piecewise"), table()
+    yield ensemble("classes"), X
+    yield of_tables("a number", **TUNED), table()
 
 
 def damaged_bytes(content, rng):
@@ -385,14 +415,16 @@ def damaged_header(content, rng):
 
 def damaged_state(content, rng):
     """Settings and descriptions that are others, with the same arrays."""
-    tensors, name, state = content_of(content)
+    tensors, texts = read_tensors(io.BytesIO(content))
+    which = rng.choice(sorted(texts.keys() & {"state", "estimators"}))
+    state = json.loads(texts[which])
     damage_values(state, rng)
-    return bytes_of(tensors, name, state)
+    return with_texts(tensors, texts | {which: json.dumps(state)})
 
 
 def damaged_arrays(content, rng):
     """Arrays of other shapes, dtypes and numbers, with the same settings."""
-    tensors, name, state = content_of(content)
+    tensors, texts = read_tensors(io.BytesIO(content))
     names = [*tensors]
     for _ in range(rng.integers(1, 3)):
         one, other = rng.choice(names, 2)
@@ -409,7 +441,7 @@ def damaged_arrays(content, rng):
             tensors[one] = array = array.copy()
             junk = [np.nan, np.inf, -1e38, 1e30, 0]
             array.flat[rng.integers(array.size)] = junk[rng.integers(len(junk))]
-    return bytes_of(tensors, name, state)
+    return with_texts(tensors, texts)
 
 
 DAMAGES = damaged_bytes, damaged_header, damaged_state, damaged_arrays

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.data.inputs import check_numbers
 from fastmlp.data.scaling import Scaling, Standardization
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegressor
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
@@ -27,12 +28,20 @@ from fastmlp.tables.encodings import (
     ONE_HOT,
 )
 
-__all__ = ["ESTIMATORS", "Dense", "Encoder", "NetworkForm", "form_of", "outputs_of"]
+__all__ = [
+    "ESTIMATORS",
+    "Dense",
+    "Encoder",
+    "NetworkForm",
+    "averaged",
+    "form_of",
+    "outputs_of",
+]
 
 #: All classes that can be exchanged.
 ESTIMATORS = (
-    MLPClassifier, MLPRegressor, MLPEstimator, TabularMLPClassifier,
-    TabularMLPRegressor,
+    MLPClassifier, MLPRegressor, MLPEstimator, MLPEnsembleClassifier,
+    MLPEnsembleRegressor, TabularMLPClassifier, TabularMLPRegressor,
 )  # fmt: skip
 
 
@@ -154,8 +163,17 @@ class NetworkForm(NamedTuple):
         return 2 if self.kind == "two classes" else self.layers[-1].weights.shape[-1]
 
 
-def form_of(model):
-    """The `NetworkForm` of an estimator.
+def averaged(model):
+    """The estimators whose predictions a model averages, and the share of each.
+
+    Parameters
+    ----------
+    model : estimator of fastmlp
+        An ensemble, a tuned model for tables, or any other, which is by itself.
+
+    Returns
+    -------
+    list of (float, estimator)
 
     Raises
     ------
@@ -164,13 +182,31 @@ def form_of(model):
     TypeError
         If it is no estimator of fastmlp.
     """
+    if not isinstance(model, ESTIMATORS):
+        raise TypeError(f"expected an estimator of fastmlp, got {type(model).__name__}")
+    check_is_fitted(model)
+    if not hasattr(model, "estimators_"):
+        return [(1.0, model)]
+    is_tuned = isinstance(model, TabularModel)
+    weights = model.weights_ if is_tuned else model.estimator_weights_
+    shares = (weights / weights.sum()).tolist()
+    return list(zip(shares, model.estimators_, strict=True))
+
+
+def form_of(model):
+    """The `NetworkForm` of an estimator; of several that are averaged, of the first.
+
+    What predictions stand for, and their limits, are the same for all of these.
+
+    Raises
+    ------
+    NotFittedError, TypeError
+        See `averaged`.
+    """
+    (_, model), *_ = averaged(model)
     if isinstance(model, MultiLayerPerceptron):
-        check_is_fitted(model, "coefs_")
         return _form_of_network(model)
-    if isinstance(model, TabularModel):
-        check_is_fitted(model)
-        return _form_of_tables(model)
-    raise TypeError(f"expected an estimator of fastmlp, got {type(model).__name__}")
+    return _form_of_tables(model)
 
 
 def _form_of_network(model):
@@ -197,11 +233,6 @@ def _form_of_network(model):
 
 
 def _form_of_tables(model):
-    if hasattr(model, "estimators_"):
-        raise ValueError(
-            "a tuned model is an average of several: export each of its estimators_, "
-            "and average what they predict with the weights weights_"
-        )
     dtype, recipe = np.dtype(np.float32), getattr(model, "_recipe_used", None)
     kind, numbers = "numbers", {}
     if hasattr(model, "classes_"):

@@ -24,10 +24,9 @@ from sklearn.utils.validation import check_is_fitted
 from fastmlp.data.cells import FLAGS, NUMBERS, TEXT
 from fastmlp.data.frames import read, said
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
-from fastmlp.estimators.perceptron import MultiLayerPerceptron
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.exchange.graphs import Graph, Tensor
-from fastmlp.exchange.networks import ESTIMATORS, form_of, outputs_of
+from fastmlp.exchange.networks import ESTIMATORS, averaged, form_of, outputs_of
 from fastmlp.exchange.onnx_columns import TIMES, kinds_of, matrix_of
 from fastmlp.tables.activations import ACTIVATIONS
 
@@ -84,19 +83,32 @@ def _predictions(graph, model, form, variables):
         X = np.concatenate(tensors, axis=1)
         dtype = np.dtype(np.float32 if X.dtype == np.float32 else np.float64)
         X = X.astype(dtype)
-        if form.inputs is not None:
-            X = ((X - form.inputs.mean) / form.inputs.scale).astype(dtype)
-        X = X.astype(form.dtype)
     if not form.layers:  # there is but one class; for as many rows as X has
         return np.where(np.isnan(X[:, [0]]), 1.0, 1.0)
-    predictions = outputs_of(_XP, form, X).astype(dtype)
-    if form.outputs is not None:
-        predictions = predictions * form.outputs.scale + form.outputs.mean
+    members = averaged(model)
+    if len(members) == 1:
+        predictions = _outputs(form, X, dtype)
+    else:
+        parts = [
+            _outputs(form_of(member), X, np.dtype(np.float64)) * share
+            for share, member in members
+        ]
+        predictions = sum(parts[1:], start=parts[0]).astype(dtype)
     if form.limits is not None:
         predictions = np.clip(predictions, *form.limits)
     if form.kind == "two classes":
         predictions = np.concatenate([1 - predictions, predictions], axis=1)
     return predictions
+
+
+def _outputs(form, X, dtype):
+    """Outputs of a network, or the mean of several, on the scale of the targets."""
+    if form.inputs is not None:
+        X = ((X - form.inputs.mean) / form.inputs.scale).astype(X.dtype)
+    outputs = outputs_of(_XP, form, X.astype(form.dtype)).astype(dtype)
+    if form.outputs is None:
+        return outputs
+    return outputs * form.outputs.scale + form.outputs.mean
 
 
 def _names_of(columns):
@@ -207,8 +219,10 @@ def _usual_dtype(model):
     """Of numbers in X: as in fit, or what all of scikit-learn's steps have in ONNX."""
     if isinstance(model, TabularModel):
         return np.dtype(np.float64)
-    is_ours = isinstance(model, MultiLayerPerceptron)
-    is_double = is_ours and np.asarray(model.coefs_[0]).dtype != np.float32
+    if not isinstance(model, ESTIMATORS):
+        return np.dtype(np.float32)
+    (_, network), *_ = averaged(model)
+    is_double = np.asarray(network.coefs_[0]).dtype != np.float32
     return np.dtype(np.float64 if is_double else np.float32)
 
 
@@ -254,7 +268,7 @@ def _inputs_like(X, dtype):
 
 
 def _inputs_of(model, X, dtype):
-    is_ours = isinstance(model, MultiLayerPerceptron | TabularModel)
+    is_ours = isinstance(model, ESTIMATORS)
     if X is not None:
         if is_ours:
             raise ValueError(

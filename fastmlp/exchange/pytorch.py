@@ -9,7 +9,7 @@ from sklearn.preprocessing import LabelBinarizer
 from fastmlp.data.scaling import Standardization
 from fastmlp.estimators import MLPClassifier, MLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
-from fastmlp.exchange.networks import form_of
+from fastmlp.exchange.networks import averaged, form_of
 from fastmlp.tables.fitted import FittedModel
 
 __all__ = ["from_torch", "to_torch"]
@@ -28,9 +28,10 @@ def to_torch(model):
     torch.nn.Module
         Of `MLPClassifier`, `MLPRegressor` and `MLPEstimator` a `torch.nn.Sequential`,
         which takes X of shape (n_samples, n_features) in the precision of the fit
-        (float32 or float64). Of estimators for tables, a module that takes what its
-        method ``encode(table)`` gives. The module gives what `predict_proba` gives, or
-        of a regressor `predict`, in two dimensions. It is in evaluation mode.
+        (float32 or float64). Of ensembles, a module with the networks of all members.
+        Of estimators for tables, a module that takes what its method ``encode(table)``
+        gives. The module gives what `predict_proba` gives, or of a regressor `predict`,
+        in two dimensions. It is in evaluation mode.
 
     Raises
     ------
@@ -62,9 +63,24 @@ def to_torch(model):
     """
     from fastmlp.exchange import torch_modules
 
-    form = form_of(model)
+    members = averaged(model)
+    if len(members) == 1:
+        return _module_of(form_of(model), model).eval()
+    forms = [form_of(member) for _, member in members]
+    limits = forms[0].limits
+    modules = [
+        _module_of(form._replace(limits=None), member)
+        for form, (_, member) in zip(forms, members, strict=True)
+    ]
+    return torch_modules.Mean(modules, [share for share, _ in members], limits).eval()
+
+
+def _module_of(form, model):
+    """The module of one estimator."""
+    from fastmlp.exchange import torch_modules
+
     if isinstance(model, TabularModel):
-        return torch_modules.TabularNetworks(form, model._columns).eval()
+        return torch_modules.TabularNetworks(form, model._columns)
     modules = OrderedDict()
     if form.inputs is not None:
         modules["standardize"] = torch_modules.Standardize(*form.inputs)
@@ -80,7 +96,7 @@ def to_torch(model):
         modules["both_classes"] = torch_modules.BothClasses()
     if form.outputs is not None:
         modules["scale"] = torch_modules.Scale(*form.outputs)
-    return torch_modules.nn.Sequential(modules).eval()
+    return torch_modules.nn.Sequential(modules)
 
 
 # --- from PyTorch ---------------------------------------------------------------------

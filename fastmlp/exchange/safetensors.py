@@ -2,7 +2,9 @@
 
 import inspect
 import json
+from itertools import chain
 
+from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.exchange.networks import ESTIMATORS
 from fastmlp.persistence.plain import from_plain, to_plain
 from fastmlp.persistence.tensors import read_tensors, write_tensors
@@ -56,19 +58,44 @@ def save_safetensors(model, file):
     name = type(model).__name__
     if _CLASSES.get(name) is not type(model):
         raise TypeError(f"expected one of {', '.join(_CLASSES)}, got {name}")
-    model._validate_params()
-    state, tensors = model.__getstate__(), {}
-    plain = {
-        key: to_plain(value, key, tensors)
-        for key, value in state.items()
-        if key not in _OF_THIS_MACHINE
-    }
-    texts = {"estimator": name, "state": json.dumps(plain, allow_nan=False)}
+    tensors, texts = {}, {"estimator": name}
+    state, members = _without_members(model)
+    texts["state"] = _as_json(_plain(state, "", tensors))
+    if members is not None:
+        plain = [
+            _plain(_without_members(member)[0], f"estimators_.{i}.", tensors)
+            for i, member in enumerate(members)
+        ]
+        texts["estimators"] = _as_json(plain)
+        texts["member"] = type(members[0]).__name__
     if hasattr(file, "write"):
         write_tensors(file, tensors, texts)
         return
     with open(file, "wb") as stream:
         write_tensors(stream, tensors, texts)
+
+
+def _without_members(model):
+    """(the state, the estimators whose predictions the model averages, or None)."""
+    model._validate_params()
+    state = dict(model.__getstate__())
+    members = state.pop("estimators_", None)
+    if members is not None:
+        state.pop("members_", None)  # of a tuned model: those that its estimators have
+    return state, members
+
+
+def _plain(state, prefix, tensors):
+    """A state as JSON has it; names of its arrays begin with the prefix."""
+    return {
+        key: to_plain(value, f"{prefix}{key}", tensors)
+        for key, value in state.items()
+        if key not in _OF_THIS_MACHINE
+    }
+
+
+def _as_json(plain):
+    return json.dumps(plain, allow_nan=False)
 
 
 def load_safetensors(file):
@@ -117,19 +144,37 @@ def _load(stream):
     try:
         tensors, texts = read_tensors(stream)
         cls = _CLASSES[texts["estimator"]]
-        state = {
-            name: from_plain(value, tensors)
-            for name, value in json.loads(texts["state"]).items()
-        }
+        state = _state(cls, json.loads(texts["state"]), tensors)
+        members = [
+            (member, _state(member, plain, tensors))
+            for plain in json.loads(texts.get("estimators", "[]"))
+            for member in [_CLASSES[texts["member"]]]
+        ]
         if tensors:
             raise ValueError(f"it has arrays of no use: {[*tensors]!r:.80}")
-        _check_names(cls, state)
     except OSError:
         raise
     except Exception as error:  # of any kind
         raise ValueError(
             f"this is a damaged model, or not one of save_safetensors: {error!r:.400}"
         ) from error
+    if "estimators" in texts:
+        state["estimators_"] = [_restored(*each) for each in members]
+        if issubclass(cls, TabularModel):
+            every = (getattr(each, "members_", []) for each in state["estimators_"])
+            state["members_"] = [*chain.from_iterable(every)]
+    return _restored(cls, state)
+
+
+def _state(cls, plain, tensors):
+    """The state of an estimator, from JSON."""
+    state = {name: from_plain(value, tensors) for name, value in plain.items()}
+    _check_names(cls, state)
+    return state
+
+
+def _restored(cls, state):
+    """The estimator with a state, which it checks."""
     model = object.__new__(cls)
     model.__setstate__(state)
     model._validate_params()

@@ -19,6 +19,7 @@ __all__ = [
     "OUTPUT_ACTIVATIONS",
     "BothClasses",
     "Exp",
+    "Mean",
     "Scale",
     "Standardize",
     "TabularNetworks",
@@ -186,8 +187,40 @@ class TabularNetworks(nn.Module):
         predictions = outputs_of(_XP, form, X)
         if self.scale is not None:
             predictions = self.scale(predictions)
+        if self.limits is not None:
             predictions = torch.clip(predictions, *self.limits.values())
         return predictions.to(X.dtype)
+
+
+class Mean(nn.Module):
+    """The weighted mean of what several modules give, in float64 until the end.
+
+    Parameters
+    ----------
+    modules : list of nn.Module
+    shares : list of float
+        Weights of the modules, with the sum 1.
+    limits : tuple of ndarray or None
+        (lowest, highest) of the mean.
+    """
+
+    def __init__(self, modules, shares, limits):
+        super().__init__()
+        self.members = nn.ModuleList(modules)
+        self.register_buffer("shares", torch.tensor(shares, dtype=torch.float64))
+        self.limits = limits and _Record(_Limits(*limits), ())
+
+    def encode(self, X):
+        """A table as the tensor that the modules take, if they take tables."""
+        return self.members[0].encode(X)
+
+    def forward(self, X):
+        """The mean of what the modules give."""
+        pairs = zip(self.shares, self.members, strict=True)
+        mean = sum(share * member(X) for share, member in pairs)
+        if self.limits is not None:
+            mean = torch.clip(mean, *self.limits.values())
+        return mean.to(X.dtype)
 
 
 #: Fields of an Encoder that are trained.

@@ -149,6 +149,8 @@ def _restore_network(attributes, version):
         }
     if "coefs_" in attributes:
         _check_fitted(attributes)
+    if "estimators_" in attributes:
+        _check_ensemble(attributes)
 
 
 def attributes_of(state, defaults, restore=_restore_network):
@@ -297,14 +299,35 @@ def _check_fitted(attributes):
         value = attributes.get(name)
         expect(missing or isinstance(value, kind), f"{name} is {value!r}")
     if (binarizer := attributes.get("_label_binarizer")) is not None:
-        many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
-        n_expected = len(binarizer.classes_) if many else 1
-        expect(
-            n_outputs == n_expected,
-            f"{n_outputs} outputs, but the classes need {n_expected}",
-        )
+        _check_classes(binarizer, n_outputs)
     if attributes.get("_optimizer_state") is not None:
         _check_optimizer(attributes["_optimizer_state"], shapes)
+
+
+def _check_classes(binarizer, n_outputs):
+    """Raise an error if classes need another number of outputs."""
+    many = binarizer.y_type_ == "multiclass" or "multilabel" in binarizer.y_type_
+    n_expected = len(binarizer.classes_) if many else 1
+    expect(
+        n_outputs == n_expected,
+        f"{n_outputs} outputs, but the classes need {n_expected}",
+    )
+
+
+def _check_ensemble(attributes):
+    """Raise an error if members, each of which has been checked, do not fit in."""
+    members, weights = attributes["estimators_"], attributes["estimator_weights_"]
+    expect(isinstance(members, list) and members, "there are no members")
+    expect(len({type(member) for member in members}) == 1, "members of several kinds")
+    for name in ("n_features_in_", "n_outputs_"):
+        sizes = {getattr(member, name, None) for member in members}
+        expect(sizes == {attributes[name]}, f"{name} is {sizes} of the members")
+    shape = shape_of_numbers(weights)
+    expect(shape == (len(members),), f"{len(members)} members, and weights of {shape}")
+    expect(np.all(weights >= 0) and np.sum(weights) > 0, "weights are not positive")
+    expect(np.isfinite(weights).all(), "weights are not finite")
+    if (binarizer := attributes.get("_label_binarizer")) is not None:
+        _check_classes(binarizer, attributes["n_outputs_"])
 
 
 def _check_scaling(attributes, name, size):

@@ -242,6 +242,16 @@ def _check_outputs(attributes):
         expect_one_of(attributes["out_activation_"], tuple(OUTPUT_ACTIVATIONS))
 
 
+def _check_alike(one, others):
+    """Raise an error if an estimator cannot take the matrix that others take."""
+    expect(one.get("members_") and "estimators_" not in one, "an estimator is not one")
+    for name in ("kinds_", "levels_"):
+        pair = (getattr(each["_columns"], name) for each in (one, others))
+        expect(np.array_equal(*pair), f"an estimator has other {name}")
+    for name in ("n_outputs_", "out_activation_"):
+        expect(one[name] == others[name], f"an estimator has another {name}")
+
+
 def _restore(attributes, parameters, caller):
     """Restore and check fitted attributes, in place."""
     columns = attributes["_columns"] = _columns(attributes["_columns"], caller)
@@ -250,10 +260,13 @@ def _restore(attributes, parameters, caller):
             attributes[name] = getattr(columns, name)
     _check_outputs(attributes)
     if "estimators_" in attributes:  # which have been checked, each by itself
-        shape = shape_of_numbers(attributes["weights_"])
+        weights = attributes["weights_"]
+        shape = shape_of_numbers(weights)
         expect(shape == (len(attributes["estimators_"]),), f"weights of {shape}")
+        expect(np.isfinite(weights).all(), "weights are not finite")
         for estimator in attributes["estimators_"]:
             expect(type(estimator).__name__ == caller, "an estimator of another kind")
+            _check_alike(vars(estimator), attributes)
     elif attributes["members_"]:
         attributes["_recipe_used"] = _recipe(attributes["_recipe_used"])
         attributes["_encoded"] = _told(attributes["_encoded"], columns)
