@@ -23,15 +23,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from models import MODELS
-from report import ROOT, render
-from sets import SHIPPED
-
 HERE = Path(__file__).resolve().parent
 
 
 def options_of(arguments=None):
     """What the command line says."""
+    from models import MODELS
+    from sets import SHIPPED
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -53,22 +52,32 @@ def options_of(arguments=None):
     return parser.parse_args(arguments)
 
 
+def compare_elsewhere(arguments):
+    """Make the environment and compare in it: this one may lack all packages."""
+    sys.path.append(str(HERE.parent))
+    from environment import environment
+
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--environment", type=Path, default=HERE / ".env")
+    chosen, _ = parser.parse_known_args(arguments)
+    python = environment(chosen.environment.resolve(), HERE / "requirements.txt")
+    return subprocess.run([python, HERE, *arguments, "--here"], check=False).returncode
+
+
 def main():
-    """Make the environment and compare in it."""
-    options = options_of()
+    """Compare, here or in an environment that is made for it."""
+    arguments = sys.argv[1:]
+    if not {"--here", "--render", "-h", "--help"} & {*arguments}:
+        sys.exit(compare_elsewhere(arguments))
+    options = options_of(arguments)
     if options.render:
+        from report import ROOT, render
+
         render(options.output or ROOT / "docs")
-    elif options.here:
+    else:
         from compare import compare
 
         compare(options)
-    else:
-        sys.path.append(str(HERE.parent))
-        from environment import environment
-
-        python = environment(options.environment.resolve(), HERE / "requirements.txt")
-        command = [python, HERE, *sys.argv[1:], "--here"]
-        sys.exit(subprocess.run(command, check=False).returncode)
 
 
 if __name__ == "__main__":
