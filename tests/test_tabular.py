@@ -611,6 +611,8 @@ def test_a_progress_line_is_shown(table, capsys):
     for verbose in ("progress", True):
         TabularMLPRegressor(**SMALL, verbose=verbose).fit(X, y)
         assert "16/16" in capsys.readouterr().err
+    TabularMLPRegressor(**TUNED, verbose=True).fit(X, y)
+    assert "10/10" in capsys.readouterr().err  # networks of four configurations
 
 
 # --- tuning -----------------------------------------------------------------------

@@ -7,6 +7,7 @@ quick.
 import math
 import warnings
 from dataclasses import replace
+from contextlib import closing
 from functools import cache
 from importlib import import_module
 from numbers import Integral, Real
@@ -384,7 +385,14 @@ class TabularModel(StoresParameters, BaseEstimator):
             predict_held_out=lambda fit: held_out(fit)[known],
             score=lambda means, chosen: score_for(known[chosen])(output.inverse(means)),
             deadline=fit.deadline,
-        ).run()  # fmt: skip
+        )  # fmt: skip
+        if progress.listeners:
+            line = lazily("training.progress").TuningProgress(tuning.n_networks)
+            tuning.network_ends = line.network_ends
+            with closing(line):
+                tuning.run()
+        else:
+            tuning.run()
         if tuning.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=4)
         predictions = np.full_like(predictions, np.nan)

@@ -13,6 +13,7 @@ __all__ = [
     "FunctionCallbacks",
     "MembersProgress",
     "Progress",
+    "TuningProgress",
     "shows_progress",
 ]
 
@@ -171,3 +172,27 @@ class MembersProgress:
         """The live line ends."""
         if self._line is not None:
             self._line.close()
+
+
+class TuningProgress:
+    """One live line: networks of all configurations, best score, time left.
+
+    Parameters
+    ----------
+    n_networks : int
+        At most.
+    """
+
+    def __init__(self, n_networks):
+        from tqdm.auto import tqdm
+
+        self._line = tqdm(total=n_networks, unit="network", leave=True)
+
+    def network_ends(self, best_score):
+        """Tell of a network that has been trained."""
+        self._line.set_postfix({"best score": f"{best_score:.4g}"}, refresh=False)
+        self._line.update()
+
+    def close(self):
+        """The live line ends."""
+        self._line.close()

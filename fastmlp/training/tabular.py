@@ -65,12 +65,17 @@ def temperature_of(outputs, codes, weights=None):
     return math.exp(found.x)
 
 
-def in_parallel(works, n_threads):
-    """Do works side by side; what the first one that fails raises is raised."""
+def in_parallel(works, n_threads, on_done=lambda: None):
+    """Do works side by side; what the first one that fails raises is raised.
+
+    on_done : callable
+        Called after each work.
+    """
 
     def on_result(_, result):
         if isinstance(result, Failure):
             raise result.error
+        on_done()
 
     side_by_side(works, n_threads, on_result)
 

@@ -82,6 +82,9 @@ class Tuning:
         to a score, to be high.
     deadline : float, default=inf
         By ``time.perf_counter``.
+    network_ends : callable, default=None
+        Called after the training of each network, with the best score of a
+        configuration so far.
 
     Attributes
     ----------
@@ -109,12 +112,24 @@ class Tuning:
     predict_held_out: object
     score: object
     deadline: float = math.inf
+    network_ends: object = None
     interrupted: bool = False
     candidates: list = field(default_factory=list)
+
+    @property
+    def n_networks(self):
+        """That are trained if there is time for all."""
+        first = min(_FIRST_MEMBERS, self.base.n_members)
+        batches = [_BATCH] * (self.n_candidates // _BATCH)
+        batches.append(self.n_candidates % _BATCH)
+        return sum(
+            n * first + _n_kept(n) * (self.base.n_members - first) for n in batches
+        )
 
     def run(self):
         """Try all candidates, or as many as there is time for, and weigh them."""
         self.candidates = [Candidate(self.base)]
+        self.candidates[0].note()
         try:
             while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
                 if not self._compete(min(n, _BATCH)):
@@ -136,7 +151,7 @@ class Tuning:
             candidate.note()
         scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
         scored.sort(key=lambda candidate: -candidate.score)
-        kept = scored[: math.ceil(n / _KEPT)]
+        kept = scored[: _n_kept(n)]
         return self._train(kept, range(first, self.base.n_members)) and in_time
 
     def _train(self, candidates, positions):
@@ -154,8 +169,13 @@ class Tuning:
                         return
                     yield work
 
-        in_parallel(works(), self.base.n_threads)
+        in_parallel(works(), self.base.n_threads, self._tell)
         return in_time
+
+    def _tell(self):
+        if self.network_ends is not None:
+            scores = [c.score for c in self.candidates if math.isfinite(c.score)]
+            self.network_ends(max(scores, default=math.nan))
 
     def _seconds_per_cost(self):
         members = sum(len(c.fit.members) * _cost(c.fit) for c in self.candidates)
@@ -172,6 +192,11 @@ class Tuning:
         self.predictions = sum(w * each for w, each in zip(weights, every, strict=True))
         samples = np.arange(len(self.predictions))
         self.score_of_ensemble = self.score(self.predictions, samples)
+
+
+def _n_kept(n):
+    """Of so many candidates, those that train all members."""
+    return math.ceil(n / _KEPT)
 
 
 def _cost(fit):
