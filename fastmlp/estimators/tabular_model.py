@@ -6,8 +6,8 @@ quick.
 
 import math
 import warnings
-from dataclasses import replace
 from contextlib import closing
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from numbers import Integral, Real
