@@ -13,16 +13,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from fastmlp.engine.jobs import strips_of
-from fastmlp.engine.network import Network
-from fastmlp.kernels.simd import tile_shape
-
 from .common import Steps
 from .machine import bandwidth, fma_peak
 from .workloads import WORKLOADS, Workload
 
 CORES = os.cpu_count() or 1
-PANEL = tile_shape("float32").width
 
 
 def seconds_per_step(steps, job_steps, least=0.05):
@@ -106,59 +101,6 @@ def print_workloads():
         )
 
 
-def share_of_one(workload, threads):
-    """The part of a step that the busiest of some threads has."""
-    pieces = strips_of(Network(workload.units, workload.dtype), workload.batch_size)
-    if pieces == 0:
-        pieces = sum(
-            -(-a // PANEL) * -(-b // PANEL) for a, b in pairwise(workload.units)
-        )
-    return -(-pieces // threads) / pieces
-
-
-def print_model():
-    """Steps on more cores: a model, beside what was measured on two.
-
-    On p cores a step takes ``t1/p + barriers + weights``: arithmetic is shared out, in
-    as many pieces as there are strips, or the gradient is cut into; meeting twice costs
-    what it does on two cores for each pair of cores (measured with the tiny network,
-    which has next to no arithmetic); and each core fetches the weights that others have
-    changed, (p - 1)/p of them and of their transposed copies, at the bandwidth of the
-    shared cache.
-    """
-    by_name = {workload.name: workload for workload in WORKLOADS}
-    counts = (2, 4, 8, 16, 64)
-    tiny = measure(by_name["tiny"], [1, 2])
-    barriers = tiny[2][0] - tiny[1][0] * share_of_one(by_name["tiny"], 2)
-    shared = bandwidth(8 << 20)
-    print(f"\nTwo barriers on two cores: {barriers * 1e6:.1f} µs.\n")
-    print(
-        "| network | 1 core, µs | 2 cores measured | "
-        + " | ".join(f"{p} model" for p in counts)
-        + " |"
-    )
-    print("|---|" + "---:|" * (len(counts) + 2))
-    for name in ("small", "tab", "mnist", "large"):
-        workload = by_name[name]
-        results = measure(workload, [1, 2])
-        one = results[1][0]
-        shapes = list(pairwise(workload.units))
-        weights = [a * b for a, b in shapes]
-        changed = 4 * (sum(weights) + sum(weights[1:]))
-        modelled = [
-            one * share_of_one(workload, p)
-            + barriers * p / 2
-            + changed * (p - 1) / p / shared
-            for p in counts
-        ]
-        print(
-            f"| {workload.description} | {one * 1e6:.0f} | {results[2][0] * 1e6:.0f} | "
-            + " | ".join(f"{t * 1e6:.0f} ({one / t:.1f}x)" for t in modelled)
-            + " |",
-            flush=True,
-        )
-
-
 def print_growth():
     """The time of a step as one size grows: 64 features, 2 × 256 units, batch 256."""
     base = {"batch": 256, "width": 256, "hidden layers": 2}
@@ -181,5 +123,4 @@ def print_growth():
 if __name__ == "__main__":
     print_peaks()
     print_workloads()
-    print_model()
     print_growth()
