@@ -14,6 +14,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load_safetensors",
+    "predictor",
     "save_safetensors",
     "to_torch",
     "warmup",
@@ -30,11 +31,14 @@ from fastmlp.persistence.conversion import convert_from_sklearn
 
 if TYPE_CHECKING:
     from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
+    from fastmlp.inference import predictor
 
 
 def __getattr__(name):
     if name in ("model_selection", "onnx", "playground"):  # what not everyone needs
         return import_module(f"fastmlp.{name}")
+    if name == "predictor":
+        return import_module("fastmlp.inference").predictor
     if name in __all__:  # nor ensembles
         return getattr(import_module("fastmlp.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,238 @@
+"""What a predictor reads: one row of cells, or a table, in numbers and codes."""
+
+import math
+import warnings
+from operator import itemgetter
+
+import numpy as np
+from scipy.linalg.blas import ddot
+
+from fastmlp.data.cells import (
+    DATES,
+    DURATIONS,
+    FLAGS,
+    MISSING,
+    TEXT,
+    is_missing,
+    kind_of_type,
+    number_of,
+)
+from fastmlp.data.frames import refuse_infinity, said, wrong_type
+
+__all__ = ["Lookup", "Row", "Table", "is_finite", "picker"]
+
+
+def is_finite(X):
+    """Whether all numbers are finite; it may say no where they are very large."""
+    numbers = X.ravel()
+    return math.isfinite(ddot(numbers, numbers))
+
+
+def picker(places):
+    """A function that takes a sequence, and gives the tuple of its items there."""
+    if len(places) == 1:
+        return itemgetter(slice(places[0], places[0] + 1))
+    return itemgetter(*places)
+
+
+class Lookup(dict):
+    """The code of each category that a column may have.
+
+    Parameters
+    ----------
+    codes : dict
+        Of the categories.
+    unknown : int or None
+        The code of others; None makes them an error.
+    missing : int or None
+        The code of a cell that is missing.
+    name : str or int
+        Of the column, for messages.
+    step : str
+        What looks them up, for messages.
+    warns : bool, default=False
+        Whether there is a warning of others.
+    """
+
+    def __init__(self, codes, unknown, missing, name, step, warns=False):
+        super().__init__(codes)
+        self.unknown, self.missing = unknown, missing
+        self.name, self.step, self.warns = name, step, warns
+
+    def __missing__(self, cell):
+        if is_missing(cell):
+            if self.missing is None:
+                raise ValueError(
+                    f"{said(self.name)} is missing, and {self.step} has no category "
+                    "for that. Put a SimpleImputer before it, or fit the pipeline on "
+                    "data with missing values."
+                )
+            return self.missing
+        if isinstance(cell, float):
+            refuse_infinity(self.name, [cell])
+        if self.unknown is None:
+            known = ", ".join(map(repr, list(self)[:5]))
+            raise ValueError(
+                f"{said(self.name)} has the category {cell!r}, which {self.step} does "
+                f"not know: it has {known}{', ...' if len(self) > 5 else ''}. An "
+                "encoder with handle_unknown='ignore' takes others, too."
+            )
+        if self.warns:
+            warnings.warn(
+                f"{said(self.name)} has the category {cell!r}, which {self.step} does "
+                "not know.",
+                stacklevel=2,
+            )
+        return self.unknown
+
+
+class MissingLookup(Lookup):
+    """The codes of whether a cell is missing."""
+
+    def __missing__(self, cell):
+        return self.missing if is_missing(cell) else self.unknown
+
+
+def _number(cell, name):
+    """A cell where the pipeline takes a number."""
+    kind = kind_of_type(type(cell))
+    if kind is None:
+        raise wrong_type(name, type(cell))
+    if kind == TEXT:
+        try:
+            return float(cell)
+        except (TypeError, ValueError):
+            raise _no_number(name, kind, cell) from None
+    if kind in (DATES, DURATIONS) and not is_missing(cell):
+        raise _no_number(name, kind, cell)
+    return number_of(cell)
+
+
+def _no_number(name, kind, cell):
+    return ValueError(
+        f"{said(name)} has {kind} (such as {cell!r}) where the pipeline takes numbers"
+    )
+
+
+class Row:
+    """One row.
+
+    Parameters
+    ----------
+    cells : list, tuple, or ndarray of float32 or float64
+    names : sequence
+        Of all columns.
+    """
+
+    is_row, n_rows = True, 1
+
+    def __init__(self, cells, names):
+        self.cells, self.names = cells, names
+
+    def numbers(self, columns, pick):
+        """Some columns as a new array of shape (1, n_columns), NaN where missing."""
+        if isinstance(self.cells, np.ndarray):
+            X = self.cells.take(columns)[np.newaxis]
+        else:
+            cells = pick(self.cells)
+            try:
+                X = np.fromiter(map(float, cells), np.float64, len(cells))
+            except (TypeError, ValueError, OverflowError):
+                where = zip(cells, columns, strict=True)
+                X = np.array([_number(cell, self.names[j]) for cell, j in where])
+            X = X[np.newaxis]
+        if not is_finite(X):
+            for j in np.asarray(columns)[np.isinf(X[0])]:
+                refuse_infinity(self.names[j], [math.inf])
+        return X
+
+    def codes(self, columns, lookups):
+        """The code of the cell of each column."""
+        cells = self.cells
+        try:
+            return [lookup[cells[j]] for j, lookup in zip(columns, lookups)]  # noqa: B905
+        except TypeError:
+            for j in columns:
+                if kind_of_type(type(cells[j])) is None:
+                    raise wrong_type(self.names[j], type(cells[j])) from None
+            raise
+
+    def is_missing(self, j):
+        """Whether a cell is, as an array of shape (1,)."""
+        return np.array([is_missing(self.cells[j])])
+
+
+class Table:
+    """Several rows.
+
+    Parameters
+    ----------
+    X : table
+        What `fastmlp.data.frames.read` gives.
+    places : sequence of int
+        Where each column is in it.
+    names : sequence
+        Of all columns.
+    """
+
+    is_row = False
+
+    def __init__(self, X, places, names):
+        self.X, self.places, self.names = X, places, names
+        self.n_rows = X.shape[0]
+
+    def _column(self, j):
+        return self.X.column(self.places[j], self.names[j])
+
+    def numbers(self, columns, pick):
+        """Some columns as a new array of shape (n_rows, n_columns), NaN if missing."""
+        if self.X.dtype is not None:
+            X = self.X.rows(slice(None))[:, [self.places[j] for j in columns]]
+        else:
+            X = np.column_stack([self._numbers_of(j) for j in columns])
+        X = X.astype(np.float32 if X.dtype == np.float32 else np.float64, copy=False)
+        if not is_finite(X):
+            for k, j in enumerate(columns):
+                refuse_infinity(self.names[j], X[:, k])
+        return X
+
+    def _numbers_of(self, j):
+        column, name = self._column(j), self.names[j]
+        if column.kind == TEXT:
+            numbers = [_number(level, name) for level in column.levels]
+            return np.array([*numbers, np.nan])[column.values]
+        if column.kind in (DATES, DURATIONS) and not np.isnan(column.values).all():
+            example = column.values[~np.isnan(column.values)][0]
+            dtype = "M8[us]" if column.kind == DATES else "m8[us]"
+            raise _no_number(name, column.kind, str(np.int64(example).astype(dtype)))
+        return column.values
+
+    def codes(self, columns, lookups):
+        """The codes of the cells of each column, as arrays of shape (n_rows,)."""
+        pairs = zip(columns, lookups, strict=True)
+        return [self._codes_of(j, lookup) for j, lookup in pairs]
+
+    def _codes_of(self, j, lookup):
+        column = self._column(j)
+        if column.kind == TEXT:
+            codes = [lookup[level] for level in column.levels]
+            if (column.values < 0).any():
+                codes.append(lookup[None])
+            return np.array(codes, np.intp)[column.values]
+        if column.kind in (DATES, DURATIONS):
+            raise ValueError(f"{said(self.names[j])} has {column.kind}")
+        return codes_of_numbers(column.values, lookup)
+
+    def is_missing(self, j):
+        """Whether each cell of a column is, as an array of shape (n_rows,)."""
+        column = self._column(j)
+        if column.kind == TEXT:
+            return column.values < 0
+        if column.kind in (FLAGS, MISSING) or column.values.dtype.kind == "f":
+            return np.isnan(column.values)
+        return np.zeros(self.n_rows, bool)
+
+
+def codes_of_numbers(numbers, lookup):
+    """The codes of numbers as categories, in an array of shape (n_rows,)."""
+    return np.fromiter(map(lookup.__getitem__, numbers.tolist()), np.intp, len(numbers))
