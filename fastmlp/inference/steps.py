@@ -223,8 +223,12 @@ class Elementwise(_Step):
         }
 
     def __call__(self, data):
-        X = _floats(self.source(data))
-        for function, *constants in self._of_dtype[X.dtype]:
+        X = self.source(data)
+        operations = self._of_dtype.get(X.dtype)
+        if operations is None:
+            X = X.astype(np.float64)
+            operations = self._of_dtype[X.dtype]
+        for function, *constants in operations:
             function(X, *constants, out=X)
         return X
 
