@@ -111,6 +111,8 @@ def assert_same(model, X, exact=True):
     if hasattr(X, "columns"):
         records = X.to_dict("records")
         same(predict(records), expected)
+        same(predict(rows_of(X)), expected)
+        same(predict(X.to_numpy(object)), expected)
         same(predict(records[-1]), expected[-1])
         same(predict(X.iloc[-1]), expected[-1])
         same(predict(X[X.columns[::-1]].assign(more="x")), expected)
@@ -438,6 +440,8 @@ def test_what_is_wrong_with_rows():
         with pytest.raises(ValueError, match=message):
             predict([*(good | bad).values()])
         message = message.replace("missing,", "missing in row 1,")
+        with pytest.raises(ValueError, match=message):
+            predict([good, good | bad])
         with pytest.raises(ValueError, match=message.replace("dates", "(dates|text)")):
             predict(pd.DataFrame([good, good | bad]))
     for lacks in (
@@ -447,7 +451,7 @@ def test_what_is_wrong_with_rows():
     ):
         with pytest.raises(ValueError, match=r"X lacks the columns? .*'age', .*'town'"):
             predict(lacks)
-    for bad in ([1, 2], np.zeros(3), np.zeros((4, 3)), [[1], [2]]):
+    for bad in ([1, 2], np.zeros(3), np.zeros((4, 3)), [[1], [2]], [[1], 2]):
         with pytest.raises(ValueError, match="expected 7"):
             predict(bad)
     with pytest.raises(ValueError, match="0 sample"):

@@ -11,7 +11,7 @@ from fastmlp.data.frames import read, said
 from fastmlp.estimators.base import NetworkEstimator
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.inference.folding import Place, fold
-from fastmlp.inference.rows import Row, Table, is_finite
+from fastmlp.inference.rows import Row, Rows, Table, is_finite
 from fastmlp.inference.steps import Cell, Cells
 
 __all__ = ["PipelinePredictor", "predictor"]
@@ -248,20 +248,32 @@ class PipelinePredictor:
         return ValueError(f"X lacks the column{plural} {', '.join(missing)}{more}")
 
     def _predict_table(self, X):
-        if isinstance(X, list | tuple) and X and isinstance(X[0], dict):
-            X = [self._cells_by_name(row) for row in X]
         n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
         n_at_once = max(1, _MOST_NUMBERS // max(1, len(self._features.origins)))
         if n_rows > n_at_once:
             starts = range(0, n_rows, n_at_once)
             parts = [self._predict_table(X[i : i + n_at_once]) for i in starts]
             return np.concatenate(parts)
-        table = read(X)
-        table = Table(table, self._places(table), self._columns)
+        if isinstance(X, list | tuple) and X:
+            table = Rows(self._rows(X), self._columns)
+        else:
+            table = read(X)
+            table = Table(table, self._places(table), self._columns)
         features = self._features(table)
         if not is_finite(features):
             self._check(features, table)
         return self._network(features)
+
+    def _rows(self, X):
+        """The cells of each row of a list."""
+        rows = [self._cells_of_row(row) for row in X]
+        for i, row in enumerate(rows):
+            if row is None or len(row) != self.n_features_in_:
+                what = "no cells" if row is None else f"{len(row)} cells"
+                raise ValueError(
+                    f"row {i} of X has {what}; expected {self.n_features_in_}"
+                )
+        return rows
 
     def _places(self, table):
         """Where each column is in a table; of one that nobody needs, None."""

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from itertools import chain
 from operator import itemgetter
 
 import numpy as np
@@ -19,7 +20,7 @@ from fastmlp.data.cells import (
 )
 from fastmlp.data.frames import refuse_infinity, said, wrong_type
 
-__all__ = ["Lookup", "Row", "Table", "is_finite", "picker"]
+__all__ = ["Lookup", "Row", "Rows", "Table", "is_finite", "picker"]
 
 
 def is_finite(X):
@@ -133,17 +134,16 @@ class Row:
         """Some columns as a new array of shape (1, n_columns), NaN where missing."""
         if isinstance(self.cells, np.ndarray):
             X = self.cells.take(columns)[np.newaxis]
-        else:
-            cells = pick(self.cells)
-            try:
-                X = np.fromiter(map(float, cells), np.float64, len(cells))
-            except (TypeError, ValueError, OverflowError):
-                where = zip(cells, columns, strict=True)
-                X = np.array([_number(cell, self.names[j]) for cell, j in where])
-            X = X[np.newaxis]
+            if not is_finite(X):
+                _refuse_infinity(X, columns, self.names)
+            return X
+        cells = pick(self.cells)
+        try:
+            X = np.fromiter(map(float, cells), np.float64, len(cells))[np.newaxis]
+        except (TypeError, ValueError, OverflowError):
+            X = _as_numbers([self.cells], columns, self.names)
         if not is_finite(X):
-            for j in np.asarray(columns)[np.isinf(X[0])]:
-                refuse_infinity(self.names[j], [math.inf])
+            _refuse_infinity(X, columns, self.names)
         return X
 
     def codes(self, columns, lookups):
@@ -152,9 +152,7 @@ class Row:
         try:
             return [lookup[cells[j]] for j, lookup in zip(columns, lookups)]  # noqa: B905
         except TypeError:
-            for j in columns:
-                if kind_of_type(type(cells[j])) is None:
-                    raise wrong_type(self.names[j], type(cells[j])) from None
+            _refuse_types([cells], columns, self.names)
             raise
 
     def is_missing(self, j):
@@ -162,8 +160,69 @@ class Row:
         return np.array([is_missing(self.cells[j])])
 
 
-class Table:
+class Rows:
     """Several rows.
+
+    Parameters
+    ----------
+    cells : sequence of list or tuple
+    names : sequence
+        Of all columns.
+    """
+
+    is_row = False
+
+    def __init__(self, cells, names):
+        self.cells, self.names, self.n_rows = cells, names, len(cells)
+
+    def numbers(self, columns, pick):
+        """Some columns as a new array of shape (n_rows, n_columns), NaN if missing."""
+        shape = self.n_rows, len(columns)
+        cells = chain.from_iterable(map(pick, self.cells))
+        try:
+            X = np.fromiter(map(float, cells), np.float64, math.prod(shape))
+        except (TypeError, ValueError, OverflowError):
+            X = _as_numbers(self.cells, columns, self.names)
+        X = X.reshape(shape)
+        if not is_finite(X):
+            _refuse_infinity(X, columns, self.names)
+        return X
+
+    def codes(self, columns, lookups):
+        """The codes of the cells of each column, as arrays of shape (n_rows,)."""
+        try:
+            return [
+                np.array([lookup[row[j]] for row in self.cells], np.intp)
+                for j, lookup in zip(columns, lookups, strict=True)
+            ]
+        except TypeError:
+            _refuse_types(self.cells, columns, self.names)
+            raise
+
+    def is_missing(self, j):
+        """Whether each cell of a column is, as an array of shape (n_rows,)."""
+        return np.array([is_missing(row[j]) for row in self.cells])
+
+
+def _as_numbers(rows, columns, names):
+    """Some columns of rows of cells that are not all Python's numbers."""
+    return np.array([[_number(row[j], names[j]) for j in columns] for row in rows])
+
+
+def _refuse_infinity(X, columns, names):
+    for k, j in enumerate(columns):
+        refuse_infinity(names[j], X[:, k])
+
+
+def _refuse_types(rows, columns, names):
+    for row in rows:
+        for j in columns:
+            if kind_of_type(type(row[j])) is None:
+                raise wrong_type(names[j], type(row[j])) from None
+
+
+class Table:
+    """An array, a data frame or a sparse matrix.
 
     Parameters
     ----------
@@ -192,8 +251,7 @@ class Table:
             X = np.column_stack([self._numbers_of(j) for j in columns])
         X = X.astype(np.float32 if X.dtype == np.float32 else np.float64, copy=False)
         if not is_finite(X):
-            for k, j in enumerate(columns):
-                refuse_infinity(self.names[j], X[:, k])
+            _refuse_infinity(X, columns, self.names)
         return X
 
     def _numbers_of(self, j):
