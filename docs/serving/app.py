@@ -2,13 +2,13 @@
 
     MODEL=model.skops uvicorn --factory app:from_environment --workers 2
 
-`POST /predict` takes {"rows": [{"column": cell, ...}, ...]}. Rows of requests that
-arrive within a few milliseconds go through the network as one call.
+`POST /predict` takes {"rows": [{"column": cell, ...}, ...]}. Rows of requests that have
+arrived together, or within some milliseconds, go through the network as one call.
 
 Settings are environment variables:
 
     MODEL               a file of skops (pipelines) or safetensors (estimators)
-    BATCH_WINDOW_MS     how long a request may wait for others (2)
+    BATCH_WINDOW_MS     how long a request waits for others (0: none does)
     BATCH_ROWS          rows at which a batch does not wait any longer (256)
     REQUEST_ROWS        the most rows of a request (1000)
     THREADS             of the network, for large batches (1)
@@ -111,6 +111,9 @@ def load(file, n_threads=1):
     warnings.filterwarnings("ignore", "X does not have valid feature names")
     last = fitted[-1] if hasattr(fitted, "steps") else fitted
     last.set_params(n_jobs=n_threads)
+    # loads the kernels now, not when the first request comes
+    nothing = None if hasattr(last, "columns_") else 0.0
+    last.predictor()([nothing] * last.n_features_in_)
     predict = fastmlp.predictor(fitted)
     names = getattr(fitted, "feature_names_in_", range(fitted.n_features_in_))
     classes = getattr(last, "classes_", None)
@@ -134,8 +137,8 @@ class Batcher:
     predict : callable
         Of a `Model`.
     window : float
-        Seconds that the first of them waits for others. 0: those that the server has
-        read by then.
+        Seconds that the first of them waits for others. With 0, none waits: those that
+        have been read together are a batch.
     most_rows : int
         Rows at which nobody waits any longer.
     seen : callable
@@ -289,7 +292,7 @@ def answer(model, found):
     }
 
 
-def create_app(model, *, window=0.002, batch_rows=256, request_rows=1000):
+def create_app(model, *, window=0.0, batch_rows=256, request_rows=1000):
     """The service of a model.
 
     Parameters
@@ -361,7 +364,7 @@ def from_environment():
     number = lambda name, default: float(os.environ.get(name, default))  # noqa: E731
     return create_app(
         load(os.environ["MODEL"], int(number("THREADS", 1))),
-        window=number("BATCH_WINDOW_MS", 2) / 1000,
+        window=number("BATCH_WINDOW_MS", 0) / 1000,
         batch_rows=int(number("BATCH_ROWS", 256)),
         request_rows=int(number("REQUEST_ROWS", 1000)),
     )
