@@ -131,7 +131,8 @@ OF_NUMBERS = [
     [SelectKBest(k=2), StandardScaler()],
     [FunctionTransformer(), "passthrough", StandardScaler()],
     [MinMaxScaler(), FunctionTransformer(np.log1p)],
-    [MaxAbsScaler(), KBinsDiscretizer(4, encode="ordinal", quantile_method="linear")],
+    [MaxAbsScaler(), KBinsDiscretizer(4, encode="ordinal", strategy="uniform")],
+    KBinsDiscretizer(3, encode="onehot-dense", strategy="uniform"),
     ColumnTransformer(
         [("a", StandardScaler(), [0, -1]), ("b", "passthrough", slice(1, 3)),
          ("c", "drop", [3])], remainder="drop", transformer_weights={"a": 0.3},
@@ -329,7 +330,7 @@ def test_a_word_stands_for_what_is_missing():
 
 
 def test_numbers_that_become_categories():
-    bins = KBinsDiscretizer(4, quantile_method="linear")
+    bins = KBinsDiscretizer(4, strategy="uniform")
     assert_same(fitted(bins, NUMBERS), NUMBERS)
     X = np.where(RNG.random((N, 3)) < 0.1, np.nan, COUNTS)
     steps = [SimpleImputer(strategy="most_frequent"), OneHotEncoder()]

@@ -441,8 +441,7 @@ def _bins(binner, source, place):
         places = range(len(origins), len(origins) + n_bins)
         lookups.append(_lookup(binner, step, i, range(n_bins), places, None, place))
         origins += [step.origins[i]] * n_bins
-    dtype = binner.dtype or np.float64
-    return OneHot(step, lookups, dtype, origins, binner.encode == "onehot")
+    return OneHot(step, lookups, binner.dtype, origins, binner.encode == "onehot")
 
 
 _RULES = {

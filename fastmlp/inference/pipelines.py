@@ -64,8 +64,9 @@ def predictor(model):
     NumPy's such as ``np.log1p``, and `ColumnTransformer`, `FeatureUnion` and
     `Pipeline` of them. A subclass of one of these is not: it may do something else.
 
-    The numbers are those of the pipeline, to the last bit, unless it has products with
-    matrices (`PCA` and the like): those may differ in rounding.
+    The numbers are those of the pipeline, to the last bit, with two exceptions, which
+    may differ in rounding: products with matrices (`PCA` and the like), and functions
+    of float32 columns beside others in a data frame, which are computed in float64.
 
     What is missing may be None, NaN, NaT or pandas' NA. Where no step fills it in, and
     where a number is infinite, the call raises a ValueError with the name of the

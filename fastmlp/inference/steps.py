@@ -336,26 +336,28 @@ class _Coded(_Step):
     source : Cells or step
     lookups : sequence of Lookup
         Of each column of the source.
-    dtype : dtype
-        Of the numbers that it makes.
+    dtype : dtype or None
+        Of the numbers that it makes, by default that of the source's.
     """
 
     def __init__(self, source, lookups, dtype):
-        self.source, self.lookups, self.dtype = source, lookups, np.dtype(dtype)
+        self.source, self.lookups = source, lookups
+        self.dtype = None if dtype is None else np.dtype(dtype)
         self._columns = None
         if isinstance(source, Cells):
             self._columns = [cell.column for cell in source.cells]
 
     def _codes(self, data):
-        """Of each column: an integer of one row, or an array of those of several."""
+        """(codes, dtype): of each column an integer, or of several rows an array."""
         if self._columns is not None:
-            return data.codes(self._columns, self.lookups)
+            return data.codes(self._columns, self.lookups), self.dtype
         X = self.source(data)
+        dtype = self.dtype or X.dtype
         if data.is_row:
             pairs = zip(self.lookups, X[0].tolist(), strict=True)
-            return [lookup[number] for lookup, number in pairs]
+            return [lookup[number] for lookup, number in pairs], dtype
         pairs = zip(X.T, self.lookups, strict=True)
-        return [codes_of_numbers(numbers, lookup) for numbers, lookup in pairs]
+        return [codes_of_numbers(numbers, lookup) for numbers, lookup in pairs], dtype
 
 
 class OneHot(_Coded):
@@ -367,14 +369,15 @@ class OneHot(_Coded):
 
     def __call__(self, data):
         n_features = len(self.origins)
+        codes, dtype = self._codes(data)
         if data.is_row:
-            row = np.zeros(n_features + 1, self.dtype)
-            for place in self._codes(data):
+            row = np.zeros(n_features + 1, dtype)
+            for place in codes:
                 row[place] = 1
             return row[np.newaxis, :n_features]
-        X = np.zeros((data.n_rows, n_features + 1), self.dtype)
+        X = np.zeros((data.n_rows, n_features + 1), dtype)
         every = np.arange(data.n_rows)
-        for places in self._codes(data):
+        for places in codes:
             X[every, places] = 1
         return X[:, :n_features]
 
@@ -388,7 +391,8 @@ class Values(_Coded):
         self.origins = source.origins
 
     def __call__(self, data):
-        pairs = zip(self.values, self._codes(data), strict=True)
+        codes, _ = self._codes(data)
+        pairs = zip(self.values, codes, strict=True)
         if data.is_row:
             return np.array([[values[code] for values, code in pairs]], self.dtype)
         columns = [np.array(values, self.dtype)[codes] for values, codes in pairs]
