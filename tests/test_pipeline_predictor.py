@@ -356,6 +356,20 @@ def test_columns_chosen_by_dtype():
     )
 
 
+def test_the_dtype_is_that_of_columns_that_were_taken_together():
+    X = FRAME[["size", "age", "rooms"]].astype({"size": np.float32, "age": np.float32})
+    model = fitted([MinMaxScaler(), SelectKBest(k=1)], X)
+    predict, expected = fastmlp.predictor(model), results(model, X)
+    np.testing.assert_array_equal(predict(X), expected)
+    (used,) = predict.used_columns_
+    assert predict(X[[used]]).shape == expected.shape
+    floats = X[["size", "age"]]
+    model = fitted(StandardScaler(), floats)
+    found = fastmlp.predictor(model)(floats)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, results(model, floats))
+
+
 def test_slices_of_names_and_output_as_data_frames():
     columns = make_column_transformer(
         (StandardScaler(), slice("size", "rent")),

@@ -249,7 +249,7 @@ def _svd(svd, source, place):
 
 
 def _selector(selector, source, place):
-    return source.select(np.flatnonzero(selector.get_support()).tolist())
+    return source.numbers().select(np.flatnonzero(selector.get_support()).tolist())
 
 
 # --- what is missing -----------------------------------------------------------------

@@ -130,7 +130,7 @@ class Row:
     def __init__(self, cells, names):
         self.cells, self.names = cells, names
 
-    def numbers(self, columns, pick):
+    def numbers(self, columns, pick, together):
         """Some columns as a new array of shape (1, n_columns), NaN where missing."""
         if isinstance(self.cells, np.ndarray):
             X = self.cells.take(columns)[np.newaxis]
@@ -175,7 +175,7 @@ class Rows:
     def __init__(self, cells, names):
         self.cells, self.names, self.n_rows = cells, names, len(cells)
 
-    def numbers(self, columns, pick):
+    def numbers(self, columns, pick, together):
         """Some columns as a new array of shape (n_rows, n_columns), NaN if missing."""
         shape = self.n_rows, len(columns)
         cells = chain.from_iterable(map(pick, self.cells))
@@ -243,13 +243,17 @@ class Table:
     def _column(self, j):
         return self.X.column(self.places[j], self.names[j])
 
-    def numbers(self, columns, pick):
+    def numbers(self, columns, pick, together):
         """Some columns as a new array of shape (n_rows, n_columns), NaN if missing."""
         if self.X.dtype is not None:
             X = self.X.rows(slice(None))[:, [self.places[j] for j in columns]]
+            dtype = X.dtype
         else:
-            X = np.column_stack([self._numbers_of(j) for j in columns])
-        X = X.astype(np.float32 if X.dtype == np.float32 else np.float64, copy=False)
+            present = [j for j in together if self.places[j] is not None]
+            numbers = {j: self._numbers_of(j) for j in present}
+            X = np.column_stack([numbers[j] for j in columns])
+            dtype = np.result_type(*numbers.values())
+        X = X.astype(np.float32 if dtype == np.float32 else np.float64, copy=False)
         if not is_finite(X):
             _refuse_infinity(X, columns, self.names)
         return X

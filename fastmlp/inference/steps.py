@@ -157,18 +157,25 @@ def joined(parts, is_sparse=False):
 
 
 class Numbers(_Step):
-    """Columns of X as numbers, infinite ones refused."""
+    """Columns of X as numbers, infinite ones refused.
 
-    def __init__(self, columns):
-        self.columns = columns
+    Parameters
+    ----------
+    columns : list of int
+    together : list of int, default=None
+        Columns that scikit-learn makes one array of, which gives the dtype.
+    """
+
+    def __init__(self, columns, together=None):
+        self.columns, self.together = columns, together or columns
         self.origins = [(j,) for j in columns]
         self._pick = picker(columns)
 
     def __call__(self, data):
-        return data.numbers(self.columns, self._pick)
+        return data.numbers(self.columns, self._pick, self.together)
 
     def select(self, indices):
-        return Numbers([self.columns[i] for i in indices])
+        return Numbers([self.columns[i] for i in indices], self.together)
 
 
 class Missing(_Step):
