@@ -327,6 +327,33 @@ def test_a_word_stands_for_what_is_missing():
     X = FRAME[TEXT].replace("Oslo", "?")
     fill = SimpleImputer(missing_values="?", strategy="most_frequent")
     assert_same(fitted([fill, OneHotEncoder()], X), X)
+    steps = [SimpleImputer(strategy="constant", fill_value="?"), fill, OneHotEncoder()]
+    X = FRAME[TEXT].mask(FRAME[TEXT] == "Oslo")
+    assert_same(fitted(steps, X), X)
+    # of an array of objects, even numbers
+    X = np.where(np.isnan(HOLES), -1.0, NUMBERS.round()).astype(object)
+    X[:, 0] = "a"
+    X[::3, 1] = np.nan
+    steps = [
+        SimpleImputer(strategy="constant", fill_value=-1.0),
+        SimpleImputer(missing_values=-1.0, strategy="most_frequent"),
+        make_column_transformer((OneHotEncoder(), [0]), remainder=RobustScaler()),
+    ]
+    assert_same(fitted(steps, X), X)
+
+
+def test_sparse_matrices_between_steps():
+    """scikit-learn multiplies them by reciprocals of scales."""
+    scaler = StandardScaler(with_mean=False)
+    for threshold in (0, 1):
+        columns = make_column_transformer(
+            (OneHotEncoder(), TEXT), sparse_threshold=threshold
+        )
+        assert_same(fitted([columns, scaler], FRAME), FRAME)
+        nested = make_column_transformer(
+            (columns, TEXT), (scaler, FIGURES), sparse_threshold=threshold
+        )
+        assert_same(fitted([nested, scaler], FRAME), FRAME)
 
 
 def test_numbers_that_become_categories():

@@ -1,5 +1,6 @@
 """From fitted transformers of scikit-learn to the steps that do the same."""
 
+from collections import UserList
 from typing import NamedTuple
 
 import numpy as np
@@ -140,6 +141,8 @@ def _indices_of(columns, names, n_columns):
             stop = None if columns.stop is None else names.index(columns.stop) + 1
             columns = slice(start, stop, columns.step)
         return list(range(n_columns)[columns])
+    if isinstance(columns, UserList):  # it warns of access, in scikit-learn 1.6
+        columns = columns.data
     columns = np.atleast_1d(np.asarray(columns)).tolist()
     if columns and all(isinstance(column, bool) for column in columns):
         return np.flatnonzero(columns).tolist()
@@ -282,7 +285,7 @@ def _imputer(imputer, source, place):
     cells = source.cells
     return Cells(
         [
-            cells[i]._replace(fills=((missing, statistics[i]), *cells[i].fills))
+            cells[i]._replace(fills=(*cells[i].fills, (missing, statistics[i])))
             for i in kept
         ]
         + [Cell(cells[i].column, tells_missing=True) for i in indicated]
@@ -335,9 +338,9 @@ def _lookup(encoder, source, i, categories, codes, unknown, place, **more):
     if isinstance(source, Cells):
         cell = source.cells[i]
         if cell.tells_missing:
-            found = table.get(False, unknown), table.get(True, unknown)
-            return MissingLookup({}, *found, name, step)
-        for empty, value in cell.fills:
+            lookup = Lookup(table, unknown, missing, name, step, **more)
+            return MissingLookup(lookup)
+        for empty, value in reversed(cell.fills):
             code = table.get(value, unknown)
             if not is_missing(empty):
                 table[empty] = code

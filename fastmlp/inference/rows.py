@@ -87,11 +87,21 @@ class Lookup(dict):
         return self.unknown
 
 
-class MissingLookup(Lookup):
-    """The codes of whether a cell is missing."""
+class MissingLookup(dict):
+    """The codes of whether a cell is missing.
+
+    Parameters
+    ----------
+    lookup : Lookup
+        Of True and False.
+    """
+
+    def __init__(self, lookup):
+        super().__init__()
+        self._lookup = lookup
 
     def __missing__(self, cell):
-        return self.missing if is_missing(cell) else self.unknown
+        return self._lookup[is_missing(cell)]
 
 
 def _number(cell, name):

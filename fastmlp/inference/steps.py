@@ -98,8 +98,10 @@ class Cells:
     def _plain_numbers(self):
         step = Numbers([cell.column for cell in self.cells])
         for k in range(max((len(cell.fills) for cell in self.cells), default=0)):
-            pairs = [cell.fills[k] if cell.fills[k:] else (None, np.nan)
-                     for cell in self.cells]  # fmt: skip
+            pairs = [
+                cell.fills[k] if k < len(cell.fills) else (None, np.nan)
+                for cell in self.cells
+            ]
             for missing in {_as_number(missing) for missing, _ in pairs}:
                 values = [
                     value if _as_number(empty) in {missing} else np.nan
@@ -126,9 +128,7 @@ class Mixed:
     def __init__(self, parts, is_sparse=False):
         self.parts, self.is_sparse = parts, is_sparse
         self.origins = [origin for part in parts for origin in part.origins]
-        self._places = [
-            (part, i) for part in parts for i in range(len(part.origins))
-        ]  # fmt: skip
+        self._places = [(part, i) for part in parts for i in range(len(part.origins))]
 
     def select(self, indices):
         """Some of the features; those of one part stay of its kind."""
@@ -147,9 +147,14 @@ class Mixed:
 
 
 def joined(parts, is_sparse=False):
-    """Steps beside each other, as one."""
-    parts = [part for part in parts if part.origins]
-    if len(parts) == 1:
+    """Steps beside each other, as one; `is_sparse` says what they are together."""
+    parts = [
+        each
+        for part in parts
+        for each in (part.parts if isinstance(part, Mixed) else [part])
+        if each.origins
+    ]
+    if len(parts) == 1 and parts[0].is_sparse == is_sparse:
         return parts[0]
     if parts and all(isinstance(part, Cells) for part in parts):
         return Cells(cell for part in parts for cell in part.cells)
