@@ -19,6 +19,9 @@ __all__ = ["PipelinePredictor", "predictor"]
 #: Numbers that the features of some rows are made of at a time.
 _MOST_NUMBERS = 2**23
 
+#: What the items of a list are, if it is a list of rows.
+_NESTED = (list, tuple, dict, np.ndarray)
+
 
 def predictor(model):
     """Make one function of a whole pipeline, which predicts a few rows in little time.
@@ -207,9 +210,8 @@ class PipelinePredictor:
         """The cells of a row, or None if X is a table."""
         if isinstance(X, dict):
             return self._cells_by_name(X)
-        if isinstance(X, list | tuple):
-            nested = list, tuple, dict, np.ndarray
-            return None if X and isinstance(X[0], nested) else X
+        if isinstance(X, (list, tuple)):
+            return None if X and isinstance(X[0], _NESTED) else X
         if isinstance(X, np.ndarray):
             if X.ndim != 1:
                 return None
