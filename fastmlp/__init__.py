@@ -14,6 +14,7 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load_safetensors",
+    "predictor",
     "save_safetensors",
     "to_torch",
     "warmup",
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
     from fastmlp.exchange.pytorch import from_torch, to_torch
     from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
+    from fastmlp.inference import predictor
 
 #: What not everyone needs, and where it is.
 _IN_MODULES = {
@@ -37,6 +39,7 @@ _IN_MODULES = {
     "MLPEnsembleRegressor": "estimators",
     "from_torch": "exchange.pytorch",
     "load_safetensors": "exchange.safetensors",
+    "predictor": "inference",
     "save_safetensors": "exchange.safetensors",
     "to_torch": "exchange.pytorch",
 }

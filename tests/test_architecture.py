@@ -31,6 +31,7 @@ ROOMS = [
     "estimators",
     "model_selection",
     "exchange",
+    "inference",
     "display",
     "",  # the package itself
     "onnx",
@@ -53,7 +54,7 @@ OWNERS = {
     "llvmlite": {"compilation"},
     "onnx": {"exchange"},
     "skl2onnx": {"exchange"},
-    "sklearn": {"commands", "data", "display", "estimators", "exchange",
+    "sklearn": {"commands", "data", "display", "estimators", "exchange", "inference",
                 "model_selection", "persistence", "playground", "sklearn_warnings",
                 "training"},
     "torch": {"exchange"},
