@@ -3,6 +3,7 @@
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "HiddenFeatures",
     "MLPClassifier",
     "MLPEnsembleClassifier",
     "MLPEnsembleRegressor",
@@ -23,6 +24,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.estimators.features import HiddenFeatures
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.exchange.pytorch import from_torch, to_torch
 from fastmlp.exchange.safetensors import load_safetensors, save_safetensors

@@ -28,6 +28,7 @@ from fastmlp.data.targets import (
     number_targets,
     quantile_score,
 )
+from fastmlp.estimators.gradients import DifferentiableModel
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.persistence.saving import attributes_of, state_of
@@ -38,7 +39,7 @@ __all__ = ["NetworkEstimator", "as_numbers", "as_probabilities"]
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 
 
-class NetworkEstimator(StoresParameters, BaseEstimator):
+class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
     """Checks of data, and predictions from `_outputs`; not for use by itself."""
 
     def _validate_params(self):
