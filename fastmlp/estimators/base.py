@@ -180,16 +180,19 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
         What is seen at a glance to be what `validate_data` would let pass, is not
         checked by it: that takes longer than to predict some rows.
         """
+        given = X
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
+            X = _numbers_of_frame(X, names)
         is_plain = (
             type(X) is np.ndarray
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and len(X) > 0
             and X.shape[1] == getattr(self, "n_features_in_", None)
-            and not hasattr(self, "feature_names_in_")
             and bool(np.isfinite(X).all())
         )
-        return X if is_plain else self._checked(X, reset=False)
+        return X if is_plain else self._checked(given, reset=False)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)
@@ -219,6 +222,22 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
                     f"{self.quantile!r}: fit it again"
                 )
             return quantile_score(y, predictions, self.quantile, sample_weight)
+        if (
+            sample_weight is None
+            and type(y) is np.ndarray
+            and y.dtype == np.float64
+            and y.ndim == 1
+            and len(y) > 1
+        ):
+            predicted = self.predict(X)
+            if predicted.shape == y.shape:
+                # r2_score, which takes longer to look at y than a small network to
+                # predict it
+                with np.errstate(all="ignore"):
+                    errors = ((y - predicted) ** 2).sum()
+                    score = 1 - errors / ((y - np.average(y)) ** 2).sum()
+                if np.isfinite(score):
+                    return float(score)
         return RegressorMixin.score(self, X, y, sample_weight)
 
     def _score_labels(self, X, y, sample_weight):
@@ -241,6 +260,20 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
 
     def _predict_probabilities(self, X):
         return as_probabilities(self._outputs(X))
+
+
+def _numbers_of_frame(X, names):
+    """A pandas data frame with these columns, of NumPy's dtypes, as an array, or None.
+
+    names : ndarray of str
+    """
+    columns = getattr(X, "columns", None)
+    if not (hasattr(X, "to_numpy") and hasattr(columns, "to_numpy")):
+        return None
+    is_known = np.array_equal(columns.to_numpy(), names)
+    if is_known and all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
+        return X.to_numpy()
+    return None
 
 
 def _is_plain_target(y, classifies):

@@ -251,8 +251,8 @@ def derivatives_of(model, X, columns, of):
     X = X.toarray() if issparse(X) else X
     precision = getattr(model, "precision_", None) or model._precision()
     derivatives = _derivatives(model, X, columns, of, precision, scaling)
-    beyond = ~np.isfinite(derivatives).all(axis=(1, 2))
-    if precision == "float32" and beyond.any():  # only float64 can hold them
+    if precision == "float32" and not np.isfinite(derivatives).all():
+        beyond = ~np.isfinite(derivatives).all(axis=(1, 2))  # only float64 can hold it
         some = None if columns is None else columns[beyond]
         derivatives[beyond] = _derivatives(
             model, X[beyond], some, of, "float64", scaling
@@ -287,4 +287,4 @@ def _derivatives(model, X, columns, of, precision, scaling):
         dtype = lazily("estimators.prediction").dtype_of_outputs(
             X.dtype, model.coefs_[0].dtype
         )
-        return (derivatives * sizes).astype(dtype)
+        return (derivatives * sizes).astype(dtype, copy=False)
