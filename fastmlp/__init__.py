@@ -15,6 +15,8 @@ __all__ = [
     "from_sklearn",
     "from_torch",
     "load_safetensors",
+    "register_activation",
+    "register_loss",
     "save_safetensors",
     "to_torch",
     "warmup",
@@ -31,12 +33,15 @@ from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
 from fastmlp.persistence.conversion import convert_from_sklearn
 
 if TYPE_CHECKING:
+    from fastmlp.engine.registration import register_activation, register_loss
     from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
 
 
 def __getattr__(name):
     if name in ("model_selection", "onnx", "playground"):  # what not everyone needs
         return import_module(f"fastmlp.{name}")
+    if name in ("register_activation", "register_loss"):
+        return getattr(import_module("fastmlp.engine.registration"), name)
     if name in __all__:  # nor ensembles
         return getattr(import_module("fastmlp.estimators"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -122,7 +122,7 @@ class Job:
         ]  # fmt: skip
         rows = resolve_activations(activation, len(active))
         for i, row in zip(active, rows, strict=True):
-            self.layers["activation"][i] = row.code
+            self.layers["activation"][i] = row.code_for(network.dtype)
             self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
             self._stored[i] = row.stores_derivatives or network.encoding is not None
         self._set(
@@ -345,7 +345,7 @@ class TrainingJob(Job):
             targets=targets,
             n_targets=targets.shape[1],
             batch_size=batch_size,
-            loss=LOSSES[loss].code,
+            loss=LOSSES[loss].code_for(dtype),
             optimizer=OPTIMIZERS[network.optimizer].code,
             l2=l2,
             rates=self.rates,
@@ -571,7 +571,7 @@ class PredictionJob(Job):
     ):
         super().__init__(network, X, activation, n_threads)
         last = ACTIVATIONS[last_activation]
-        self.layers["activation"][-1] = last.code
+        self.layers["activation"][-1] = last.code_for(network.dtype)
         self.layers["maps_zero_to_zero"][-1] = last.maps_zero_to_zero
         members = network.arena.arrays[array] if isinstance(array, str) else array
         self._set(

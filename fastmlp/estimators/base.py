@@ -47,6 +47,14 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
             super()._validate_params()
         except InvalidParameterError as error:
             loss = getattr(self, "loss", "")
+            for name in ("activation", "loss"):
+                if f"The {name!r} parameter" in str(error) and isinstance(
+                    getattr(self, name), str
+                ):
+                    raise InvalidParameterError(
+                        f"{error} One of your own? Register it first: "
+                        f"fastmlp.register_{name}."
+                    ) from None
             if isinstance(loss, str):
                 raise
             # the first argument of scikit-learn's MLPRegressor, but not of its others

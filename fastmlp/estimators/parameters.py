@@ -46,7 +46,7 @@ CONSTRAINTS = {
         "array-like",
         Interval(Integral, 1, None, closed="left"),
     ],
-    "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+    "activation": [StrOptions(ACTIVATIONS.keys()), "array-like"],
     "solver": [StrOptions(set(SOLVERS))],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -116,8 +116,8 @@ OF_ENSEMBLES = {
 
 #: Constraints of what only some estimators have.
 CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
-REGRESSION_LOSS = [StrOptions(set(REGRESSION_LOSSES))]
-ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *REGRESSION_LOSSES})]
+REGRESSION_LOSS = [StrOptions(REGRESSION_LOSSES)]  # users may add some
+ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES}), *REGRESSION_LOSS]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 #: Solvers that take steps down the gradient of mini-batches.
@@ -487,8 +487,8 @@ def check_lists(estimator, n_hidden):
         if unknown or len(activation) != n_hidden:
             raise ValueError(
                 f"activation must be a name or a list with one for each of the "
-                f"{n_hidden} hidden layers, each among {sorted(ACTIVATIONS)}; got "
-                f"{activation!r}"
+                f"{n_hidden} hidden layers, each among {sorted(ACTIVATIONS)} or "
+                f"registered with fastmlp.register_activation; got {activation!r}"
             )
     dropout = estimator.dropout
     if not isinstance(dropout, Real) and (

@@ -37,6 +37,7 @@ from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.losses import predicts_exponentials
 from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.training.events import Listeners
 from fastmlp.training.optimizer import OptimizerView
@@ -224,7 +225,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         if not self.standardize:
             return Standardization()
         # labels have no scale, and outputs exp(z) cannot be shifted
-        if classifies or self.loss in ("poisson", "gamma") or y.dtype.kind not in "fiu":
+        if classifies or predicts_exponentials(self.loss) or y.dtype.kind not in "fiu":
             return Standardization(Scaling.of(X, sample_weight))
         columns = y.reshape(len(y), -1)
         return Standardization(

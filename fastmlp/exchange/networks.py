@@ -17,7 +17,7 @@ from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
-from fastmlp.tables.activations import resolve_activations
+from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.encodings import (
     EMBEDDING,
     FLAG,
@@ -163,14 +163,27 @@ def form_of(model):
         If it is not fitted.
     TypeError
         If it is no estimator of fastmlp.
+    ValueError
+        If it has an activation that a user has registered.
     """
     if isinstance(model, MultiLayerPerceptron):
         check_is_fitted(model, "coefs_")
-        return _form_of_network(model)
+        return _without_registered(_form_of_network(model))
     if isinstance(model, TabularModel):
         check_is_fitted(model)
-        return _form_of_tables(model)
+        return _without_registered(_form_of_tables(model))
     raise TypeError(f"expected an estimator of fastmlp, got {type(model).__name__}")
+
+
+def _without_registered(form):
+    """The form, or an error if it has functions that no other program can know."""
+    for layer in form.layers[:-1]:
+        if ACTIVATIONS[layer.activation].registered is not None:
+            raise ValueError(
+                f"the activation {layer.activation!r} is your own: other programs do "
+                "not know it, so that the model cannot be exported"
+            )
+    return form
 
 
 def _form_of_network(model):

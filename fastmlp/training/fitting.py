@@ -26,6 +26,7 @@ from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
+from fastmlp.tables.registered import values_of_registered
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -506,6 +507,8 @@ class Fit:
         if isinstance(settings.random_state, np.random.RandomState):
             # it has been drawn from since; the file has what it was
             parameters["random_state"] = "RandomState"
+        if registered := values_of_registered(parameters):
+            parameters["registered"] = registered
         identity = fingerprint(
             parameters,
             *self._numbers_of(self.samples),
