@@ -3,6 +3,7 @@
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Callback",
     "HiddenFeatures",
     "MLPClassifier",
     "MLPEnsembleClassifier",
@@ -31,6 +32,7 @@ from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.exchange.pytorch import from_torch, to_torch
 from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
 from fastmlp.persistence.conversion import convert_from_sklearn
+from fastmlp.training.progress import Callback
 
 if TYPE_CHECKING:
     from fastmlp.engine.registration import register_activation, register_loss

@@ -117,7 +117,7 @@ n_jobs : int or None, default=None
     cores. Results are bitwise the same for any number.
 """,
     "callbacks": """\
-callbacks : list of callable or None, default=None
+callbacks : list of callable or `Callback`, or None, default=None
     Functions called at the end of every epoch of every member, as those of a network.
     Several threads may call them at a time. If one of them returns True, that member is
     done.

@@ -17,6 +17,7 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.initializations import INITIALIZATIONS
 from fastmlp.tables.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS, REFUSED_BY_LBFGS, SOLVERS
+from fastmlp.training.progress import is_callback
 from fastmlp.training.schedules import SCHEDULES
 
 __all__ = [
@@ -331,10 +332,12 @@ _TEXTS = {
         is the average: it starts from the initial weights, and each step keeps this
         fraction of it and adds the rest of the new weights. Choose it so that many
         steps count, and far fewer than all.
-    callbacks : list of callable or None, default=None
+    callbacks : list of callable or `Callback`, or None, default=None
         Functions called at the end of every epoch, with an object that has ``epoch``,
-        ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
-        predict). fit ends if one of them returns True.
+        ``loss``, ``validation_score``, ``seconds``, ``learning_rate`` (which can be
+        set), ``gradient_norms`` and ``estimator`` (a copy that can predict). fit ends
+        if one of them returns True. Or objects with methods for the beginning and end
+        of training and of epochs: see `fastmlp.Callback`.
     time_limit : float or None, default=None
         Maximum time of a fit in seconds. The model then has the weights of the last
         step or, with early_stopping, those of the best epoch.
@@ -511,8 +514,11 @@ def check_lists(estimator, n_hidden):
     if isinstance(estimator.scoring, str) and estimator.scoring != "loss":
         get_scorer(estimator.scoring)  # its own error, even if nothing validates
     for function in estimator.callbacks or ():
-        if not callable(function):
-            raise ValueError(f"callbacks must be functions; got {function!r}")
+        if not is_callback(function) or isinstance(function, type):
+            raise ValueError(
+                "callbacks must be functions, or objects with methods such as "
+                f"on_epoch_end; got {function!r}"
+            )
 
 
 @cache

@@ -351,9 +351,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 CallbackEvents(self, *given, lambda: fit.model().attributes(), task)
             )
         if self.callbacks:
-            listeners.append(
-                FunctionCallbacks(self.callbacks, lambda: self._with_model(fit.model()))
-            )
+            listeners.append(FunctionCallbacks(self.callbacks, fit))
         return listeners
 
     def _with_model(self, model):
