@@ -81,7 +81,8 @@ def entry_points(precision, *, few=False):
         for output in (np.float32, np.float64):
             yield passes.predict, (int, kind, output, int, none, none, bool)
     yield passes.refresh_transposed, (int, kind)
-    yield differentiating.differentiate, (int, kind, int)
+    if not few:
+        yield differentiating.differentiate, (int, kind, int)
     yield packing.pack_layer, (int, int, kind, int, int, int, int, int, bool)
     if precision == _PRECISIONS[0]:  # there is one for both
         yield shuffling.shuffle, (int,) * 4
