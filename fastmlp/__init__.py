@@ -3,6 +3,8 @@
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Callback",
+    "HiddenFeatures",
     "MLPClassifier",
     "MLPEnsembleClassifier",
     "MLPEnsembleRegressor",
@@ -15,6 +17,8 @@ __all__ = [
     "from_torch",
     "load_safetensors",
     "predictor",
+    "register_activation",
+    "register_loss",
     "save_safetensors",
     "to_torch",
     "warmup",
@@ -24,10 +28,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
+from fastmlp.estimators.features import HiddenFeatures
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.persistence.conversion import convert_from_sklearn
+from fastmlp.training.progress import Callback
 
 if TYPE_CHECKING:
+    from fastmlp.engine.registration import register_activation, register_loss
     from fastmlp.estimators import MLPEnsembleClassifier, MLPEnsembleRegressor
     from fastmlp.exchange.pytorch import from_torch, to_torch
     from fastmlp.exchange.safetensors import load_safetensors, save_safetensors
@@ -40,6 +47,8 @@ _IN_MODULES = {
     "from_torch": "exchange.pytorch",
     "load_safetensors": "exchange.safetensors",
     "predictor": "inference",
+    "register_activation": "engine.registration",
+    "register_loss": "engine.registration",
     "save_safetensors": "exchange.safetensors",
     "to_torch": "exchange.pytorch",
 }

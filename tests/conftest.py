@@ -9,7 +9,11 @@ from pathlib import Path
 # workers, which import them later, and for what they start but by `processes.run`.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from fastmlp.tables.activations import ACTIVATIONS
+from fastmlp.tables.losses import LOSSES, REGRESSION_LOSSES
 
 settings.register_profile(
     "fastmlp",
@@ -41,3 +45,13 @@ def pytest_sessionstart(session):
     ]
     for process in running:
         process.wait()  # what does not compile, tests say better than a message here
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_registered():
+    """What a test, or an example of the documentation, has registered."""
+    yield
+    for table, names in ((ACTIVATIONS, set()), (LOSSES, REGRESSION_LOSSES)):
+        for name in [name for name, row in table.items() if row.registered is not None]:
+            del table[name]
+            names.discard(name)

@@ -74,7 +74,7 @@ def tight(strips=0, depth=1, most_rows=48):
         patch.object(jobs, "_MOST_BLOCK_ROWS", most_rows),
         patch.object(samples, "_NEAR_BYTES", -1),
         patch.object(
-            jobs._Job, "_capacity", lambda job, n: round_up(n, job.network.shape.rows)
+            jobs.Job, "_capacity", lambda job, n: round_up(n, job.network.shape.rows)
         ),
     ):
         yield

@@ -16,6 +16,7 @@ from processes import run
 
 from fastmlp.compilation import jit
 from fastmlp.engine.arena import address_of
+from fastmlp.engine.differentiation import DerivativesJob
 from fastmlp.engine.jobs import PredictionJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.options import StepOptions
@@ -27,6 +28,7 @@ from fastmlp.kernels.layers.encoding import COLUMN
 from fastmlp.kernels.products import ADD, FROM_BIAS, FROM_OUTPUT, MASK, RELU
 from fastmlp.kernels.shuffling import shuffle
 from fastmlp.kernels.simd import tile_shape
+from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.encodings import EMBEDDING, NUMBER, ONE_HOT
 
 pytestmark = pytest.mark.slow
@@ -209,6 +211,29 @@ def sweep_prediction():
                     assert memory.copy_of(many.outputs_for(X)).tobytes() == expected
 
 
+def sweep_differentiation():
+    """Derivatives by the inputs, of no, one or several sums of outputs."""
+    rng = np.random.default_rng(0)
+    for case, memory, X in guards.cases(["dense"]):
+        n_cotangents = case.rows % 3
+        v = rng.standard_normal((len(X), n_cotangents, case.units[-1]))
+        settings = {
+            "activation": rng.choice(list(ACTIVATIONS)), "n_threads": case.n_threads
+        }  # fmt: skip
+
+        def job_of(case=case, X=X, v=v, settings=settings):
+            network = Network(case.units, case.dtype, differentiable=True)
+            network.write(*case.weights)
+            return DerivativesJob(network, X, v, **settings)
+
+        with guards.tight(0, case.depth), Team(case.n_threads) as team:
+            expected = job_of().run(team).tobytes()
+            with memory.in_use(team):
+                job = job_of()
+                memory._finish(job)
+                assert memory.copy_of(job.run(team)).tobytes() == expected
+
+
 def networks_for(case, n_members):
     """(network, parameters of so many of its form)."""
     network = Network(case.layers, case.dtype)
@@ -378,7 +403,7 @@ SWEEPS = """
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
 @pytest.mark.parametrize(
     "names",
-    ["training", "prediction products rows writing shuffling"],
+    ["training", "prediction differentiation products rows writing shuffling"],
 )
 def test_kernels_stay_between_guard_pages(names, tmp_path, monkeypatch):
     """Else they are killed; and they give the numbers that they give elsewhere."""

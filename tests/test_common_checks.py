@@ -5,6 +5,7 @@ from sklearn.base import is_regressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fastmlp import (
+    HiddenFeatures,
     MLPClassifier,
     MLPEnsembleClassifier,
     MLPEnsembleRegressor,
@@ -27,6 +28,7 @@ ESTIMATORS = [
       for task, solver in (("auto", "adam"), ("auto", "lbfgs"),
                            ("classification", "adam"), ("regression", "lbfgs"))),
     MLPClassifier((), solver="lbfgs", n_jobs=2, max_iter=100),
+    HiddenFeatures(MLPClassifier((5,), solver="lbfgs", random_state=0)),
     MLPEnsembleClassifier(n_estimators=2, max_iter=30),
     MLPEnsembleRegressor(
         hidden_layer_sizes=(), n_estimators=2, solver="lbfgs", bootstrap=True
@@ -39,6 +41,7 @@ ESTIMATORS = [
 def expected_failures(estimator):
     """What scikit-learn itself expects to fail, and what task="auto" is for."""
     failures = {}
+    estimator = getattr(estimator, "estimator", estimator)
     draws = getattr(estimator, "bootstrap", False)
     if getattr(estimator, "solver", "adam") != "lbfgs" or draws:
         reason = "batches and draws of repeated samples differ from those of weights"

@@ -59,7 +59,7 @@ def entry_points(precision, *, few=False):
     """
     import numpy as np
 
-    from fastmlp.kernels import packing, passes, shuffling
+    from fastmlp.kernels import differentiating, packing, passes, shuffling
 
     kind = np.dtype(precision).type
     none = type(None)
@@ -81,6 +81,8 @@ def entry_points(precision, *, few=False):
         for output in (np.float32, np.float64):
             yield passes.predict, (int, kind, output, int, none, none, bool)
     yield passes.refresh_transposed, (int, kind)
+    if not few:
+        yield differentiating.differentiate, (int, kind, int)
     yield packing.pack_layer, (int, int, kind, int, int, int, int, int, bool)
     if precision == _PRECISIONS[0]:  # there is one for both
         yield shuffling.shuffle, (int,) * 4

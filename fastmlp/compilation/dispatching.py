@@ -7,13 +7,15 @@ from fastmlp.compilation import jit
 __all__ = ["dispatch"]
 
 
-def dispatch(cases):
+def dispatch(cases, otherwise=None):
     """A jitted function (code, *arguments) that calls the case of that code.
 
     Parameters
     ----------
     cases : sequence of (int, jitted function)
         All functions take the same arguments and return nothing.
+    otherwise : jitted function, default=None
+        (code, *arguments) for other codes; None if there are none.
 
     Notes
     -----
@@ -37,5 +39,8 @@ def dispatch(cases):
         namespace[f"case_{i}"] = case
         lines.append(f"    {'elif' if i else 'if'} code == {code}:")
         lines.append(f"        case_{i}({arguments})")
+    if otherwise is not None:
+        namespace["otherwise"] = otherwise
+        lines.append(f"    else:\n        otherwise(code, {arguments})")
     exec("\n".join(lines), namespace)
     return jit(namespace["choose"])

@@ -22,11 +22,11 @@ from fastmlp.kernels.buffers import Buffer, Sizes, round_up
 from fastmlp.kernels.job import JOB
 from fastmlp.kernels.panels import unit_rows
 from fastmlp.kernels.team import team_size
-from fastmlp.tables.activations import resolve_activations
+from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
 
-__all__ = ["PredictionJob", "ReusableJob", "TrainingJob", "panels_at_once"]
+__all__ = ["Job", "PredictionJob", "ReusableJob", "TrainingJob", "panels_at_once"]
 
 #: Bytes of activations and deltas that a block of rows may take while it goes
 #: through all layers: about half of a core's L2 cache.
@@ -96,7 +96,7 @@ def features_of(**asked):
     return [True if several or is_asked else None for is_asked in asked.values()]
 
 
-class _Job:
+class Job:
     """A record `fastmlp.kernels.job.JOB` and the arrays that it points to."""
 
     def __init__(self, network, X, activation, n_threads):
@@ -122,7 +122,7 @@ class _Job:
         ]  # fmt: skip
         rows = resolve_activations(activation, len(active))
         for i, row in zip(active, rows, strict=True):
-            self.layers["activation"][i] = row.code
+            self.layers["activation"][i] = row.code_for(network.dtype)
             self.layers["maps_zero_to_zero"][i] = row.maps_zero_to_zero
             self._stored[i] = row.stores_derivatives or network.encoding is not None
         self._set(
@@ -169,6 +169,34 @@ class _Job:
                 value = address_of(value)
             record[name] = value
 
+    def _declared_workspace(self):
+        """What layers declare of their workspace: (layer, field) -> numbers per row.
+
+        Or -> the (layer, field) whose place it shares.
+        """
+        declared = {}
+        for i, layer in enumerate(self.network.architecture):
+            fields = {"inputs": (i - 1, "outputs"), **layer.workspace(self._stored[i])}
+            if i == 0:
+                fields["inputs"] = layer.fan_in
+            if i == self.network.n_layers - 1:
+                fields["deltas"] = "outputs"  # which are raw until then
+            for field, numbers in fields.items():
+                shares = isinstance(numbers, str)
+                declared[i, field] = (i, numbers) if shares else numbers
+        if self.sparse:
+            del declared[0, "inputs"]  # samples are read in place
+        # all activations, then all deltas, then all derivatives
+        order = ["inputs", "outputs", "deltas", "derivatives", "excess"]
+        return dict(sorted(declared.items(), key=lambda item: order.index(item[0][1])))
+
+    def _place(self, declared):
+        """Tell layers where in the workspace is what they declare."""
+        places = self.arena.starts["workspace"]
+        for (i, field), numbers in declared.items():
+            shares = isinstance(numbers, tuple)
+            self.layers[field][i] = places[numbers if shares else (i, field)]
+
     def _block_rows(self, n_rows, buffers):
         """Rows that go through all layers together: whole tiles that fit the cache.
 
@@ -212,7 +240,7 @@ class _Job:
         self._joined = team.shared, size
 
 
-class TrainingJob(_Job):
+class TrainingJob(Job):
     """Steps of mini-batch gradient descent on a network.
 
     Parameters
@@ -317,7 +345,7 @@ class TrainingJob(_Job):
             targets=targets,
             n_targets=targets.shape[1],
             batch_size=batch_size,
-            loss=LOSSES[loss].code,
+            loss=LOSSES[loss].code_for(dtype),
             optimizer=OPTIMIZERS[network.optimizer].code,
             l2=l2,
             rates=self.rates,
@@ -373,27 +401,6 @@ class TrainingJob(_Job):
                 "Encoding makes of them: the inputs of layer 1"
             )
 
-    def _declared_workspace(self):
-        """What layers declare of their workspace: (layer, field) -> numbers per row.
-
-        Or -> the (layer, field) whose place it shares.
-        """
-        declared = {}
-        for i, layer in enumerate(self.network.architecture):
-            fields = {"inputs": (i - 1, "outputs"), **layer.workspace(self._stored[i])}
-            if i == 0:
-                fields["inputs"] = layer.fan_in
-            if i == self.network.n_layers - 1:
-                fields["deltas"] = "outputs"  # which are raw until then
-            for field, numbers in fields.items():
-                shares = isinstance(numbers, str)
-                declared[i, field] = (i, numbers) if shares else numbers
-        if self.sparse:
-            del declared[0, "inputs"]  # samples are read in place
-        # all activations, then all deltas, then all derivatives
-        order = ["inputs", "outputs", "deltas", "derivatives", "excess"]
-        return dict(sorted(declared.items(), key=lambda item: order.index(item[0][1])))
-
     def _lay_out(self, n_targets, n_strips):
         """Allocate what steps work in: in tiles, or in strips if there are any."""
         network, shape, n_threads = self.network, self.network.shape, self._n_threads
@@ -436,10 +443,7 @@ class TrainingJob(_Job):
         declare = strips.strips_buffers if n_strips else passes.tiles_buffers
         copies = n_threads if n_strips else 1  # all threads share the batch of tiles
         self._allocate([Buffer("workspace", parts, copies=copies), *declare(sizes)])
-        places = self.arena.starts["workspace"]
-        for (i, field), numbers in declared.items():
-            shares = isinstance(numbers, tuple)
-            self.layers[field][i] = places[numbers if shares else (i, field)]
+        self._place(declared)
         self._set(
             capacity=batch_rows,
             block_rows=block_rows,
@@ -527,7 +531,7 @@ class TrainingJob(_Job):
         return steps
 
 
-class PredictionJob(_Job):
+class PredictionJob(Job):
     """Predictions of a network for each row of X.
 
     Parameters
@@ -548,6 +552,8 @@ class PredictionJob(_Job):
     array : str or ndarray, default="parameters"
         Name of the array in the network's arena that holds the weights; or what
         `Network.stack` gave, for the mean of the predictions of several networks.
+    last_activation : str, default="identity"
+        Like `activation`, of the last layer: for the first layers of a network.
     """
 
     def __init__(
@@ -561,8 +567,12 @@ class PredictionJob(_Job):
         dtype=None,
         n_threads=1,
         array="parameters",
+        last_activation="identity",
     ):
         super().__init__(network, X, activation, n_threads)
+        last = ACTIVATIONS[last_activation]
+        self.layers["activation"][-1] = last.code_for(network.dtype)
+        self.layers["maps_zero_to_zero"][-1] = last.maps_zero_to_zero
         members = network.arena.arrays[array] if isinstance(array, str) else array
         self._set(
             parameters=members,

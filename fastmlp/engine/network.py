@@ -93,6 +93,9 @@ class Network:
         only predicts.
     averaged : bool, default=False
         Whether to keep a moving average of the parameters.
+    differentiable : bool, default=False
+        Whether there is room for transposed weights of all layers, for derivatives with
+        respect to the inputs; all layers are then Dense.
 
     Attributes
     ----------
@@ -121,7 +124,9 @@ class Network:
         These arrays, and ``transposed``.
     """
 
-    def __init__(self, layers, dtype, *, optimizer=None, averaged=False):
+    def __init__(
+        self, layers, dtype, *, optimizer=None, averaged=False, differentiable=False
+    ):
         self.architecture = architecture_of(layers)
         first = self.architecture[0].fan_in
         self.units = (first, *(layer.fan_out for layer in self.architecture))
@@ -152,22 +157,26 @@ class Network:
         self.n_parameters = sum(counts.values())
         self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
         self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
-        self._allocate()
+        self._allocate(0 if differentiable else 1)
         for key, parameter in self._declared.items():
             if parameter.initial:
                 for _, _, panel in self._panels(key, self._numbers("parameters")):
                     panel[...] = parameter.initial
 
-    def _allocate(self):
-        """Make the arrays, and the records that lead to them."""
+    def _allocate(self, first_transposed):
+        """Make the arrays, and the records that lead to them.
+
+        first_transposed : the layer to which backward passes go.
+        """
         fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
         whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
-        transposed = [] if self.optimizer is None else whole_in * whole_out
+        sizes = dict(enumerate(map(int, whole_in * whole_out)))
+        goes_back = self.optimizer is not None or first_transposed == 0
+        transposed = {i: n for i, n in sizes.items() if i >= first_transposed}
         self.arena = Arena(
             [
                 *(Buffer(name, self.sizes, packed=True) for name in self.vectors),
-                # the backward pass does not go through the first layer
-                Buffer("transposed", dict(enumerate(map(int, transposed[1:]), 1))),
+                Buffer("transposed", transposed if goes_back else {}),
             ],
             self.dtype,
         )

@@ -28,6 +28,7 @@ from fastmlp.data.targets import (
     number_targets,
     quantile_score,
 )
+from fastmlp.estimators.gradients import DifferentiableModel
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.persistence.saving import attributes_of, state_of
@@ -38,7 +39,7 @@ __all__ = ["NetworkEstimator", "as_numbers", "as_probabilities"]
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 
 
-class NetworkEstimator(StoresParameters, BaseEstimator):
+class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
     """Checks of data, and predictions from `_outputs`; not for use by itself."""
 
     def _validate_params(self):
@@ -46,6 +47,14 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             super()._validate_params()
         except InvalidParameterError as error:
             loss = getattr(self, "loss", "")
+            for name in ("activation", "loss"):
+                if f"The {name!r} parameter" in str(error) and isinstance(
+                    getattr(self, name), str
+                ):
+                    raise InvalidParameterError(
+                        f"{error} One of your own? Register it first: "
+                        f"fastmlp.register_{name}."
+                    ) from None
             if isinstance(loss, str):
                 raise
             # the first argument of scikit-learn's MLPRegressor, but not of its others
@@ -179,16 +188,19 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
         What is seen at a glance to be what `validate_data` would let pass, is not
         checked by it: that takes longer than to predict some rows.
         """
+        given = X
+        names = getattr(self, "feature_names_in_", None)
+        if names is not None:
+            X = _numbers_of_frame(X, names)
         is_plain = (
             type(X) is np.ndarray
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and len(X) > 0
             and X.shape[1] == getattr(self, "n_features_in_", None)
-            and not hasattr(self, "feature_names_in_")
             and bool(np.isfinite(X).all())
         )
-        return X if is_plain else self._checked(X, reset=False)
+        return X if is_plain else self._checked(given, reset=False)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)
@@ -218,6 +230,22 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
                     f"{self.quantile!r}: fit it again"
                 )
             return quantile_score(y, predictions, self.quantile, sample_weight)
+        if (
+            sample_weight is None
+            and type(y) is np.ndarray
+            and y.dtype == np.float64
+            and y.ndim == 1
+            and len(y) > 1
+        ):
+            predicted = self.predict(X)
+            if predicted.shape == y.shape:
+                # r2_score, which takes longer to look at y than a small network to
+                # predict it
+                with np.errstate(all="ignore"):
+                    errors = ((y - predicted) ** 2).sum()
+                    score = 1 - errors / ((y - np.average(y)) ** 2).sum()
+                if np.isfinite(score):
+                    return float(score)
         return RegressorMixin.score(self, X, y, sample_weight)
 
     def _score_labels(self, X, y, sample_weight):
@@ -240,6 +268,20 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
 
     def _predict_probabilities(self, X):
         return as_probabilities(self._outputs(X))
+
+
+def _numbers_of_frame(X, names):
+    """A pandas data frame with these columns, of NumPy's dtypes, as an array, or None.
+
+    names : ndarray of str
+    """
+    columns = getattr(X, "columns", None)
+    if not (hasattr(X, "to_numpy") and hasattr(columns, "to_numpy")):
+        return None
+    is_known = np.array_equal(columns.to_numpy(), names)
+    if is_known and all(isinstance(dtype, np.dtype) for dtype in X.dtypes):
+        return X.to_numpy()
+    return None
 
 
 def _is_plain_target(y, classifies):

@@ -117,7 +117,7 @@ n_jobs : int or None, default=None
     cores. Results are bitwise the same for any number.
 """,
     "callbacks": """\
-callbacks : list of callable or None, default=None
+callbacks : list of callable or `Callback`, or None, default=None
     Functions called at the end of every epoch of every member, as those of a network.
     Several threads may call them at a time. If one of them returns True, that member is
     done.
@@ -447,6 +447,25 @@ class _Ensemble(NetworkEstimator):
             if with_spread:
                 spread = np.sqrt(spread / n).astype(dtype)
             return (total / n).astype(dtype), spread if with_spread else None
+
+    def _derivatives(self, X, columns, of):
+        """`input_gradients` of checked X, with an axis of outputs: the mean."""
+        is_raw = self.estimators_[0].out_activation_ == "identity"
+        if of == "raw" and not is_raw:
+            raise ValueError(
+                "of='raw': the mean of several networks has no raw outputs; of its "
+                "members, ask each of estimators_"
+            )
+        X = compressed_rows(X) if issparse(X) else X
+        weights = self._relative_weights()
+        parts = zip(self.estimators_, weights, strict=True)
+        total = sum(
+            weight * member._derivatives(X, columns, of).astype(np.float64)
+            for member, weight in parts
+        )
+        dtype_of_outputs = lazily("estimators.prediction").dtype_of_outputs
+        dtype = dtype_of_outputs(X.dtype, self.estimators_[0].coefs_[0].dtype)
+        return (total / weights.sum()).astype(dtype)
 
     def _relative_weights(self):
         """Weights of the members, the largest 1: means of equal ones are exact."""

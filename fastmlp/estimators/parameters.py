@@ -17,6 +17,7 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.initializations import INITIALIZATIONS
 from fastmlp.tables.losses import CLASSIFICATION_LOSSES, REGRESSION_LOSSES
 from fastmlp.tables.optimizers import OPTIMIZERS, REFUSED_BY_LBFGS, SOLVERS
+from fastmlp.training.progress import is_callback
 from fastmlp.training.schedules import SCHEDULES
 
 __all__ = [
@@ -46,7 +47,7 @@ CONSTRAINTS = {
         "array-like",
         Interval(Integral, 1, None, closed="left"),
     ],
-    "activation": [StrOptions(set(ACTIVATIONS)), "array-like"],
+    "activation": [StrOptions(ACTIVATIONS.keys()), "array-like"],
     "solver": [StrOptions(set(SOLVERS))],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -116,8 +117,8 @@ OF_ENSEMBLES = {
 
 #: Constraints of what only some estimators have.
 CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
-REGRESSION_LOSS = [StrOptions(set(REGRESSION_LOSSES))]
-ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES, *REGRESSION_LOSSES})]
+REGRESSION_LOSS = [StrOptions(REGRESSION_LOSSES)]  # users may add some
+ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES}), *REGRESSION_LOSS]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 #: Solvers that take steps down the gradient of mini-batches.
@@ -331,10 +332,12 @@ _TEXTS = {
         is the average: it starts from the initial weights, and each step keeps this
         fraction of it and adds the rest of the new weights. Choose it so that many
         steps count, and far fewer than all.
-    callbacks : list of callable or None, default=None
+    callbacks : list of callable or `Callback`, or None, default=None
         Functions called at the end of every epoch, with an object that has ``epoch``,
-        ``loss``, ``validation_score``, ``seconds`` and ``estimator`` (a copy that can
-        predict). fit ends if one of them returns True.
+        ``loss``, ``validation_score``, ``seconds``, ``learning_rate`` (which can be
+        set), ``gradient_norms`` and ``estimator`` (a copy that can predict). fit ends
+        if one of them returns True. Or objects with methods for the beginning and end
+        of training and of epochs: see `fastmlp.Callback`.
     time_limit : float or None, default=None
         Maximum time of a fit in seconds. The model then has the weights of the last
         step or, with early_stopping, those of the best epoch.
@@ -487,8 +490,8 @@ def check_lists(estimator, n_hidden):
         if unknown or len(activation) != n_hidden:
             raise ValueError(
                 f"activation must be a name or a list with one for each of the "
-                f"{n_hidden} hidden layers, each among {sorted(ACTIVATIONS)}; got "
-                f"{activation!r}"
+                f"{n_hidden} hidden layers, each among {sorted(ACTIVATIONS)} or "
+                f"registered with fastmlp.register_activation; got {activation!r}"
             )
     dropout = estimator.dropout
     if not isinstance(dropout, Real) and (
@@ -511,8 +514,11 @@ def check_lists(estimator, n_hidden):
     if isinstance(estimator.scoring, str) and estimator.scoring != "loss":
         get_scorer(estimator.scoring)  # its own error, even if nothing validates
     for function in estimator.callbacks or ():
-        if not callable(function):
-            raise ValueError(f"callbacks must be functions; got {function!r}")
+        if not is_callback(function) or isinstance(function, type):
+            raise ValueError(
+                "callbacks must be functions, or objects with methods such as "
+                f"on_epoch_end; got {function!r}"
+            )
 
 
 @cache

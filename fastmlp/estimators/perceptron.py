@@ -8,6 +8,7 @@ import warnings
 from contextlib import closing
 from functools import cache
 from importlib import import_module
+from numbers import Integral
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,7 @@ from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization
 from fastmlp.data.targets import labels_of
 from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
+from fastmlp.estimators.gradients import derivatives_of
 from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
 from fastmlp.estimators.settings import settings_of
 from fastmlp.exceptions import UnusedParameterWarning
@@ -35,6 +37,7 @@ from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.tables.fitted import FittedModel
+from fastmlp.tables.losses import predicts_exponentials
 from fastmlp.training.callbacks import CallbackEvents, CallbackSupport
 from fastmlp.training.events import Listeners
 from fastmlp.training.optimizer import OptimizerView
@@ -222,7 +225,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         if not self.standardize:
             return Standardization()
         # labels have no scale, and outputs exp(z) cannot be shifted
-        if classifies or self.loss in ("poisson", "gamma") or y.dtype.kind not in "fiu":
+        if classifies or predicts_exponentials(self.loss) or y.dtype.kind not in "fiu":
             return Standardization(Scaling.of(X, sample_weight))
         columns = y.reshape(len(y), -1)
         return Standardization(
@@ -348,9 +351,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 CallbackEvents(self, *given, lambda: fit.model().attributes(), task)
             )
         if self.callbacks:
-            listeners.append(
-                FunctionCallbacks(self.callbacks, lambda: self._with_model(fit.model()))
-            )
+            listeners.append(FunctionCallbacks(self.callbacks, fit))
         return listeners
 
     def _with_model(self, model):
@@ -432,12 +433,62 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             return "float64"
         return getattr(self, "precision_", "float32") if continues else "float32"
 
-    def _compute_outputs(self, X, precision, dtype=None, n_jobs=None):
-        """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
+    def _compute_outputs(
+        self, X, precision, dtype=None, n_jobs=None, output_activation=None
+    ):
+        """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`.
+
+        output_activation : another one than the network has.
+        """
         prediction = _lazily("estimators.prediction")
-        with prediction.packed_model(self, precision, n_jobs) as model:
+        with prediction.packed_model(
+            self, precision, n_jobs, output_activation
+        ) as model:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
             return model(X, wanted)
+
+    def _derivatives(self, X, columns, of):
+        """`input_gradients` of checked X, with an axis of outputs."""
+        return derivatives_of(self, X, columns, of)
+
+    def hidden_activations(self, X, layer=-1):
+        """What the units of a hidden layer give for X: features that were learnt.
+
+        `HiddenFeatures` makes a step of a Pipeline of them.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The input data.
+        layer : int, default=-1
+            Which hidden layer: 0 is the first one, -1 the last one.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_units)
+            After the activation function.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If X is invalid, or if there is no such layer.
+        """
+        check_is_fitted(self, "coefs_")
+        X = Standardization.read(vars(self)).scale_X(self._plain(X))
+        n_hidden = len(self.coefs_) - 1
+        if not isinstance(layer, Integral) or not -n_hidden <= layer < n_hidden:
+            raise ValueError(
+                f"layer={layer!r}, but there are {n_hidden} hidden layers: a whole "
+                f"number from 0 to {n_hidden - 1}, or from -1 to {-n_hidden}"
+                if n_hidden
+                else f"layer={layer!r}, but there are no hidden layers"
+            )
+        precision = getattr(self, "precision_", None) or self._precision()
+        return _lazily("estimators.prediction").activations_of(
+            self, int(layer) % n_hidden, X, precision, self.n_jobs
+        )
 
     def predictor(self):
         """A function that predicts a few rows in the least time.

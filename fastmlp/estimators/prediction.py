@@ -5,11 +5,20 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fastmlp.data.inputs import numbers_only
-from fastmlp.engine.network import units_of
+from fastmlp.engine.jobs import PredictionJob
+from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.prediction import PackedModel
+from fastmlp.engine.threads import Team, threads_for_prediction
+from fastmlp.tables.activations import resolve_activations
 from fastmlp.tables.fitted import parameters_of
 
-__all__ = ["Predictor", "dtype_of_outputs", "packed_model", "packed_snapshot"]
+__all__ = [
+    "Predictor",
+    "activations_of",
+    "dtype_of_outputs",
+    "packed_model",
+    "packed_snapshot",
+]
 
 
 def dtype_of_outputs(*dtypes):
@@ -37,15 +46,17 @@ class packed_model:
         Precision of the computation.
     n_jobs : int or None
         Number of threads for many rows.
+    output_activation : str, default=None
+        None for that of the estimator.
     """
 
-    def __init__(self, estimator, precision, n_jobs):
+    def __init__(self, estimator, precision, n_jobs, output_activation=None):
         self._estimator = estimator
         activation = estimator.activation
         self._key = (
             tuple(units_of(estimator.coefs_)),
             activation if isinstance(activation, str) else tuple(activation),
-            estimator.out_activation_,
+            output_activation or estimator.out_activation_,
             precision,
             n_jobs,
         )
@@ -81,6 +92,43 @@ def packed_snapshot(estimator, n_jobs):
     )
     model.write(*parameters_of(estimator))
     return model
+
+
+def activations_of(estimator, layer, X, precision, n_jobs):
+    """What a hidden layer of a fitted estimator gives for X.
+
+    The predictions of the network that ends there.
+
+    Parameters
+    ----------
+    estimator : fastmlp.estimators.perceptron.MultiLayerPerceptron
+    layer : int
+        From 0.
+    X : ndarray or sparse matrix of shape (n_samples, n_features)
+        As the network takes it.
+    precision : {'float32', 'float64'}
+    n_jobs : int or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_units)
+    """
+    weights, biases = parameters_of(estimator)
+    network = Network(units_of(weights[: layer + 1]), precision)
+    network.write(weights[: layer + 1], biases[: layer + 1])
+    rows = resolve_activations(estimator.activation, len(weights) - 1)
+    n_threads = threads_for_prediction(n_jobs, network, X.shape[0])
+    job = PredictionJob(
+        network,
+        X,
+        activation=[row.name for row in rows[:layer]],
+        last_activation=rows[layer].name,
+        output_activation="identity",
+        dtype=dtype_of_outputs(X.dtype, weights[0].dtype),
+        n_threads=n_threads,
+    )
+    with Team(n_threads) as team:
+        return job.run(team)
 
 
 def _as_float64(X):

@@ -19,6 +19,7 @@ from fastmlp.estimators.tabular_model import TabularModel, lazily
 from fastmlp.tables.losses import (
     CLASSIFICATION_LOSSES,
     REGRESSION_LOSSES,
+    predicts_exponentials,
 )
 
 __all__ = ["TabularMLPClassifier", "TabularMLPRegressor"]
@@ -455,7 +456,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
 
     _parameter_constraints: dict = {
         **TabularModel._parameter_constraints,
-        "loss": [StrOptions(set(REGRESSION_LOSSES))],
+        "loss": [StrOptions(REGRESSION_LOSSES)],
         "huber_delta": [Interval(Real, 0, None, closed="neither")],
         "quantile": [Interval(Real, 0, 1, closed="neither"), "array-like"],
     }
@@ -478,7 +479,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         targets = number_targets(y, self.loss, quantile=self.quantile)
         values = y.reshape(len(y), -1)
         center = np.average(values, axis=0, weights=sample_weight)
-        if self.loss in ("poisson", "gamma"):
+        if predicts_exponentials(self.loss):
             center, scale = np.zeros(values.shape[1]), np.where(center > 0, center, 1.0)
         else:
             spread = np.average((values - center) ** 2, axis=0, weights=sample_weight)

@@ -140,7 +140,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         "preset": [StrOptions(set(PRESETS))],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "hidden_layer_sizes": ["array-like", None],
-        "activation": [StrOptions(set(ACTIVATIONS)), None],
+        "activation": [StrOptions(ACTIVATIONS.keys()), None],
         "numeric_embedding": [StrOptions({"cosines", "piecewise"}), None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],

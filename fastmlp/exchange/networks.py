@@ -18,7 +18,7 @@ from fastmlp.estimators.ensembles import MLPEnsembleClassifier, MLPEnsembleRegre
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
 from fastmlp.estimators.tabular import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
-from fastmlp.tables.activations import resolve_activations
+from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.encodings import (
     EMBEDDING,
     FLAG,
@@ -181,6 +181,8 @@ def averaged(model):
         If it is not fitted.
     TypeError
         If it is no estimator of fastmlp.
+    ValueError
+        If it has an activation that a user has registered.
     """
     if not isinstance(model, ESTIMATORS):
         raise TypeError(f"expected an estimator of fastmlp, got {type(model).__name__}")
@@ -205,8 +207,19 @@ def form_of(model):
     """
     (_, model), *_ = averaged(model)
     if isinstance(model, MultiLayerPerceptron):
-        return _form_of_network(model)
-    return _form_of_tables(model)
+        return _without_registered(_form_of_network(model))
+    return _without_registered(_form_of_tables(model))
+
+
+def _without_registered(form):
+    """The form, or an error if it has functions that no other program can know."""
+    for layer in form.layers[:-1]:
+        if ACTIVATIONS[layer.activation].registered is not None:
+            raise ValueError(
+                f"the activation {layer.activation!r} is your own: other programs do "
+                "not know it, so that the model cannot be exported"
+            )
+    return form
 
 
 def _form_of_network(model):

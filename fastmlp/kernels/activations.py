@@ -15,7 +15,7 @@ from fastmlp.kernels.elementwise import (
     normal_cdf,
     normal_cdf_and_density,
 )
-from fastmlp.kernels.simd import absolute, cast, constant
+from fastmlp.kernels.simd import absolute, call_address, cast, constant
 from fastmlp.tables.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 
 __all__ = [
@@ -246,12 +246,26 @@ def _activate_any_with_derivative(row):
     return _activate_with_derivative_of_activation(*KERNELS[row.name])
 
 
-def _dispatch(make, rows):
-    return dispatch([(row.code, make(*KERNELS[row.name])) for row in rows])
+def _dispatch(make, rows, otherwise=None):
+    cases = [(row.code, make(*KERNELS[row.name])) for row in rows]
+    return dispatch(cases, otherwise)
 
 
-_OF_ACTIVATIONS = [row for row in ACTIVATIONS.values() if not row.stores_derivatives]
-_STORED = [row for row in ACTIVATIONS.values() if row.stores_derivatives]
+@jit
+def _call(code, z, count):
+    none = cast(0, count)
+    call_address(code, (z, z, count, none))
+
+
+@jit
+def _call_for_derivatives(code, z, derivatives, count):
+    one = cast(1, count)
+    call_address(code, (z, derivatives, count, one))
+
+
+_ROWS = [row for row in ACTIVATIONS.values() if row.registered is None]
+_OF_ACTIVATIONS = [row for row in _ROWS if not row.stores_derivatives]
+_STORED = [row for row in _ROWS if row.stores_derivatives]
 
 #: activate(code, z, count): z[i] <- g(z[i]) for i < count; of the rows whose
 #: derivatives are functions of the activation.
@@ -263,13 +277,17 @@ activate = _dispatch(_activate_with, _OF_ACTIVATIONS)
 multiply_by_derivative = _dispatch(_multiply_with, _OF_ACTIVATIONS)
 
 #: activate_with_derivative(code, z, derivatives, count): z[i] <- g(z[i]), and
-#: derivatives[i] = g'(z[i]); of the other rows.
-activate_with_derivative = _dispatch(_activate_with_derivative, _STORED)
+#: derivatives[i] = g'(z[i]); of the other rows, and of functions that users have
+#: registered, whose code is an address: see `fastmlp.compilation.functions`.
+activate_with_derivative = _dispatch(
+    _activate_with_derivative, _STORED, _call_for_derivatives
+)
 
 #: activate_any(code, z, count): `activate` for every row.
-activate_any = _dispatch(_activate_with, ACTIVATIONS.values())
+activate_any = _dispatch(_activate_with, _ROWS, _call)
 
 #: activate_any_with_derivative(code, z, derivatives, count): likewise.
 activate_any_with_derivative = dispatch(
-    [(row.code, _activate_any_with_derivative(row)) for row in ACTIVATIONS.values()]
+    [(row.code, _activate_any_with_derivative(row)) for row in _ROWS],
+    _call_for_derivatives,
 )

@@ -22,7 +22,7 @@ from fastmlp.kernels.elementwise import (
     power,
 )
 from fastmlp.kernels.gathering import gather_column
-from fastmlp.kernels.simd import absolute, advance, cast, pointer
+from fastmlp.kernels.simd import absolute, advance, call_address, cast, pointer
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 
 __all__ = [
@@ -305,18 +305,27 @@ KERNELS = {
 }
 
 
+@jit
+def _call(code, z, targets, n_outputs, rows, losses, parameters):
+    call_address(code, (z, targets, losses, n_outputs, rows))
+
+
 def _dispatch(rows):
-    return dispatch([(row.code, KERNELS[row.name]) for row in rows])
+    return dispatch([(row.code, KERNELS[row.name]) for row in rows], _call)
+
+
+_ROWS = [row for row in LOSSES.values() if row.registered is None]
 
 
 #: any_loss_and_deltas(code, z, targets, n_outputs, rows, losses, parameters): of `rows`
 #: rows, all arrays output-major.  z becomes the deltas, losses[r] the loss of row r.
 #: There must be room for 2*rows more numbers after z.  The targets of log_loss are one
 #: class number per row.  `parameters` points to those of the loss: room for one, even
-#: if there are none.
-any_loss_and_deltas = _dispatch(LOSSES.values())
+#: if there are none.  The code of a loss that a user has registered is an address: see
+#: `fastmlp.compilation.functions`.
+any_loss_and_deltas = _dispatch(_ROWS)
 
-_loss_and_deltas = _dispatch(row for row in LOSSES.values() if not row.is_parametric)
+_loss_and_deltas = _dispatch(row for row in _ROWS if not row.is_parametric)
 
 
 @jit

@@ -188,10 +188,10 @@ def _backward(
         key, keep = inputs_mask(job, step, i)
         kept = cast(keep, kept)
     if encoded is not None:
-        none = cast(0, first)
-        dense.hand_back(job, workspace, transposed, layer, before, first, tiles, none)
+        none, deltas = cast(0, first), deltas_of(job, workspace, before)
+        dense.hand_back(job, workspace, transposed, layer, deltas, first, tiles, none)
         if masks is not None and keep < 1.0:
-            drop(deltas_of(job, workspace, before), first, rows, key, keep)
+            drop(deltas, first, rows, key, keep)
         if before.derivatives >= 0:
             parametric.backward(job, workspace, before, first, tiles)
         return
@@ -668,9 +668,11 @@ def predict(job_address, precision, output_type, thread, sparse, scaled, encoded
 
 @jit(entry=True)
 def refresh_transposed(job_address, precision):
-    """Write the transposed copies of the weights that the backward pass reads."""
+    """Write the transposed copies of the weights that backward passes read."""
     job = job_at(job_address)
     parameters = pointer(job.parameters, precision)
     transposed = pointer(job.transposed, precision)
-    for i in range(1, job.n_layers):
-        dense.transpose_weights(parameters, transposed, layer_of(job, i))
+    for i in range(job.n_layers):
+        layer = layer_of(job, i)
+        if layer.transposed >= 0:
+            dense.transpose_weights(parameters, transposed, layer)

@@ -26,6 +26,7 @@ __all__ = [
     "absolute",
     "advance",
     "broadcast",
+    "call_address",
     "cast",
     "constant",
     "converted",
@@ -148,6 +149,24 @@ def prefetch(typing_context, pointer):
         return context.get_dummy_value()
 
     return types.void(pointer), codegen
+
+
+@intrinsic
+def call_address(typing_context, address, arguments):
+    """Call the function of C at an address; it returns nothing.
+
+    arguments : tuple of pointers and integers.
+    """
+
+    def codegen(context, builder, signature, values):
+        parts = [
+            builder.extract_value(values[1], i) for i in range(len(signature.args[1]))
+        ]
+        kind = ir.FunctionType(ir.VoidType(), [part.type for part in parts])
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), parts)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), codegen
 
 
 @intrinsic

@@ -19,6 +19,11 @@ from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.fitted import PARAMETERS, FittedModel
 from fastmlp.tables.losses import OUTPUT_ACTIVATIONS
 from fastmlp.tables.optimizers import OPTIMIZERS
+from fastmlp.tables.registered import (
+    check_registered,
+    functions_of_registered,
+    values_of_registered,
+)
 from fastmlp.training.schedules import SCHEDULES
 
 __all__ = [
@@ -44,6 +49,10 @@ FORMAT_VERSION = 2
 _OLD_NAMES = {"decay_1": "beta_1", "decay_2": "beta_2"}
 
 _VERSION = "_format_version"
+
+#: What is stored of activations and losses that users have registered: some values of
+#: each, and for packages that store functions by value, the functions.
+_REGISTERED, _REGISTERED_FUNCTIONS = "_registered", "_registered_functions"
 
 #: Attributes that are stored for a LabelBinarizer.
 _BINARIZER = ("classes_", "y_type_", "sparse_input_", "neg_label", "pos_label")
@@ -73,12 +82,27 @@ def state_of(attributes):
             state[name] = type(value)(_to_pickle(each, name) for each in value)
         elif value is not None:
             state[name] = _to_pickle(value, name)
+    registered = values_of_registered(state)
+    if registered:
+        state[_REGISTERED] = registered
+        if _stores_by_value():
+            state[_REGISTERED_FUNCTIONS] = functions_of_registered(state)
     binarizer = state.get("_label_binarizer")
     if binarizer is not None:
         state["_label_binarizer"] = {
             name: getattr(binarizer, name) for name in _BINARIZER
         }
     return state
+
+
+def _stores_by_value():
+    """Whether we are asked by a package that stores functions by value."""
+    frame = sys._getframe()
+    while frame is not None:
+        if _BY_VALUE.intersection(frame.f_globals.get("__name__", "").split(".")):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _to_pickle(value, parameter):
@@ -106,11 +130,8 @@ class _NamelessFunction:
         return self.function
 
     def __reduce__(self):
-        frame = sys._getframe()
-        while frame is not None:
-            if _BY_VALUE.intersection(frame.f_globals.get("__name__", "").split(".")):
-                return _identity, (self.function,)
-            frame = frame.f_back
+        if _stores_by_value():
+            return _identity, (self.function,)
         name = self.function.__qualname__
         raise PicklingError(
             f"pickle cannot store {name!r}, which is in the parameter "
@@ -151,6 +172,30 @@ def _restore_network(attributes, version):
         _check_fitted(attributes)
     if "estimators_" in attributes:
         _check_ensemble(attributes)
+
+
+def _restore_registered(attributes):
+    """Register what came with a model; raise an error if something is missing here."""
+    functions = attributes.pop(_REGISTERED_FUNCTIONS, ())
+    values = attributes.pop(_REGISTERED, {})
+    if functions:
+        from fastmlp.engine import registration
+
+        registers = {
+            "activation": registration.register_activation,
+            "loss": registration.register_loss,
+        }
+        for kind, name, function, derivative, options in functions:
+            registers[kind](name, function, derivative, **options)
+    try:
+        wanted = {
+            kind: {str(name): [float(v) for v in rows[name]] for name in rows}
+            for kind, rows in values.items()
+            if kind in ("activation", "loss")
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"this is a damaged model: {error}") from error
+    check_registered(wanted)
 
 
 def attributes_of(state, defaults, restore=_restore_network):
@@ -195,6 +240,7 @@ def attributes_of(state, defaults, restore=_restore_network):
             f"the model was saved in format {version} by a newer fastmlp; this version "
             f"reads formats up to {FORMAT_VERSION}: upgrade fastmlp to load it"
         )
+    _restore_registered(attributes)
     try:
         restore(attributes, version)
     except Exception as error:  # of any kind

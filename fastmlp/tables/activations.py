@@ -34,11 +34,19 @@ class Activation(NamedTuple):
     bounds: tuple | None = None  # of g, if it saturates
     #: whether it is exactly 0, with zero gradient, over a whole range of z
     cuts_off: bool = False
+    #: of one that a user has registered: its functions, and their machine code
+    registered: object = None
 
     @property
     def is_in_sklearn(self):
         """Whether scikit-learn has it."""
         return self.initialization is None
+
+    def code_for(self, dtype):
+        """The code for kernels of a precision: of what is registered, an address."""
+        if self.registered is None:
+            return self.code
+        return self.registered.compiled.address_for(dtype)
 
 
 #: Mean 0 and variance 1 are a fixed point with these (Klambauer et al., 2017).
@@ -110,7 +118,7 @@ _ROWS = (
                reference="Howard et al., ICCV (2019)", cuts_off=True),
 )  # fmt: skip
 
-#: name -> row
+#: name -> row; rows that users have registered come last
 ACTIVATIONS = {row.name: row for row in _ROWS}
 
 
@@ -124,6 +132,7 @@ def resolve_activations(activation, n_hidden):
         raise ValueError(f"{len(names)} activations for {n_hidden} hidden layers")
     if unknown := [name for name in names if name not in ACTIVATIONS]:
         raise ValueError(
-            f"unknown activation {unknown[0]!r}; choose from {sorted(ACTIVATIONS)}"
+            f"unknown activation {unknown[0]!r}; choose from {sorted(ACTIVATIONS)}, or "
+            "register your own with fastmlp.register_activation"
         )
     return [ACTIVATIONS[name] for name in names]

@@ -18,6 +18,7 @@ __all__ = [
     "REGRESSION_LOSSES",
     "Loss",
     "OutputActivation",
+    "predicts_exponentials",
 ]
 
 
@@ -49,11 +50,19 @@ class Loss(NamedTuple):
     #: when it applies, of several losses with the same `choice`
     where: str = ""
     reference: str = ""
+    #: of one that a user has registered: its functions, and their machine code
+    registered: object = None
 
     @property
     def sees_outputs_at_once(self):
         """Whether a sample has one target, the number of its class."""
         return self.output_activation == "softmax"
+
+    def code_for(self, dtype):
+        """The code for kernels of a precision: of what is registered, an address."""
+        if self.registered is None:
+            return self.code
+        return self.registered.compiled.address_for(dtype)
 
 
 def _log(mu):
@@ -195,9 +204,14 @@ _ROWS = (
          where="two classes or labels", reference=_FOCAL),
 )  # fmt: skip
 
-#: name -> row
+#: name -> row; rows that users have registered come last
 LOSSES = {row.name: row for row in _ROWS}
 
 #: What the parameter `loss` may be.
 CLASSIFICATION_LOSSES = frozenset(row.choice for row in _ROWS if row.is_of_classes)
-REGRESSION_LOSSES = frozenset(row.choice for row in _ROWS if not row.is_of_classes)
+REGRESSION_LOSSES = {row.choice for row in _ROWS if not row.is_of_classes}
+
+
+def predicts_exponentials(loss):
+    """Whether predictions of a regression by this loss are exp(z), always positive."""
+    return loss in LOSSES and LOSSES[loss].output_activation == "exp"

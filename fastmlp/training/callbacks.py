@@ -43,7 +43,7 @@ class CallbackEvents(Events):
         self.reads_weights = bool(getattr(estimator, "_skl_callbacks", ()))
         self._root.call_on_fit_task_begin(**self._arguments)
 
-    def begin(self):
+    def begin(self, epoch):
         # a fit that starts again in float64 may have more epochs than max_iter
         if self.reads_weights and self._left > 0 and self._child is None:
             self._left -= 1

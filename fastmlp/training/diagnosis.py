@@ -3,6 +3,7 @@
 import numpy as np
 
 from fastmlp.data.scaling import unscaled_columns
+from fastmlp.tables.losses import predicts_exponentials
 from fastmlp.training.validation import loss_of_constant
 
 __all__ = ["EPOCHS_TO_LEARN", "STEPS_TO_LEARN", "why_nothing_was_learnt"]
@@ -65,7 +66,7 @@ def _reasons(settings, samples, classifies):
         if columns is not None:
             reasons.append(f"X is not scaled: {columns}.")
         y = samples.targets.values
-        if not classifies and samples.targets.loss not in ("poisson", "gamma"):
+        if not classifies and not predicts_exponentials(samples.targets.loss):
             mean, spread = float(np.mean(y)), float(np.std(y))
             if not 0.1 <= spread <= 10 or abs(mean) > 10 * spread:
                 reasons.append(

@@ -11,7 +11,10 @@ class Events:
     #: Whether the listener may look at the network after an epoch.
     reads_weights = False
 
-    def begin(self):
+    def train_begins(self):
+        """Called when training begins, or begins anew in float64."""
+
+    def begin(self, epoch):
         """Called when an epoch begins."""
 
     def end(self, epoch, loss, score=None):
@@ -29,9 +32,13 @@ class Listeners(Events):
         self._listeners = listeners
         self.reads_weights = any(listener.reads_weights for listener in listeners)
 
-    def begin(self):
+    def train_begins(self):
         for listener in self._listeners:
-            listener.begin()
+            listener.train_begins()
+
+    def begin(self, epoch):
+        for listener in self._listeners:
+            listener.begin(epoch)
 
     def end(self, epoch, loss, score=None):
         # call all of them, even if one stops the fit

@@ -19,13 +19,15 @@ from fastmlp.data.samples import compressed_rows
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.options import StepOptions
-from fastmlp.engine.threads import threads_for_training
+from fastmlp.engine.pieces import finish
+from fastmlp.engine.threads import Team, threads_for_training
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.sklearn_warnings import check_optimize_result, warn_as_sklearn
 from fastmlp.tables.activations import ACTIVATIONS, resolve_activations
 from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
+from fastmlp.tables.registered import values_of_registered
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -38,7 +40,7 @@ from fastmlp.training.initialization import glorot_uniform, initial_weights
 from fastmlp.training.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.progress import shows_progress
-from fastmlp.training.run import Run, Stopping
+from fastmlp.training.run import Run, Stopping, run_steps
 from fastmlp.training.validation import Validation, scorer_of
 
 __all__ = ["Fit", "Samples"]
@@ -158,6 +160,7 @@ class Fit:
         self._averages = settings.ema_decay is not None
         self._what_predicts = "average" if self._averages else "parameters"
         self._done_with = None  # the checkpoint of a fit that has ended
+        self._optimizer = self._training = None  # of sgd and adam: see `_descend`
         self.network = None
 
     def model(self):
@@ -165,6 +168,54 @@ class Fit:
         with np.errstate(over="ignore"):  # see `_finish`
             groups = self.network.read(self.dtype, array=self._what_predicts)
         return self._identity.with_parameters(groups)
+
+    def as_estimator(self):
+        """A copy of the estimator with the network as it is now."""
+        return self._as_estimator(self.model())
+
+    @property
+    def learning_rate(self):
+        """Of the steps that follow; None for lbfgs."""
+        return None if self._optimizer is None else self._optimizer.schedule.rate
+
+    def set_learning_rate(self, rate):
+        """Set it, see `fastmlp.training.optimizer.Optimizer.set_rate`."""
+        if self._optimizer is None:
+            raise ValueError(
+                f"a callback cannot set the learning rate: solver="
+                f"{self.settings.solver!r} has none; use another solver, such as 'adam'"
+            )
+        self._optimizer.set_rate(rate)
+
+    def gradient_norms(self):
+        """Norms of the gradient of each layer, over all samples that are trained on.
+
+        Computed in a network of its own: nothing that the fit depends on changes.
+        """
+        network = Network(self._units, self._identity.precision_, optimizer="gradient")
+        network.write(*self.network.read())
+        whole, settings = self.samples, self.settings
+        n_samples = self.samples.n_samples
+        n_samples = n_samples if self._training is None else len(self._training)
+        rows = rows_of_a_piece(network, n_samples, issparse(whole.X))
+        n_threads = threads_for_training(settings.n_jobs, network, rows)
+        job = self._job_on(
+            network,
+            rows,
+            self._training,
+            StepOptions(
+                loss_parameters=whole.targets.parameters, l1=float(settings.l1)
+            ),
+            n_threads,
+        )
+        job.refresh()
+        with Team(n_threads) as team:
+            finish(run_steps(job, {}, n_threads), team)
+        layers = zip(*network.read(np.float64, array="gradient"), strict=True)
+        return np.array([
+            math.sqrt((weights**2).sum() + (biases**2).sum())
+            for weights, biases in layers
+        ])  # fmt: skip
 
     def _of_previous(self, name, default):
         """A fitted attribute of the previous fit, if this one continues it."""
@@ -232,10 +283,15 @@ class Fit:
 
     def _make_job(self, batch_size, samples=None):
         """(job, threads to run it on)."""
-        settings, whole = self.settings, self.samples
-        n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
-        job = TrainingJob(
-            self.network,
+        n_threads = threads_for_training(self.settings.n_jobs, self.network, batch_size)
+        options = self._step_options()
+        job = self._job_on(self.network, batch_size, samples, options, n_threads)
+        return job, n_threads
+
+    def _job_on(self, network, batch_size, samples, options, n_threads):
+        whole = self.samples
+        return TrainingJob(
+            network,
             whole.X,
             whole.for_kernels(whole.targets.for_kernels()),
             whole.for_kernels(whole.sample_weight),
@@ -243,11 +299,10 @@ class Fit:
             batch_size=batch_size,
             activation=[row.name for row in self._activations],
             loss=whole.targets.loss,
-            l2=settings.alpha,
-            options=self._step_options(),
+            l2=self.settings.alpha,
+            options=options,
             n_threads=n_threads,
         )
-        return job, n_threads
 
     def _finish(self, finite):
         model = self.model()
@@ -387,6 +442,7 @@ class Fit:
         own = self._given_validation
         splits = early_stopping and own is None
         training, held_out = self._split() if splits else (None, None)
+        self._optimizer, self._training = optimizer, training
         n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
         job, n_threads = self._make_job(batch_size, training)
@@ -506,6 +562,8 @@ class Fit:
         if isinstance(settings.random_state, np.random.RandomState):
             # it has been drawn from since; the file has what it was
             parameters["random_state"] = "RandomState"
+        if registered := values_of_registered(parameters):
+            parameters["registered"] = registered
         identity = fingerprint(
             parameters,
             *self._numbers_of(self.samples),

@@ -37,7 +37,7 @@ class _Objective:
         self._job = job
         self._team = team
         self._events = events
-        self.iterates = False
+        self.iterates, self.n_begun = False, 0
         self._sums = job.network.arena.arrays["gradient"]
         # two vectors, and views of them for the weights and biases
         self._x, self._gradient = np.empty((2, job.network.n_parameters))
@@ -48,7 +48,8 @@ class _Objective:
         job, network = self._job, self._job.network
         if not self.iterates:
             self.iterates = True
-            self._events.begin()
+            self.n_begun += 1
+            self._events.begin(self.n_begun)
         self.write(x)
         job.refresh()
         self._sums[:] = 0
@@ -96,6 +97,7 @@ def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=No
     start = np.concatenate([a.ravel() for part in network.read() for a in part])
     last = OptimizeResult(x=start.astype(np.float64), fun=np.inf, nit=0, status=-1)
     raised = []
+    events.train_begins()
 
     def iteration_ends(intermediate_result):
         x, loss = intermediate_result.x.copy(), float(intermediate_result.fun)

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from fastmlp.tables.optimizers import SOLVERS
+from fastmlp.training.functions import number_returned
 from fastmlp.training.schedules import Constant, make_schedule
 
 __all__ = ["Optimizer", "OptimizerView"]
@@ -72,6 +73,26 @@ class Optimizer:
             "n_updates": self.n_updates,
             "strength": 1.0 if self.strength is None else self.strength(start),
         }
+
+    def set_rate(self, rate):
+        """Set the learning rate of the steps that follow, as a callback asks.
+
+        Raises
+        ------
+        ValueError
+            If it is no rate, or if the schedule gives the rates.
+        """
+        schedule = self.schedule
+        if not schedule.can_be_set:
+            raise ValueError(
+                f"a callback cannot set the learning rate: learning_rate="
+                f"{schedule.name!r} gives the rate of each epoch. Use "
+                "learning_rate='constant'"
+            )
+        rate = number_returned(rate, "a callback", "learning_rate")
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"a learning rate must be finite and >= 0, got {rate}")
+        schedule.rate = rate
 
     def state(self, network):
         """The complete state as plain values and arrays, to continue from later.

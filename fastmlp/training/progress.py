@@ -2,18 +2,19 @@
 
 import time
 from importlib.util import find_spec
-from types import SimpleNamespace
 
 import numpy as np
 
 from fastmlp.training.events import Events
 
 __all__ = [
+    "Callback",
     "EpochState",
     "FunctionCallbacks",
     "MembersProgress",
     "Progress",
     "TuningProgress",
+    "is_callback",
     "shows_progress",
 ]
 
@@ -26,73 +27,223 @@ def shows_progress(verbose):
     return isinstance(verbose, str) and find_spec("tqdm") is not None
 
 
-class EpochState(SimpleNamespace):
-    """What a function in `callbacks` is given.
+class EpochState:
+    """What callbacks are given.
 
     Attributes
     ----------
     epoch : int
-        Epochs of this fit so far, or iterations of 'lbfgs'.
-    loss : float
-        Of this epoch.
+        Epochs of this fit so far, or iterations of 'lbfgs'; where an epoch begins, its
+        number.
+    loss : float or None
+        Of this epoch; None before one has ended.
     validation_score : float or None
         With early_stopping, or a validation set.
     seconds : float
         Since the fit began.
+    learning_rate : float or None
+        Of the steps that follow, before a bias correction of Adam. It can be set. None
+        for 'lbfgs', which has none.
+    gradient_norms : ndarray of shape (n_layers,)
+        Of each layer, the Euclidean norm of the gradient of the training loss, with
+        penalties and without dropout, for the weights of now. Computed when it is first
+        asked for, which takes about as long as an epoch.
     estimator : object
-        A copy with the weights of this epoch and without the callbacks, to predict
-        with, to keep, or to pickle; made when it is first asked for.
+        A copy with the weights of now and without the callbacks, to predict with, to
+        keep, or to pickle; made when it is first asked for.
 
     Raises
     ------
     AttributeError
-        If `estimator` is first asked for when the epoch is over.
+        If one of the last three is first asked for, or set, when training has gone on.
     """
+
+    def __init__(self, epoch, loss, validation_score, seconds, fit):
+        self.epoch, self.loss = epoch, loss
+        self.validation_score, self.seconds = validation_score, seconds
+        self._fit = fit
+        self._rate = fit.learning_rate
+        self._made = {}
+
+    def __repr__(self):
+        values = (
+            f"{name}={getattr(self, name)!r}"
+            for name in (
+                "epoch",
+                "loss",
+                "validation_score",
+                "seconds",
+                "learning_rate",
+            )
+        )
+        return f"EpochState({', '.join(values)})"
+
+    def _make(self, name, make):
+        if name not in self._made:
+            if self._fit is None:
+                raise AttributeError(
+                    f"the weights of epoch {self.epoch} are gone: ask for "
+                    f"state.{name} within the callback, and keep that"
+                )
+            self._made[name] = make()
+        return self._made[name]
 
     @property
     def estimator(self):
-        if self._estimator is None:
-            if self._make_estimator is None:
-                raise AttributeError(
-                    f"the weights of epoch {self.epoch} are gone: ask for "
-                    "state.estimator within the callback, and keep that"
-                )
-            self._estimator = self._make_estimator()
-        return self._estimator
+        return self._make("estimator", lambda: self._fit.as_estimator())
+
+    @property
+    def gradient_norms(self):
+        return self._make("gradient_norms", lambda: self._fit.gradient_norms())
+
+    @property
+    def learning_rate(self):
+        return self._rate if self._fit is None else self._fit.learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, rate):
+        if self._fit is None:
+            raise AttributeError(
+                f"epoch {self.epoch} is over: set state.learning_rate within the "
+                "callback"
+            )
+        self._fit.set_learning_rate(rate)
+        self._rate = self._fit.learning_rate
+
+    def close(self):
+        """Training goes on: what has not been asked for is gone."""
+        self._rate, self._fit = self._fit.learning_rate, None
+
+
+class Callback:
+    """Base class of objects in `callbacks`; its methods do nothing.
+
+    Each method is given an object with ``epoch``, ``loss``, ``validation_score``,
+    ``seconds``, ``learning_rate`` (which can be set), ``gradient_norms`` and
+    ``estimator`` (a copy that can predict). A plain function in `callbacks` stands for
+    `on_epoch_end`.
+
+    See Also
+    --------
+    MLPClassifier : Has the parameter `callbacks`.
+
+    Examples
+    --------
+    >>> from fastmlp import Callback, MLPRegressor
+    >>> class Warmup(Callback):
+    ...     def on_epoch_begin(self, state):
+    ...         state.learning_rate = 0.001 * min(1, state.epoch / 5)
+    >>> model = MLPRegressor(callbacks=[Warmup()])
+    """
+
+    def on_train_begin(self, state):
+        """Training begins; or begins anew in float64, after an overflow.
+
+        Parameters
+        ----------
+        state : object
+            See above.
+        """
+
+    def on_epoch_begin(self, state):
+        """An epoch, or an iteration of 'lbfgs', begins.
+
+        Parameters
+        ----------
+        state : object
+            See above; ``epoch`` is the number of the epoch that begins.
+        """
+
+    def on_epoch_end(self, state):
+        """An epoch, or an iteration of 'lbfgs', has ended.
+
+        Parameters
+        ----------
+        state : object
+            See above.
+
+        Returns
+        -------
+        bool or None
+            True to end the fit.
+        """
+
+    def on_train_end(self, state):
+        """The fit is over, and the weights are those that remain.
+
+        Not called if it ends with an error.
+
+        Parameters
+        ----------
+        state : object
+            See above.
+        """
+
+
+#: Methods of a callback that is an object.
+_HOOKS = "on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end"
+
+
+def is_callback(value):
+    """Whether something can be in the parameter `callbacks`."""
+    return callable(value) or any(callable(getattr(value, h, None)) for h in _HOOKS)
 
 
 class FunctionCallbacks(Events):
-    """Calls functions at the ends of epochs; any that returns True stops the fit.
+    """Calls functions and objects of the user; any that returns True stops the fit.
 
     Parameters
     ----------
-    functions : sequence of callable
-        Of an `EpochState`.
-    make_estimator : callable
-        Gives a copy of the estimator with the weights as they are now.
+    callbacks : sequence of callable or object
+        Functions of an `EpochState`, or objects with methods as a `Callback` has them.
+    fit : object
+        With `learning_rate`, `set_learning_rate`, `gradient_norms` and `as_estimator`.
     """
 
     reads_weights = True
 
-    def __init__(self, functions, make_estimator):
-        self._functions = functions
-        self._make_estimator = make_estimator
+    def __init__(self, callbacks, fit):
+        self._hooks = {hook: [] for hook in _HOOKS}
+        for callback in callbacks:
+            found = {h: getattr(callback, h) for h in _HOOKS if hasattr(callback, h)}
+            for hook, function in (found or {"on_epoch_end": callback}).items():
+                # what does nothing need not be called
+                if getattr(function, "__func__", None) is not getattr(Callback, hook):
+                    self._hooks[hook].append(function)
+        self._fit = fit
         self._started = time.perf_counter()
+        self._last = 0, None, None
 
-    def end(self, epoch, loss, score=None):
+    def _call(self, hook, epoch, loss=None, score=None):
+        """What the functions of a hook return."""
+        functions = self._hooks[hook]
+        if not functions:
+            return []
         state = EpochState(
-            epoch=epoch,
-            loss=float(loss),
-            validation_score=None if score is None else float(score),
-            seconds=time.perf_counter() - self._started,
-            _estimator=None,
-            _make_estimator=self._make_estimator,
+            epoch,
+            None if loss is None else float(loss),
+            None if score is None else float(score),
+            time.perf_counter() - self._started,
+            self._fit,
         )
         try:
-            answers = [function(state) for function in self._functions]
+            return [function(state) for function in functions]
         finally:
-            state._make_estimator = None
+            state.close()
+
+    def train_begins(self):
+        self._call("on_train_begin", 0)
+
+    def begin(self, epoch):
+        self._call("on_epoch_begin", epoch)
+
+    def end(self, epoch, loss, score=None):
+        self._last = epoch, loss, score
+        answers = self._call("on_epoch_end", epoch, loss, score)
         return any(isinstance(a, bool | np.bool_) and a for a in answers)
+
+    def close(self):
+        self._call("on_train_end", *self._last)
 
 
 class Progress(Events):

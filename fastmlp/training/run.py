@@ -220,6 +220,7 @@ class Run:
 
     def begin(self):
         """Resume from the checkpoint, if there is one, and get ready."""
+        self.events.train_begins()  # a file may have another rate than is set here
         if self.checkpoint is not None:
             self.checkpoint.restore(self)
         self._shuffle = lambda: None
@@ -249,7 +250,7 @@ class Run:
         epoch = len(history.loss_curve) + 1
         if history.finished or epoch > self._last_epoch:
             return False
-        self.events.begin()
+        self.events.begin(epoch)
         self._shuffle()
         loss = yield from self._run_steps(epoch)
         history.loss_curve.append(np.float64(loss))

@@ -44,6 +44,8 @@ class Constant:
 
     #: Whether `rates` returns an array.
     changes_every_step = False
+    #: Whether the next rate follows from the last one, so that it can be set.
+    can_be_set = True
 
     def rates(self, start, end, n_steps):
         """The rate of the next epoch, or an array with the rate of each of its steps.
@@ -72,6 +74,7 @@ class InverseScaling(Constant):
         r"$1 / (s + 1)^p$ from the second epoch on, $s$ samples seen, $p$ `power_t` "
         "(`adam`: 1)"
     )
+    can_be_set = False
 
     def epoch_ends(self, n_seen):
         self.rate = self.initial / (n_seen + 1) ** self.power
@@ -126,6 +129,7 @@ class OfFraction(Constant):
     """
 
     changes_every_step = True
+    can_be_set = False
 
     def __init__(self, initial, power=0.5, *, factor, name="callable"):
         super().__init__(initial, power)

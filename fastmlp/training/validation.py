@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.metrics import get_scorer
 from sklearn.utils.multiclass import type_of_target
 
-from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
+from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS, predicts_exponentials
 from fastmlp.training.functions import name_of, number_returned
 
 __all__ = [
@@ -97,7 +97,7 @@ def loss_of_constant(targets, sample_weight=None):
             z = np.average(values, axis=0, weights=weights)
             if targets.kind == "labels":
                 z = np.log(np.maximum(z, tiny)) - np.log(np.maximum(1 - z, tiny))
-            elif targets.loss in ("poisson", "gamma"):
+            elif predicts_exponentials(targets.loss):
                 z = np.log(np.maximum(z, tiny))
         outputs = np.broadcast_to(z, (len(values), targets.n_outputs))
         return loss_of(outputs, targets, weights)

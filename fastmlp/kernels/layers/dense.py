@@ -253,17 +253,17 @@ def _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer):
 
 
 @jit
-def hand_back(job, workspace, transposed, layer, before, first_row, tiles, finish):
-    """D W^T, where the deltas of the layer before will be; for `tiles` tiles of rows.
+def hand_back(job, workspace, transposed, layer, result, first_row, tiles, finish):
+    """D W^T for `tiles` tiles of rows.
 
+    result : where to: mostly where the deltas of the layer before will be.
     finish : MASK for zeros where the layer's inputs are 0, else 0.
     """
     a = inputs_of(job, workspace, layer)
     _multiply(
         deltas_of(job, workspace, layer),
         panels(transposed, layer.transposed, layer.fan_in, layer.transposed_rows),
-        deltas_of(job, workspace, before), a.data, a.rows, first_row, tiles, job.depth,
-        cast(0, tiles), finish,
+        result, a.data, a.rows, first_row, tiles, job.depth, cast(0, tiles), finish,
     )  # fmt: skip
 
 
@@ -277,7 +277,7 @@ def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, 
     a, result = inputs_of(job, workspace, layer), deltas_of(job, workspace, before)
     activation, rows = before.activation, tiles * tile_rows(a.data)
     finish = MASK if activation == RELU_CODE else 0
-    hand_back(job, workspace, transposed, layer, before, first_row, tiles, finish)
+    hand_back(job, workspace, transposed, layer, result, first_row, tiles, finish)
     if stored is not None and before.derivatives >= 0:
         derivatives = derivatives_of(job, workspace, before)
         multiply_panels(result, derivatives, first_row, rows)
