@@ -5,6 +5,8 @@ What X may be, what y means, and from a network's outputs to predictions.
 
 import warnings
 from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
 
 import numpy as np
 from scipy.sparse import issparse
@@ -30,12 +32,19 @@ from fastmlp.data.targets import (
 )
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.exceptions import ScaleWarning
+from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.saving import attributes_of, state_of
 
-__all__ = ["NetworkEstimator", "as_numbers", "as_probabilities"]
+__all__ = ["NetworkEstimator", "as_numbers", "as_probabilities", "lazily"]
 
 #: What X may be.
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
+
+
+@cache
+def lazily(module):
+    """A module that needs numba, whose import an interrupt must not cut in two."""
+    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 class NetworkEstimator(StoresParameters, BaseEstimator):
@@ -100,8 +109,9 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             return None
 
     def _checked_samples(
-        self, X, y, sample_weight, *, classifies, reset, rows=None, checked=None
-    ):
+        self, X, y, sample_weight, *, classifies, reset, rows=None, checked=None,
+        source=None,
+    ):  # fmt: skip
         """(X, y, sample_weight), checked: X as a matrix of rows, y without a column.
 
         rows : those of X that y and sample_weight are of; None for all.
@@ -115,7 +125,10 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             if not _is_plain_target(y, classifies):
                 y = validate_data(self, "no_validation", y, **of_y)
             # afterwards, for it is what sets the names of the features
-            validate_data(self, X, skip_check_array=True, reset=reset)
+            if source is None:
+                validate_data(self, X, skip_check_array=True, reset=reset)
+            else:
+                self._take_features(source, reset=reset)
             X = checked
         if sample_weight is not None:
             sample_weight = _check_sample_weight(

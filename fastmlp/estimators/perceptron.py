@@ -6,8 +6,6 @@ quick.
 
 import warnings
 from contextlib import closing
-from functools import cache
-from importlib import import_module
 from types import SimpleNamespace
 
 import numpy as np
@@ -27,11 +25,16 @@ from sklearn.utils.validation import (
 from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization
 from fastmlp.data.targets import labels_of
-from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
+from fastmlp.estimators.base import (
+    NetworkEstimator,
+    as_numbers,
+    as_probabilities,
+    lazily,
+)
 from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
 from fastmlp.estimators.settings import settings_of
+from fastmlp.estimators.streaming import FitsSources, is_source
 from fastmlp.exceptions import UnusedParameterWarning
-from fastmlp.native_threads import undisturbed
 from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.tables.fitted import FittedModel
@@ -43,7 +46,7 @@ from fastmlp.training.progress import FunctionCallbacks, Progress, shows_progres
 __all__ = ["MultiLayerPerceptron"]
 
 
-class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
+class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
     """Training and prediction; not for use by itself."""
 
     _parameter_constraints = CONSTRAINTS
@@ -52,7 +55,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        self, X, y=None, sample_weight=None, *, X_val=None, y_val=None,
         sample_weight_val=None,
     ):  # fmt: skip
         """Fit the network to X and y.
@@ -61,15 +64,17 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data, any real dtype and memory layout. Sparse X stays sparse
-            (other formats than CSR are converted to it).
+            (other formats than CSR are converted to it). Or a source of
+            `fastmlp.sources`, which has y and sample_weight as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a matrix of 0 and 1 with a column per label, or real
-            numbers.
+            numbers. None only if X is a source.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None gives each the weight 1.
         X_val, y_val : array-like, default=None
             A validation set: evaluated after each epoch, never trained on. With
             ``early_stopping=True`` it replaces the part that would be held out.
+            X_val may be a source, without y_val.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Their weights.
 
@@ -97,7 +102,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     def _fit(self, X, y, sample_weight=None, **how):
         """`fit`, or `partial_fit`: see `_pieces_of_fit`."""
-        return _lazily("engine.pieces").run_alone(
+        return lazily("engine.pieces").run_alone(
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
@@ -113,7 +118,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             self._validate_params()
         sample_weight, *validation = _arguments_of_fit(**params)
         fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
-        return (yield from _lazily("engine.pieces").within(_Unchecked, fit))
+        return (yield from lazily("engine.pieces").within(_Unchecked, fit))
 
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
@@ -141,6 +146,8 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         """
         if checked is None and rows is not None:
             checked = X
+        if is_source(X):
+            self._check_arguments_of_source(y, sample_weight, incremental)
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self._hidden_layers()
         n_hidden = len(self.coefs_) - 1 if continues else len(hidden)
@@ -154,50 +161,27 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         ):
             _warn(sentence + ".", UnusedParameterWarning)
         with self._features_restored_on_failure():
-            task = self._task_of(y, classes, continues)
-            classifies = task == "classification"
-            known, old = None, None
-            if classifies:
-                known, old = self._known_labels(y, classes, incremental)
-            X, y, sample_weight = self._checked_samples(
-                X, y, sample_weight, classifies=classifies, reset=not continues,
-                rows=rows, checked=checked,
-            )  # fmt: skip
-            binarizer = None
-            if classifies:
-                exactly = self.warm_start and classes is None
-                binarizer = labels_of(y, known, old, exactly=exactly)
-            if not (continues or self.standardize or warned):
-                self._warn_of_wild_columns(X)
-            whole = X
-            if rows is not None and self.standardize:
-                X, rows = X[rows], None
-            scaling = self._scaling(X, y, sample_weight, classifies, continues)
-            targets = self._targets(y, binarizer, scaling)
-            if validation_rows is not None:
-                validation = whole, *validation[1:]
-            validation = self._validation_set(
-                *validation, targets, binarizer, scaling, validation_rows
-            )
-            given_weight = sample_weight  # by which samples are scored
-            sample_weight = self._weigh_classes(
-                sample_weight, y, binarizer, incremental
-            )
-
-            fitting = _lazily("training.fitting")
-            fit = fitting.Fit(
+            how = {"classes": classes, "continues": continues}
+            if is_source(X) and not X.fits_buffer:
+                samples, own, task, binarizer, old, scaling = self._prepared_source(
+                    X, validation, continues
+                )
+            else:
+                samples, own, task, binarizer, old, scaling = self._prepared(
+                    X, y, sample_weight, validation, incremental=incremental,
+                    rows=rows, validation_rows=validation_rows, checked=checked,
+                    warned=warned, **how,
+                )  # fmt: skip
+            fit = lazily("training.fitting").Fit(
                 settings_of(self),
-                fitting.Samples(
-                    scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
-                    getattr(self, "feature_names_in_", None), rows,
-                ),
+                samples,
                 hidden=hidden,
                 precision=self._precision(continues),
                 identity=self._identity(task, binarizer, old) | scaling.attributes(),
                 previous=FittedModel.of(self) if continues else None,
-                validation=validation,
+                validation=own,
                 as_estimator=self._with_model,
-            )  # fmt: skip
+            )
             if events is None:
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
@@ -214,6 +198,55 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         vars(self).update(model.attributes())
         fit.close()
         return self
+
+    def _prepared(
+        self, X, y, sample_weight, validation, *, incremental, classes, continues,
+        rows, validation_rows, checked, warned,
+    ):  # fmt: skip
+        """Check data; the arguments are those of `_pieces_of_fit`.
+
+        Returns
+        -------
+        tuple
+            Samples to train on, those to validate on or None, task, LabelBinarizer,
+            classes of an earlier fit, Standardization.
+        """
+        source = None
+        if is_source(X):
+            source, (X, y, sample_weight) = X, X.load()
+            checked = X
+        task = self._task_of(y, classes, continues)
+        classifies = task == "classification"
+        known, old = None, None
+        if classifies:
+            known, old = self._known_labels(y, classes, incremental)
+        X, y, sample_weight = self._checked_samples(
+            X, y, sample_weight, classifies=classifies, reset=not continues,
+            rows=rows, checked=checked, source=source,
+        )  # fmt: skip
+        binarizer = None
+        if classifies:
+            exactly = self.warm_start and classes is None
+            binarizer = labels_of(y, known, old, exactly=exactly)
+        if not (continues or self.standardize or warned):
+            self._warn_of_wild_columns(X)
+        whole = X
+        if rows is not None and self.standardize:
+            X, rows = X[rows], None
+        scaling = self._scaling(X, y, sample_weight, classifies, continues)
+        targets = self._targets(y, binarizer, scaling)
+        if validation_rows is not None:
+            validation = whole, *validation[1:]
+        own = self._validation_set(
+            *validation, targets, binarizer, scaling, validation_rows
+        )
+        given_weight = sample_weight  # by which samples are scored
+        sample_weight = self._weigh_classes(sample_weight, y, binarizer, incremental)
+        samples = lazily("training.fitting").Samples(
+            scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
+            getattr(self, "feature_names_in_", None), rows,
+        )  # fmt: skip
+        return samples, own, task, binarizer, old, scaling
 
     def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
@@ -261,15 +294,27 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
         rows : those of X that they are; X has then been checked.
         """
+        is_checked = rows is not None
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val needs X_val and y_val")
             return None
+        if is_source(X):
+            if y is not None or sample_weight is not None:
+                raise ValueError(
+                    "X_val is a source, which has its own y and sample_weight: leave "
+                    "out y_val and sample_weight_val"
+                )
+            if not X.fits_buffer:
+                return self._validation_source(X, targets, binarizer, scaling)
+            self._take_features(X, reset=False)
+            X, y, sample_weight = X.load()
+            is_checked = True
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        if rows is None:
+        if not is_checked:
             X = self._checked(X, reset=False)
-        elif scaling.X is not None:
+        elif rows is not None and scaling.X is not None:
             X, rows = X[rows], None
         y = check_array(
             y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
@@ -295,7 +340,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        return _lazily("training.fitting").Samples(
+        return lazily("training.fitting").Samples(
             scaling.scale_X(X), own, sample_weight, X, y, sample_weight, rows=rows
         )
 
@@ -434,7 +479,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     def _compute_outputs(self, X, precision, dtype=None, n_jobs=None):
         """`_outputs` of checked X, computed in `precision`, as arrays of `dtype`."""
-        prediction = _lazily("estimators.prediction")
+        prediction = lazily("estimators.prediction")
         with prediction.packed_model(self, precision, n_jobs) as model:
             wanted = dtype or prediction.dtype_of_outputs(X.dtype, self.coefs_[0].dtype)
             return model(X, wanted)
@@ -463,7 +508,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             If the estimator is not fitted.
         """
         check_is_fitted(self, "coefs_")
-        prediction = _lazily("estimators.prediction")
+        prediction = lazily("estimators.prediction")
         outputs = prediction.packed_snapshot(self, self.n_jobs)
         finish = as_probabilities if hasattr(self, "classes_") else as_numbers
         scaling = Standardization.read(vars(self))
@@ -482,12 +527,6 @@ class _Unchecked:
 
     def __exit__(self, *error):
         set_config(skip_parameter_validation=self._skipped)
-
-
-@cache
-def _lazily(module):
-    """A module that needs numba, whose import an interrupt must not cut in two."""
-    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 def _arguments_of_fit(

@@ -5,7 +5,7 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -39,6 +39,7 @@ from fastmlp.training.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.progress import shows_progress
 from fastmlp.training.run import Run, Stopping
+from fastmlp.training.stream import Blocks, StreamedPrediction
 from fastmlp.training.validation import Validation, scorer_of
 
 __all__ = ["Fit", "Samples"]
@@ -58,9 +59,13 @@ class Samples(NamedTuple):
     scoring_weight: object  # like sample_weight, without the weights of classes
     names: object = None  # of the features
     rows: object = None  # those of X and X_given that the samples are; None for all
+    #: Where all samples come from, if these are some that only stand for them.
+    stream: object = None  # fastmlp.training.stream.Stream
 
     @property
     def n_samples(self):
+        if self.stream is not None:
+            return self.stream.n_samples
         return len(self.targets.values)
 
     def rows_of(self, samples):
@@ -158,6 +163,7 @@ class Fit:
         self._averages = settings.ema_decay is not None
         self._what_predicts = "average" if self._averages else "parameters"
         self._done_with = None  # the checkpoint of a fit that has ended
+        self.blocks = None  # of a source
         self.network = None
 
     def model(self):
@@ -230,24 +236,48 @@ class Fit:
             average_decay=float(settings.ema_decay or 0.0),
         )
 
-    def _make_job(self, batch_size, samples=None):
-        """(job, threads to run it on)."""
-        settings, whole = self.settings, self.samples
+    def _job_maker(self, batch_size):
+        """(what makes jobs of X, targets and weights, threads to run them on)."""
+        settings = self.settings
         n_threads = threads_for_training(settings.n_jobs, self.network, batch_size)
-        job = TrainingJob(
+        make_job = partial(
+            TrainingJob,
             self.network,
-            whole.X,
-            whole.for_kernels(whole.targets.for_kernels()),
-            whole.for_kernels(whole.sample_weight),
-            samples=whole.rows_of(samples),
             batch_size=batch_size,
             activation=[row.name for row in self._activations],
-            loss=whole.targets.loss,
+            loss=self.samples.targets.loss,
             l2=settings.alpha,
             options=self._step_options(),
             n_threads=n_threads,
         )
+        return make_job, n_threads
+
+    def _make_job(self, batch_size, samples=None):
+        """(job, threads to run it on)."""
+        whole = self.samples
+        make_job, n_threads = self._job_maker(batch_size)
+        job = make_job(
+            whole.X,
+            whole.for_kernels(whole.targets.for_kernels()),
+            whole.for_kernels(whole.sample_weight),
+            samples=whole.rows_of(samples),
+        )
         return job, n_threads
+
+    def _make_blocks(self, batch_size):
+        """(blocks of the rows of a source, threads to run their jobs on)."""
+        settings = self.settings
+        make_job, n_threads = self._job_maker(batch_size)
+        self.blocks = Blocks(
+            self.samples.stream,
+            self.network,
+            make_job,
+            batch_size,
+            self.random_state,
+            settings.shuffle,
+            settings.max_iter,
+        )
+        return self.blocks, n_threads
 
     def _finish(self, finite):
         model = self.model()
@@ -389,8 +419,11 @@ class Fit:
         training, held_out = self._split() if splits else (None, None)
         n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
-        job, n_threads = self._make_job(batch_size, training)
-        validation = None
+        job = blocks = validation = None
+        if self.samples.stream is None:
+            job, n_threads = self._make_job(batch_size, training)
+        else:
+            blocks, n_threads = self._make_blocks(batch_size)
         if own is not None or splits:
             validation = self._validation(held_out, n_threads)
         scores = self._of_previous("validation_scores_", []) if validation else None
@@ -406,7 +439,7 @@ class Fit:
         )
         n_seen = self._of_previous("t_", 0)
         limit = None if incremental else settings.time_limit
-        history = yield from Run(
+        run = Run(
             job,
             optimizer,
             stopping,
@@ -422,7 +455,13 @@ class Fit:
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
-        ).train()
+            blocks=blocks,
+        )
+        try:
+            history = yield from run.train()
+        finally:
+            if blocks is not None:
+                blocks.close()
         ended = not (history.interrupted or history.out_of_time)
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
         if self._can_change_precision and ended and not in_range:
@@ -433,7 +472,7 @@ class Fit:
         if settings.solver != "sgd" and not self._stayed_in_range():
             self._warn_of_range()
         if ended and not incremental:
-            n_steps = len(history.loss_curve) * job.n_steps
+            n_steps = len(history.loss_curve) * run.n_steps
             stands_still = stopping.exhausted and not stopping.by_score
             has_had_time = stands_still or n_steps >= STEPS_TO_LEARN
             if has_had_time and len(history.loss_curve) >= EPOCHS_TO_LEARN:
@@ -524,6 +563,8 @@ class Fit:
 
     @staticmethod
     def _numbers_of(samples):
+        if samples.stream is not None:
+            return samples.stream.identity
         return samples.X, samples.targets.values, samples.sample_weight
 
     def _split(self):
@@ -561,6 +602,12 @@ class Fit:
         rows = own.rows_of(held_out)
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
+            if own.stream is not None:
+                raise ValueError(
+                    "scoring needs all validation samples in memory: use scoring=None "
+                    "or 'loss', or a source with a shuffle_buffer of "
+                    f"{own.n_samples} rows or more"
+                )
             X = own.X_given if rows is None else own.X_given[rows]
             y = own.y if held_out is None else own.y[held_out]
             scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
@@ -571,16 +618,18 @@ class Fit:
             model = self._as_estimator(raw)
             return model._compute_outputs(own.X[chosen], "float64", np.float64)
 
-        job = PredictionJob(
-            self.network,
-            own.X,
-            samples=rows,
-            activation=[row.name for row in self._activations],
-            output_activation="identity",
-            dtype=np.float64,
-            n_threads=n_threads,
-            array=self._what_predicts,
-        )
+        settings_of_job = {
+            "activation": [row.name for row in self._activations],
+            "output_activation": "identity",
+            "dtype": np.float64,
+            "n_threads": n_threads,
+            "array": self._what_predicts,
+        }
+        if own.stream is not None:
+            job = StreamedPrediction(self.network, own.stream, **settings_of_job)
+        else:
+            job = PredictionJob(self.network, own.X, samples=rows, **settings_of_job)
+        is_single = self.network.dtype == np.float32 and own.stream is None
         return Validation(
             job,
             own.targets,
@@ -588,7 +637,7 @@ class Fit:
             self._identity.out_activation_,
             scoring=scoring,
             model=self.model,
-            in_float64=in_float64 if self.network.dtype == np.float32 else None,
+            in_float64=in_float64 if is_single else None,
             dtype=np.result_type(own.X.dtype, self.dtype),
             array=self._what_predicts,
             keeps_best=settings.early_stopping and settings.restore_best_weights,
