@@ -288,13 +288,15 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
         return {"_label_binarizer": binarizer, "classes_": classes}
 
     def _validation_set(
-        self, X, y, sample_weight, targets, binarizer, scaling, rows=None
-    ):
+        self, X, y, sample_weight, targets, binarizer, scaling, rows=None,
+        is_checked=False,
+    ):  # fmt: skip
         """The user's own samples to validate on, checked; None if there are none.
 
         rows : those of X that they are; X has then been checked.
+        is_checked : whether X has been checked in any case.
         """
-        is_checked = rows is not None
+        is_checked |= rows is not None
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val needs X_val and y_val")
@@ -415,7 +417,8 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                 UserWarning,
             )
         shows = shows_progress(self.verbose) and not incremental
-        return Progress(self.max_iter, fit.samples.n_samples if shows else 0)
+        waits = None if fit.samples.stream is None else fit.seconds_waited
+        return Progress(self.max_iter, fit.samples.n_samples if shows else 0, waits)
 
     @property
     def _optimizer(self):

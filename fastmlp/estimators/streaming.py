@@ -80,10 +80,11 @@ class FitsSources:
         n_samples, held_out = found.n_rows, None
         if share is not None:
             held_out = self._held_out(source, found, share)
-            n_held = sum(
-                int(held_out_rows(part.first_row, part.n_rows, *held_out).sum())
-                for part in source.parts()
+            validation = _joined(
+                chunk.rows(held_out_rows(first, len(chunk), *held_out))
+                for first, chunk in _numbered(source)
             )
+            n_held = len(validation[1])
             n_samples -= n_held
             self._check_held_out(n_held, n_samples)
         fitting, stream = lazily("training.fitting"), lazily("training.stream")
@@ -97,16 +98,10 @@ class FitsSources:
             found.X, found.y, found.sample_weight, source.feature_names,
             stream=stream.Stream(source, n_samples, convert, identity, held_out),
         )  # fmt: skip
-        if share is None:
-            validation = self._validation_set(*validation, targets, binarizer, scaling)
-        else:
-            chunks = (
-                chunk.rows(held_out_rows(first, len(chunk), *held_out))
-                for first, chunk in _numbered(source)
-            )
-            own = _joined(chunk for chunk in chunks if len(chunk))
-            validation = self._validation_set(*own, targets, binarizer, scaling)
-        return samples, validation, tasks[0], binarizer, old, scaling
+        own = self._validation_set(
+            *validation, targets, binarizer, scaling, is_checked=share is not None
+        )
+        return samples, own, tasks[0], binarizer, old, scaling
 
     def _share_to_hold_out(self, validation):
         """The share of rows that early stopping holds out; None for none."""

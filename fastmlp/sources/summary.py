@@ -26,7 +26,7 @@ def held_out_rows(first, n_rows, share, seed):
     share : of the rows that are held out.
     """
     x = np.arange(first, first + n_rows, dtype=np.uint64)
-    x += np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(1)
+    x += np.uint64((seed * 0x9E3779B97F4A7C15 + 1) % 2**64)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     x ^= x >> np.uint64(31)

@@ -163,7 +163,7 @@ class Fit:
         self._averages = settings.ema_decay is not None
         self._what_predicts = "average" if self._averages else "parameters"
         self._done_with = None  # the checkpoint of a fit that has ended
-        self.blocks = None  # of a source
+        self._blocks = None  # of a source
         self.network = None
 
     def model(self):
@@ -268,7 +268,7 @@ class Fit:
         """(blocks of the rows of a source, threads to run their jobs on)."""
         settings = self.settings
         make_job, n_threads = self._job_maker(batch_size)
-        self.blocks = Blocks(
+        self._blocks = Blocks(
             self.samples.stream,
             self.network,
             make_job,
@@ -277,7 +277,11 @@ class Fit:
             settings.shuffle,
             settings.max_iter,
         )
-        return self.blocks, n_threads
+        return self._blocks, n_threads
+
+    def seconds_waited(self):
+        """(that training waited for rows of the source, that reading them waited)."""
+        return (0.0, 0.0) if self._blocks is None else self._blocks.seconds()
 
     def _finish(self, finite):
         model = self.model()
