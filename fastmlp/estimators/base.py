@@ -119,7 +119,15 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             of the features.
         """
         of_y = {"multi_output": True, "y_numeric": not classifies}
-        if checked is None:
+        if (
+            checked is None
+            and not reset
+            and self._is_plain(X)
+            and _is_plain_target(y, classifies)
+            and len(X) == len(y)
+        ):
+            pass
+        elif checked is None:
             X, y = self._checked(X, y, **of_y, reset=reset)
         else:
             if not _is_plain_target(y, classifies):
@@ -187,12 +195,15 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
     # --- prediction ---------------------------------------------------------------
 
     def _plain(self, X):
-        """X to predict, checked.
+        """X to predict, checked."""
+        return X if self._is_plain(X) else self._checked(X, reset=False)
 
-        What is seen at a glance to be what `validate_data` would let pass, is not
-        checked by it: that takes longer than to predict some rows.
+    def _is_plain(self, X):
+        """Whether it is seen at a glance that `validate_data` lets X pass as it is.
+
+        That takes it longer than to predict some rows, or to train on them.
         """
-        is_plain = (
+        return (
             type(X) is np.ndarray
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
@@ -201,7 +212,6 @@ class NetworkEstimator(StoresParameters, BaseEstimator):
             and not hasattr(self, "feature_names_in_")
             and bool(np.isfinite(X).all())
         )
-        return X if is_plain else self._checked(X, reset=False)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)

@@ -7,6 +7,7 @@ quick.
 import warnings
 from contextlib import closing
 from types import SimpleNamespace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.sparse import issparse
@@ -181,6 +182,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                 previous=FittedModel.of(self) if continues else None,
                 validation=own,
                 as_estimator=self._with_model,
+                idle=_idle_of(self) if incremental else None,
             )
             if events is None:
                 events = self._events(given, fit, incremental)
@@ -516,6 +518,18 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
         finish = as_probabilities if hasattr(self, "classes_") else as_numbers
         scaling = Standardization.read(vars(self))
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
+
+
+#: What `partial_fit` leaves for its next call, by estimator: see `training.fitting`.
+#: Not stored in the estimator, which may be copied or saved.
+_idle = WeakKeyDictionary()
+
+
+def _idle_of(estimator):
+    try:
+        return _idle.setdefault(estimator, {})
+    except TypeError:  # a subclass that is not hashable
+        return None
 
 
 class _Unchecked:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from fastmlp.data.samples import compressed_rows
+from fastmlp.data.samples import as_readable, compressed_rows
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.options import StepOptions
@@ -46,6 +47,10 @@ __all__ = ["Fit", "Samples"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
+
+
+#: Jobs that are kept for the next call of `partial_fit`: how many, and how large.
+_KEPT_JOBS, _KEPT_BYTES, _KEPT_WEIGHTS = 2, 2**18, 100_000
 
 
 class Samples(NamedTuple):
@@ -107,6 +112,8 @@ class Fit:
         The user's own validation set.
     as_estimator : callable, default=None
         From a `FittedModel` to an estimator that predicts with it: for scorers.
+    idle : dict, default=None
+        What `partial_fit` leaves here for its next call: a network and a job.
 
     Raises
     ------
@@ -125,7 +132,9 @@ class Fit:
         previous=None,
         validation=None,
         as_estimator=None,
+        idle=None,
     ):
+        self._idle = idle
         self._started = time.perf_counter()
         self.settings = settings
         if issparse(samples.X):
@@ -133,7 +142,6 @@ class Fit:
         self.samples, self.previous = samples, previous
         self._given_validation, self._as_estimator = validation, as_estimator
         X, targets = samples.X, samples.targets
-        self.random_state = check_random_state(settings.random_state)
         self._can_change_precision = (
             settings.precision == "auto" and precision == "float32"
         )
@@ -166,6 +174,16 @@ class Fit:
         self._blocks = None  # of a source
         self.network = None
 
+    @property
+    def _is_seeded(self):
+        """Whether what is drawn is drawn by nobody else."""
+        return isinstance(self.settings.random_state, Integral)
+
+    @cached_property
+    def random_state(self):
+        """The source of all draws; made when it is first asked for, which takes long."""
+        return check_random_state(self.settings.random_state)
+
     def model(self):
         """What predictions need, of the network as it is now."""
         with np.errstate(over="ignore"):  # see `_finish`
@@ -176,9 +194,10 @@ class Fit:
         """A fitted attribute of the previous fit, if this one continues it."""
         return default if self.previous is None else self.previous.get(name, default)
 
-    def _make_network(self, optimizer):
+    def _make_network(self, optimizer, network=None):
+        """Make it, or write to one that is there, which must keep no average."""
         previous = self.previous
-        self.network = network = Network(
+        self.network = network = network or Network(
             self._units,
             self._identity.precision_,
             optimizer=optimizer,
@@ -264,6 +283,50 @@ class Fit:
         )
         return job, n_threads
 
+    def _key_of_job(self, optimizer):
+        """What another call must have in common to use the same network and job.
+
+        None if they are not worth keeping, or if there is more to a job than its rows.
+        """
+        settings, samples = self.settings, self.samples
+        X, targets = samples.X, samples.targets
+        if (
+            self._idle is None
+            or type(X) is not np.ndarray
+            or X.nbytes > _KEPT_BYTES
+            or samples.sample_weight is not None
+            or samples.rows is not None
+            or self._averages
+            or settings.input_dropout
+            or np.any(settings.dropout)
+            or np.dot(self._units[:-1], self._units[1:]) > _KEPT_WEIGHTS
+        ):
+            return None
+        return (
+            X.shape, X.dtype, *self._units, self._identity.precision_, optimizer,
+            targets.loss, targets.parameters, *self._activations, settings.batch_size,
+            settings.alpha, settings.l1, settings.solver, settings.weight_decay,
+            settings.clip_norm, settings.n_jobs,
+        )  # fmt: skip
+
+    def _job_for_call(self, kept, batch_size):
+        """`_make_job` for a call of `partial_fit`: what was kept, or to be kept."""
+        samples = self.samples
+        X, targets = samples.X, samples.targets.for_kernels()
+        if kept is not None:
+            job, n_threads = kept
+            wanted = threads_for_training(
+                self.settings.n_jobs, self.network, batch_size
+            )
+            if n_threads == wanted:
+                job.load(X, targets)
+                return kept
+        make_job, n_threads = self._job_maker(batch_size)
+        # copies, for the next call writes to them
+        with np.errstate(over="ignore"):  # an infinite loss will show it
+            targets = targets.astype(self.network.dtype)
+        return make_job(as_readable(X).copy(), targets), n_threads
+
     def _make_blocks(self, batch_size):
         """(blocks of the rows of a source, threads to run their jobs on)."""
         settings = self.settings
@@ -319,10 +382,15 @@ class Fit:
             return (yield from self._minimize(events))
         if not self._can_change_precision:
             return (yield from self._descend(events, incremental))
-        drawn = self.random_state.get_state(legacy=False)
+        drawn = None
+        if not self._is_seeded:
+            drawn = self.random_state.get_state(legacy=False)
         with suppress(_TooLarge):
             return (yield from self._descend(events, incremental))
-        self.random_state.set_state(drawn)
+        if drawn is None:
+            vars(self).pop("random_state", None)
+        else:
+            self.random_state.set_state(drawn)
         self._can_change_precision = False
         self._identity.precision_ = "float64"
         model = yield from self._descend(events, incremental)
@@ -414,7 +482,9 @@ class Fit:
             if checkpoint.precision == "float64" and self._can_change_precision:
                 raise _TooLarge
             checkpoint.begin(self.random_state, self._identity.precision_)
-        self._make_network(optimizer.name)
+        key = None if state is None else self._key_of_job(optimizer.name)
+        kept = None if key is None else self._idle.pop(key, None)
+        self._make_network(optimizer.name, kept and kept[0].network)
         if state is not None:
             optimizer.write_state(state, self.network)
 
@@ -424,7 +494,9 @@ class Fit:
         n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
         job = blocks = validation = None
-        if self.samples.stream is None:
+        if key is not None:
+            job, n_threads = self._job_for_call(kept, batch_size)
+        elif self.samples.stream is None:
             job, n_threads = self._make_job(batch_size, training)
         else:
             blocks, n_threads = self._make_blocks(batch_size)
@@ -443,14 +515,16 @@ class Fit:
         )
         n_seen = self._of_previous("t_", 0)
         limit = None if incremental else settings.time_limit
+        # the order of one batch does not matter, and nobody sees what is not drawn
+        is_sorted = incremental and self._is_seeded and job.n_steps == 1
         run = Run(
             job,
             optimizer,
             stopping,
-            self.random_state,
+            None if is_sorted else self.random_state,
             max_iter=settings.max_iter,
             n_threads=n_threads,
-            shuffle=settings.shuffle,
+            shuffle=settings.shuffle and not is_sorted,
             n_seen=n_seen,
             incremental=incremental,
             validation=validation,
@@ -506,6 +580,10 @@ class Fit:
         state = optimizer.state(self.network)
         if self._averages:
             state["average"] = fingerprint(*parameters_of(model))
+        if key is not None:
+            if len(self._idle) >= _KEPT_JOBS:
+                self._idle.clear()
+            self._idle[key] = job, n_threads
         return replace(
             model,
             loss_curve_=loss_curve,
