@@ -19,6 +19,8 @@ from fastmlp import (
     MLPEnsembleClassifier,
     MLPEstimator,
     MLPRegressor,
+    TabularMLPClassifier,
+    TabularMLPRegressor,
     sources,
 )
 from fastmlp.data.scaling import Moments, Scaling
@@ -533,8 +535,9 @@ def test_files_that_are_no_data(tmp_path):
         with pytest.raises(ValueError, match="shuffle_buffer must be"):
             sources.from_npy(X, y, shuffle_buffer=wrong)
     text = {"x": ["a", "b"], "y": [0, 1]}
+    source = sources.from_parquet(write(tmp_path / "t.parquet", text), target="y")
     with pytest.raises(ValueError, match="'x' of .* is string, but X must be numbers"):
-        sources.from_parquet(write(tmp_path / "t.parquet", text), target="y")
+        MLPClassifier().fit(source)
 
 
 @pytest.mark.parametrize(
@@ -588,6 +591,39 @@ def test_what_does_not_take_a_source_says_so(folder):
         model.fit(sources.from_batches(lambda: used, shuffle_buffer=300))
     with pytest.raises(ValueError, match="y=None|target y is None"):
         model.fit(X)
+
+
+@pytest.mark.parametrize("cls", [TabularMLPClassifier, TabularMLPRegressor])
+def test_tables(cls, tmp_path):
+    """Text, dates and missing numbers: the fit from memory, if the sample is all."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(X[:600], columns=NAMES)
+    frame["city"] = rng.choice(["Ulm", "Bonn", "Jena"], 600)
+    frame["day"] = pd.date_range("2020-01-01", periods=600)
+    frame.loc[::7, "f1"] = np.nan
+    labels = cls is TabularMLPClassifier
+    target = (frame.city == "Ulm").to_numpy() * 2 + (X[:600, 0] > 0) if labels else (
+        TARGET[:600]
+    )  # fmt: skip
+    path = tmp_path / "t.parquet"
+    frame.assign(y=target).to_parquet(path, row_group_size=90)
+    how = {"n_members": 2, "max_iter": 3, "random_state": 0, "n_jobs": 1}
+    expected = cls(**how).fit(frame, target)
+    whole = cls(**how).fit(sources.from_parquet(path, target="y"))
+    np.testing.assert_array_equal(whole.predict(frame), expected.predict(frame))
+    small = sources.from_parquet(path, target="y", shuffle_buffer=250)
+    model = cls(**how).fit(small, X_val=small)
+    found = np.concatenate([*model.predict(small)])
+    np.testing.assert_array_equal(found, model.predict(frame))
+    assert [c.kind for c in model.columns_] == [c.kind for c in whole.columns_]
+    if labels:
+        assert (found == target).mean() > 0.6
+        proba = np.concatenate([*model.predict_proba(small)])
+        np.testing.assert_array_equal(proba, model.predict_proba(frame))
+    with pytest.raises(ValueError, match="has its own y"):
+        cls(**how).fit(small, target)
+    with pytest.raises(ValueError, match="no target"):
+        cls(**how).fit(sources.from_parquet(path))
 
 
 def test_memory_follows_the_buffer(tmp_path):

@@ -142,7 +142,7 @@ class _Arrays(Table):
             rows = slice(first + start, first + end)
             where = f"rows {rows.start} to {rows.stop - 1} of {self._where}"
             with located(where):
-                X = np.asarray(self._X[rows]) if "X" in what else None
+                X = None if what == "y" else np.asarray(self._X[rows])
                 others = (
                     np.asarray(a[rows]) if "y" in what and a is not None else None
                     for a, _ in self._others
@@ -173,7 +173,7 @@ class _Batches(Source):
         for number, batch in enumerate(self._batches()):
             where = f"batch {number} of {self._name()}"
             with located(where):
-                if what == "X" and not isinstance(batch, tuple | list):
+                if what in ("X", "T") and not isinstance(batch, tuple | list):
                     batch = batch, None
                 if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                     raise ValueError(

@@ -84,7 +84,7 @@ class _Frame(Table):
     def _read(self, number, what):
         where = f"partition {number} of the frame"
         others = (self._target, self._weight) if "y" in what else (None, None)
-        names = [*self._columns_of_X] if "X" in what else []
+        names = [] if what == "y" else [*self._columns_of_X]
         names += [name for name in others if name is not None]
         part = self._frame.partitions[number][names].compute()
         X = None
@@ -92,6 +92,8 @@ class _Frame(Table):
             if "X" in what:
                 frame = numbers_only(part[self._columns_of_X])
                 X = frame.to_numpy(dtype=self.dtype, na_value=np.nan)
+            elif "T" in what:
+                X = part[self._columns_of_X]
             y, weights = (
                 None if name is None else part[name].to_numpy()
                 for name in others
@@ -144,7 +146,7 @@ class _Blocks(Table):
         X, *others = (
             None if array is None else array.blocks[number] for array in self._arrays
         )
-        X = X.compute() if "X" in what else None
+        X = None if what == "y" else X.compute()
         others = (
             array.compute() if "y" in what and array is not None else None
             for array in others

@@ -24,7 +24,8 @@ def from_parquet(
     target : str or sequence of str, default=None
         Column of the target, or columns of several. None for a source to predict.
     columns : sequence of str, default=None
-        Columns of X, which must be numbers. None for all others.
+        Columns of X, which must be numbers but for `TabularMLPClassifier` and
+        `TabularMLPRegressor`. None for all others.
     sample_weight : str, default=None
         Column of the weights of the samples.
     shuffle_buffer : int, default=100_000
@@ -41,8 +42,8 @@ def from_parquet(
     Raises
     ------
     ValueError
-        If a file cannot be read, if a column is missing or has no numbers, or if it has
-        another type in another file.
+        If a file cannot be read, or if a column is missing or has another type in
+        another file.
     ImportError
         If there is no pyarrow.
 
@@ -167,9 +168,12 @@ class _Parquet(Table):
             raise ValueError(
                 f"{self._fragments[0].path!r} has no columns besides {others}"
             )
-        self._check_schemas(schemas, [*columns, *others], columns)
-        types = [schemas[0].field(name).type for name in columns]
-        found = [np.float32 if arrow.types.is_float32(t) else None for t in types]
+        self._check_schemas(schemas, [*columns, *others])
+        self._types = {name: schemas[0].field(name).type for name in columns}
+        found = [
+            np.float32 if arrow.types.is_float32(kind) else None
+            for kind in self._types.values()
+        ]
         super().__init__(
             shuffle_buffer,
             n_features=len(columns),
@@ -195,9 +199,8 @@ class _Parquet(Table):
         first, *more = self._fragments
         return f"from_parquet({first.path!r}{f' and {len(more)} more' * bool(more)})"
 
-    def _check_schemas(self, schemas, names, features):
-        """Each file has the columns of the first, and features are numbers."""
-        arrow, _ = _pyarrow()
+    def _check_schemas(self, schemas, names):
+        """Each file has the columns of the first."""
         first = self._fragments[0].path
         for fragment, schema in zip(self._fragments, schemas, strict=True):
             for name in names:
@@ -212,8 +215,11 @@ class _Parquet(Table):
                         f"column {name!r} is {kind} in {fragment.path!r}, but "
                         f"{expected} in {first!r}: write the files with one schema"
                     )
-        for name in features:
-            kind = schemas[0].field(name).type
+
+    def _check_numbers(self):
+        """X has numbers: asked when it is first read as such."""
+        arrow, _ = _pyarrow()
+        for name, kind in self._types.items():
             is_number = (
                 arrow.types.is_integer(kind)
                 or arrow.types.is_floating(kind)
@@ -222,15 +228,18 @@ class _Parquet(Table):
             )
             if not is_number:
                 raise ValueError(
-                    f"column {name!r} of {first!r} is {kind}, but X must be numbers: "
-                    "encode it before, or choose others with columns=[...]"
+                    f"column {name!r} of {self._fragments[0].path!r} is {kind}, but X "
+                    "must be numbers: encode it before, choose others with "
+                    "columns=[...], or use TabularMLPClassifier or TabularMLPRegressor"
                 )
 
     def _read(self, number, what):
         _, parquet = _pyarrow()
         fragment, group, _ = self._groups[number]
         where = f"row group {group} of {fragment.path!r}"
-        names = [*self.feature_names] if "X" in what else []
+        names = [] if what == "y" else [*self.feature_names]
+        if "X" in what:
+            self._check_numbers()
         if "y" in what:
             names += [*self._targets, *([self._weight] if self._weight else [])]
         with (
@@ -252,6 +261,8 @@ class _Parquet(Table):
                 with np.errstate(over="ignore"):
                     for j, name in enumerate(self.feature_names):
                         X[:, j] = _numbers(batch.column(name))
+            elif "T" in what:
+                X = batch.select(self.feature_names).to_pandas()
             if self._targets and "y" in what:
                 found = [self._target(batch.column(name), name)
                          for name in self._targets]  # fmt: skip

@@ -23,7 +23,7 @@ _MOST_NAMES = 5
 class Chunk(NamedTuple):
     """Some rows, as they were read."""
 
-    X: object  # ndarray of two dimensions or matrix of compressed rows, or None
+    X: object  # ndarray of two dimensions, matrix of compressed rows, table, or None
     y: object  # ndarray, or None
     sample_weight: object  # ndarray, or None
     where: str  # what they were read from, for messages
@@ -105,9 +105,9 @@ class Source:
 
     def __array__(self, *_, **__):
         raise TypeError(
-            f"{self!r} is not an array. fit, predict and predict_proba of "
-            "MLPClassifier, MLPRegressor and MLPEstimator take it, fit also as X_val; "
-            "everything else takes arrays: source.load() reads all of its rows"
+            f"{self!r} is not an array. fit, predict and predict_proba of MLP* and "
+            "TabularMLP* take it, fit also as X_val; everything else takes arrays: "
+            "source.load() reads all of its rows"
         )
 
     def __repr__(self):
@@ -133,8 +133,9 @@ class Source:
 
         order : sequence of int, default=None
             Numbers of the parts, if they need not come in turn.
-        what : {"Xy", "X", "y"}
-            What to read of each row: y goes with the weight.
+        what : {"Xy", "X", "y", "Ty", "T"}
+            What to read of each row: y goes with the weight, T is X as a table of any
+            columns.
         """
         raise NotImplementedError
 
@@ -174,6 +175,7 @@ class Source:
         with located(where):
             if "X" in what:
                 X = self._checked_features(X)
+            if X is not None:
                 n_rows = X.shape[0]
             if "y" not in what:
                 return Chunk(X, None, None, where)
