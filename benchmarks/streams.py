@@ -129,7 +129,8 @@ def compare_memory(folder, sizes):
         output = subprocess.run(command, check=True, capture_output=True, text=True)
         memory, seconds = json.loads(output.stdout)
         print(
-            f"| {gigabytes:g} GB | {n_rows:,} | {memory / 1e6:.0f} MB | {seconds:.1f} |",
+            f"| {gigabytes:g} GB | {n_rows:,} | {memory / 1e6:.0f} MB "
+            f"| {seconds:.1f} |",
             flush=True,
         )
         path.unlink()

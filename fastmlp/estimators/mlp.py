@@ -230,13 +230,13 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         """
         return self._predict_labels(X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return the accuracy; of several labels at once, all must be right.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -389,13 +389,13 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return R^2 or, for a list of quantiles, the mean of their D^2.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True numbers.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -623,13 +623,13 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
             return self._predict_labels(X)
         return self._predict_numbers(X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return the accuracy or, for a regression, R^2 (see `MLPRegressor`).
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels or numbers.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -2,10 +2,11 @@
 
 import numpy as np
 from scipy.sparse import issparse, vstack
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.data.scaling import Standardization
-from fastmlp.data.targets import labels_of
+from fastmlp.data.targets import labels_of, quantile_score
 from fastmlp.estimators.base import lazily
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.sources.source import Source, located
@@ -13,7 +14,7 @@ from fastmlp.sources.summary import held_out_rows, summarize
 
 __all__ = ["FitsSources", "is_source"]
 
-#: Times that each class is shown to what looks at labels, so that it sees no quantities.
+#: How often each class is shown to what looks at labels: else it sees quantities.
 _TIMES = 3
 
 
@@ -34,7 +35,7 @@ class FitsSources:
             )
         if y is not None or sample_weight is not None:
             raise ValueError(
-                "a source has its own y and sample_weight: call fit(source) without"
+                "a source has its own y and sample_weight: leave them out"
             )
 
     def _prepared_source(self, source, validation, continues):
@@ -218,6 +219,32 @@ class FitsSources:
         model = bare_copy(self)
         vars(model).pop("feature_names_in_", None)  # X is an array here
         return (getattr(model, method)(chunk.X) for chunk in source.chunks("X"))
+
+    # --- scores -------------------------------------------------------------------
+
+    def _score_labels(self, X, y, sample_weight):
+        if not is_source(X):
+            return super()._score_labels(X, y, sample_weight)
+        y, predictions, weights = self._predicted(X, y, sample_weight)
+        return float(accuracy_score(y, predictions, sample_weight=weights))
+
+    def _score_numbers(self, X, y, sample_weight):
+        if not is_source(X):
+            return super()._score_numbers(X, y, sample_weight)
+        y, predictions, weights = self._predicted(X, y, sample_weight)
+        if self.loss == "quantile" and np.ndim(self.quantile) > 0:
+            predictions = predictions.reshape(len(y), -1)
+            return quantile_score(y, predictions, self.quantile, weights)
+        return float(r2_score(y, predictions, sample_weight=weights))
+
+    def _predicted(self, source, y, sample_weight):
+        """(y, predictions, weights) of the rows of a source."""
+        self._check_arguments_of_source(y, sample_weight, False)
+        predictions = np.concatenate([*self.predict(source)])
+        found = [(chunk.y, chunk.sample_weight) for chunk in source.chunks("y")]
+        ys, weights = zip(*found, strict=True)
+        joined = None if weights[0] is None else np.concatenate(weights)
+        return np.concatenate(ys), predictions, joined
 
 
 class _Converter:

@@ -205,7 +205,9 @@ class TabularModel(StoresParameters, BaseEstimator):
             The estimator is then what it was before.
         """
         if is_source(X):
-            return self._fit_source(X, y, sample_weight, (X_val, y_val, sample_weight_val))
+            return self._fit_source(
+                X, y, sample_weight, (X_val, y_val, sample_weight_val)
+            )
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but "

@@ -95,8 +95,7 @@ class _Frame(Table):
             elif "T" in what:
                 X = part[self._columns_of_X]
             y, weights = (
-                None if name is None else part[name].to_numpy()
-                for name in others
+                None if name is None else part[name].to_numpy() for name in others
             )
         yield self._checked(X, y, weights, where, what)
 

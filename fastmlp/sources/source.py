@@ -1,4 +1,4 @@
-"""What `fit` can read rows from that are not in memory: parts, read one after another."""
+"""What `fit` can read rows from that are not in memory, part by part."""
 
 from contextlib import contextmanager
 from functools import partial

@@ -186,7 +186,7 @@ class Checkpoint:
             == {name: (each.dtype, each.shape) for name, each in own_arrays.items()}
             and all(np.isfinite(array).all() for array in finite)
             and np.array_equal(np.sort(arrays["order"]), order)
-            and 0 < n_epochs + n_blocks
+            and n_epochs + n_blocks > 0
             and n_epochs + (n_blocks > 0) <= state.max_iter
             and (blocks is None or 0 <= n_blocks < blocks.n_blocks)
             and 0 <= values["count"] <= state.stopping.count + n_epochs

@@ -181,7 +181,7 @@ class Fit:
 
     @cached_property
     def random_state(self):
-        """The source of all draws; made when it is first asked for, which takes long."""
+        """The source of all draws, made when it is first asked for: it takes long."""
         return check_random_state(self.settings.random_state)
 
     def model(self):

@@ -308,4 +308,3 @@ class StreamedPrediction:
                 f"in the pass before the first epoch ({len(outputs)})"
             )
         return outputs
-
