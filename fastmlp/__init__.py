@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name):
-    if name in ("model_selection", "onnx", "playground"):  # what not everyone needs
+    # what not everyone needs
+    if name in ("model_selection", "onnx", "playground", "sources"):
         return import_module(f"fastmlp.{name}")
     if name in __all__:  # nor ensembles
         return getattr(import_module("fastmlp.estimators"), name)

@@ -503,7 +503,7 @@ def test_calls_that_use_the_same_job_learn_what_others_learn(cls, monkeypatch):
         curve = []
         for i, (X, y) in enumerate(zip(chunks, targets, strict=True)):
             if forgets:
-                perceptron._idle.clear()
+                perceptron._kept_jobs.clear()
             if i == 4:
                 model.coefs_[0][0] = 1.5
                 model.intercepts_ = [b + 1 for b in model.intercepts_]
@@ -518,8 +518,7 @@ def test_calls_that_use_the_same_job_learn_what_others_learn(cls, monkeypatch):
         return curve, model.loss_curve_, model.t_
 
     assert learn(False) == learn(True)
-    jobs = [job for kept in perceptron._idle.values() for job in kept]
-    assert len(jobs) <= 2 * len(perceptron._idle)
+    assert all(len(kept) <= 2 for kept in perceptron._kept_jobs.values())
 
 
 def test_checks_of_small_chunks():
@@ -545,4 +544,4 @@ def test_checks_of_small_chunks():
     with pytest.raises(ValueError, match="NaN"):
         number.partial_fit(X, bad[:, 1].repeat(1)[:8])
     copies = [pickle.loads(pickle.dumps(model)), clone(model)]
-    assert all(copy not in perceptron._idle for copy in copies)
+    assert all(copy not in perceptron._kept_jobs for copy in copies)

@@ -162,7 +162,6 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
         ):
             _warn(sentence + ".", UnusedParameterWarning)
         with self._features_restored_on_failure():
-            how = {"classes": classes, "continues": continues}
             if is_source(X) and not X.fits_buffer:
                 samples, own, task, binarizer, old, scaling = self._prepared_source(
                     X, validation, continues
@@ -170,8 +169,8 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
             else:
                 samples, own, task, binarizer, old, scaling = self._prepared(
                     X, y, sample_weight, validation, incremental=incremental,
-                    rows=rows, validation_rows=validation_rows, checked=checked,
-                    warned=warned, **how,
+                    classes=classes, continues=continues, rows=rows,
+                    validation_rows=validation_rows, checked=checked, warned=warned,
                 )  # fmt: skip
             fit = lazily("training.fitting").Fit(
                 settings_of(self),
@@ -182,7 +181,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                 previous=FittedModel.of(self) if continues else None,
                 validation=own,
                 as_estimator=self._with_model,
-                idle=_idle_of(self) if incremental else None,
+                kept_jobs=_kept_jobs_of(self) if incremental else None,
             )
             if events is None:
                 events = self._events(given, fit, incremental)
@@ -520,14 +519,16 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
 
 
-#: What `partial_fit` leaves for its next call, by estimator: see `training.fitting`.
-#: Not stored in the estimator, which may be copied or saved.
-_idle = WeakKeyDictionary()
+#: estimator -> `fastmlp.training.kept_jobs.KeptJobs`. Not stored in the estimator,
+#: which may be copied or saved.
+_kept_jobs = WeakKeyDictionary()
 
 
-def _idle_of(estimator):
+def _kept_jobs_of(estimator):
     try:
-        return _idle.setdefault(estimator, {})
+        if estimator not in _kept_jobs:
+            _kept_jobs[estimator] = lazily("training.kept_jobs").KeptJobs()
+        return _kept_jobs[estimator]
     except TypeError:  # a subclass that is not hashable
         return None
 

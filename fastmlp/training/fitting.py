@@ -36,6 +36,7 @@ from fastmlp.training.diagnosis import (
 from fastmlp.training.events import Events, Listeners, TimeLimit
 from fastmlp.training.fingerprint import fingerprint
 from fastmlp.training.initialization import glorot_uniform, initial_weights
+from fastmlp.training.kept_jobs import key_of_job
 from fastmlp.training.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.progress import shows_progress
@@ -47,10 +48,6 @@ __all__ = ["Fit", "Samples"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
-
-
-#: Jobs that are kept for the next call of `partial_fit`: how many, and how large.
-_KEPT_JOBS, _KEPT_BYTES, _KEPT_WEIGHTS = 2, 2**18, 100_000
 
 
 class Samples(NamedTuple):
@@ -112,8 +109,8 @@ class Fit:
         The user's own validation set.
     as_estimator : callable, default=None
         From a `FittedModel` to an estimator that predicts with it: for scorers.
-    idle : dict, default=None
-        What `partial_fit` leaves here for its next call: a network and a job.
+    kept_jobs : fastmlp.training.kept_jobs.KeptJobs, default=None
+        Where `partial_fit` leaves a job for its next call.
 
     Raises
     ------
@@ -132,9 +129,9 @@ class Fit:
         previous=None,
         validation=None,
         as_estimator=None,
-        idle=None,
+        kept_jobs=None,
     ):
-        self._idle = idle
+        self._kept_jobs = kept_jobs
         self._started = time.perf_counter()
         self.settings = settings
         if issparse(samples.X):
@@ -282,32 +279,6 @@ class Fit:
             samples=whole.rows_of(samples),
         )
         return job, n_threads
-
-    def _key_of_job(self, optimizer):
-        """What another call must have in common to use the same network and job.
-
-        None if they are not worth keeping, or if there is more to a job than its rows.
-        """
-        settings, samples = self.settings, self.samples
-        X, targets = samples.X, samples.targets
-        if (
-            self._idle is None
-            or type(X) is not np.ndarray
-            or X.nbytes > _KEPT_BYTES
-            or samples.sample_weight is not None
-            or samples.rows is not None
-            or self._averages
-            or settings.input_dropout
-            or np.any(settings.dropout)
-            or np.dot(self._units[:-1], self._units[1:]) > _KEPT_WEIGHTS
-        ):
-            return None
-        return (
-            X.shape, X.dtype, *self._units, self._identity.precision_, optimizer,
-            targets.loss, targets.parameters, *self._activations, settings.batch_size,
-            settings.alpha, settings.l1, settings.solver, settings.weight_decay,
-            settings.clip_norm, settings.n_jobs,
-        )  # fmt: skip
 
     def _job_for_call(self, kept, batch_size):
         """`_make_job` for a call of `partial_fit`: what was kept, or to be kept."""
@@ -482,8 +453,13 @@ class Fit:
             if checkpoint.precision == "float64" and self._can_change_precision:
                 raise _TooLarge
             checkpoint.begin(self.random_state, self._identity.precision_)
-        key = None if state is None else self._key_of_job(optimizer.name)
-        kept = None if key is None else self._idle.pop(key, None)
+        key = kept = None
+        if state is not None and self._kept_jobs is not None:
+            key = key_of_job(
+                settings, self.samples, self._units, self._identity.precision_,
+                self._activations, optimizer.name,
+            )  # fmt: skip
+            kept = self._kept_jobs.take(key)
         self._make_network(optimizer.name, kept and kept[0].network)
         if state is not None:
             optimizer.write_state(state, self.network)
@@ -581,9 +557,7 @@ class Fit:
         if self._averages:
             state["average"] = fingerprint(*parameters_of(model))
         if key is not None:
-            if len(self._idle) >= _KEPT_JOBS:
-                self._idle.clear()
-            self._idle[key] = job, n_threads
+            self._kept_jobs.keep(key, job, n_threads)
         return replace(
             model,
             loss_curve_=loss_curve,
