@@ -556,8 +556,9 @@ def test_files_that_are_no_data(tmp_path):
         (lambda: iter([(X, y + 10)]), r"classes that it did not have.*\[10, 11"),
         (lambda: iter([(X, y[1:])]), "X has 1203 rows, y has 1202"),
         (lambda: iter([X]), r"must be \(X, y\)"),
+        (lambda: iter([(X, y.astype("M8[D]"))]), "must be numbers or text"),
     ],
-    ids=["nothing", "few", "many", "features", "class", "rows", "no target"],
+    ids=["nothing", "few", "many", "features", "class", "rows", "no target", "dates"],
 )
 def test_epochs_that_differ(later, message):
     n_calls = []

@@ -1,5 +1,7 @@
 """Fits to a source of rows, and predictions for one, instead of arrays."""
 
+from numbers import Integral
+
 import numpy as np
 from scipy.sparse import issparse, vstack
 from sklearn.metrics import accuracy_score, r2_score
@@ -34,9 +36,7 @@ class FitsSources:
                 "makes one epoch and warm_start=True continues the last one"
             )
         if y is not None or sample_weight is not None:
-            raise ValueError(
-                "a source has its own y and sample_weight: leave them out"
-            )
+            raise ValueError("a source has its own y and sample_weight: leave them out")
 
     def _prepared_source(self, source, validation, continues):
         """What `_prepared` gives, of a source that is larger than its buffer.
@@ -59,22 +59,9 @@ class FitsSources:
         scales = self.standardize and not continues
         found = summarize(source, task_of, scales=scales)
         self._take_features(source, reset=not continues)
-        classifies = found.classes is not None
-        binarizer = old = None
-        if classifies:
-            known = None
-            if self.warm_start and hasattr(self, "_label_binarizer"):
-                known, old = self._label_binarizer, self.classes_
-            labels = np.repeat(found.classes, _TIMES, axis=0)
-            binarizer = labels_of(labels, known, old, exactly=self.warm_start)
-        if continues:
-            scaling = Standardization.read(vars(self))
-        elif scales:
-            shifts = not classifies and self.loss not in ("poisson", "gamma")
-            y_scaling = found.y_moments.scaling() if shifts else None
-            scaling = Standardization(found.X_moments.scaling(), y_scaling)
-        else:
-            scaling = Standardization()
+        binarizer, old = self._labels_of_source(found.classes)
+        scaling = self._scaling_of_source(found, continues)
+        if not (continues or self.standardize):
             self._warn_of_wild_columns(found.X)
         weigh = self._class_weigher(found, binarizer)
         convert = _Converter(self, binarizer, scaling, weigh)
@@ -104,6 +91,26 @@ class FitsSources:
         )
         return samples, own, tasks[0], binarizer, old, scaling
 
+    def _labels_of_source(self, classes):
+        """(LabelBinarizer, classes of an earlier fit) for the classes of a source."""
+        if classes is None:
+            return None, None
+        known = old = None
+        if self.warm_start and hasattr(self, "_label_binarizer"):
+            known, old = self._label_binarizer, self.classes_
+        labels = np.repeat(classes, _TIMES, axis=0)
+        return labels_of(labels, known, old, exactly=self.warm_start), old
+
+    def _scaling_of_source(self, found, continues):
+        """The `Standardization` by what a pass has found: see `_scaling`."""
+        if continues:
+            return Standardization.read(vars(self))
+        if not self.standardize:
+            return Standardization()
+        has_scale = found.classes is None and self.loss not in ("poisson", "gamma")
+        y_scaling = found.y_moments.scaling() if has_scale else None
+        return Standardization(found.X_moments.scaling(), y_scaling)
+
     def _share_to_hold_out(self, validation):
         """The share of rows that early stopping holds out; None for none."""
         if not self.early_stopping or any(each is not None for each in validation[:2]):
@@ -112,7 +119,7 @@ class FitsSources:
 
     def _held_out(self, source, found, share):
         """(share, seed) of `held_out_rows`: no more than the buffer would hold."""
-        seed = self.random_state if isinstance(self.random_state, int) else 0
+        seed = self.random_state if isinstance(self.random_state, Integral) else 0
         return min(share, source.shuffle_buffer / found.n_rows), seed
 
     @staticmethod

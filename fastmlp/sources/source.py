@@ -289,6 +289,8 @@ def _checked_target(y):
         raise ValueError(f"the target must have one or two dimensions, it has {y.ndim}")
     if y.dtype.kind == "O":
         y = _labels(y)
+    if y.dtype.kind not in "fiubU":
+        raise ValueError(f"the target must be numbers or text, its dtype is {y.dtype}")
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
         what = "missing values (NaN)" if np.isnan(y).any() else "infinite values"

@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from scipy.sparse import issparse
+from scipy.sparse import issparse, vstack
 
 from fastmlp.data.scaling import Moments
 
@@ -56,7 +56,9 @@ class _Thinned:
             self._next = self._n_kept * self._step
 
     def rows(self):
-        return np.concatenate(self._kept) if self._kept else None
+        if issparse(self._kept[0]):
+            return vstack(self._kept, format="csr")
+        return np.concatenate(self._kept)
 
 
 class Summary:
@@ -143,7 +145,7 @@ def summarize(source, task_of, *, scales=False):
             )
         if with_X:
             dtypes.add(chunk.X.dtype)
-            of_X.add(chunk.X.toarray() if issparse(chunk.X) else chunk.X)
+            of_X.add(chunk.X)
             if scales and issparse(chunk.X):
                 raise ValueError(
                     f"{chunk.where}: standardize=True cannot scale sparse rows of a "
