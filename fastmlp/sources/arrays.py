@@ -168,9 +168,20 @@ class _Batches(Source):
     def _name(self):
         return f"from_batches({getattr(self._batches, '__qualname__', self._batches)})"
 
+    def _made(self):
+        """The batches of a call; what goes wrong in it, with a note of where."""
+        n_batches = 0
+        try:
+            for batch in self._batches():
+                yield batch
+                n_batches += 1
+        except Exception as error:
+            error.add_note(f"raised by {self._name()}, behind {n_batches} batches")
+            raise
+
     def parts(self, order=None, what="Xy"):
         first = 0
-        for number, batch in enumerate(self._batches()):
+        for number, batch in enumerate(self._made()):
             where = f"batch {number} of {self._name()}"
             with located(where):
                 if what in ("X", "T") and not isinstance(batch, tuple | list):
