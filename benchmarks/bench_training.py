@@ -41,6 +41,25 @@ class Epoch:
         self.steps.epoch()
 
 
+class PartialFit:
+    """A call for 32 rows of 20 features, 16 hidden units: what is not a step."""
+
+    params = (["classifier", "regressor"],)
+    param_names = ("kind",)
+
+    def setup(self, kind):
+        rng = np.random.default_rng(0)
+        self.X = rng.standard_normal((32, 20), np.float32)
+        self.y = rng.integers(0, 3, 32)
+        cls = MLPClassifier if kind == "classifier" else MLPRegressor
+        classes = {"classes": [0, 1, 2]} if kind == "classifier" else {}
+        self.model = cls(hidden_layer_sizes=(16,), random_state=0)
+        self.model.partial_fit(self.X, self.y, **classes)
+
+    def time_call(self, kind):
+        self.model.partial_fit(self.X, self.y)
+
+
 class Features:
     """What a feature that scikit-learn lacks adds to the time of a step."""
 

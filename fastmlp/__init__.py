@@ -55,7 +55,7 @@ _IN_MODULES = {
 
 
 def __getattr__(name):
-    if name in ("model_selection", "onnx", "playground"):
+    if name in ("model_selection", "onnx", "playground", "sources"):
         return import_module(f"fastmlp.{name}")
     if name in _IN_MODULES:
         return getattr(import_module(f"fastmlp.{_IN_MODULES[name]}"), name)

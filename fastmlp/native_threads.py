@@ -9,8 +9,10 @@ runs in another thread, for which the main thread waits.
 import _thread
 import sys
 import threading
+from functools import cache
+from importlib import import_module
 
-__all__ = ["new_lock", "start_thread", "undisturbed"]
+__all__ = ["lazily", "new_lock", "start_thread", "undisturbed"]
 
 #: Bytes of stack for foreign code: a compiler needs more than some systems give.
 _STACK_BYTES = 16 * 2**20
@@ -76,3 +78,12 @@ def undisturbed(function, *arguments):
     if raised or errors:  # popped: its traceback would keep it alive
         raise (raised or errors).pop()
     return results[0]
+
+
+@cache
+def lazily(module):
+    """A module of fastmlp that needs kernels, imported when it is first asked for.
+
+    An interrupt must not cut its import in two.
+    """
+    return undisturbed(import_module, f"fastmlp.{module}")

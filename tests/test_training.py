@@ -175,7 +175,7 @@ class Listener(Events):
         self.told = []
         self._stop_at, self._interrupt_at = stop_at, interrupt_at
 
-    def begin(self):
+    def begin(self, epoch):
         self.told.append("begin")
 
     def end(self, epoch, loss, score=None):

@@ -1,5 +1,6 @@
 """partial_fit, warm_start, written weights, early stopping: fits that go on."""
 
+import pickle
 import warnings
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ import fastmlp
 from fastmlp import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.data.targets import Targets
 from fastmlp.engine.network import Network
+from fastmlp.estimators import perceptron
 from fastmlp.training.events import Events
 from fastmlp.training.lbfgs import rows_of_a_piece
 
@@ -473,7 +475,7 @@ def test_an_interrupt_keeps_the_last_iterate(solver):
 
 def test_an_interrupt_before_the_first_iteration_keeps_the_initial_weights():
     class AtOnce(Events):
-        def begin(self):
+        def begin(self, epoch):
             raise KeyboardInterrupt
 
     X, y = load_iris(return_X_y=True)
@@ -483,3 +485,63 @@ def test_an_interrupt_before_the_first_iteration_keeps_the_initial_weights():
             model._fit(X, y, events=[AtOnce()])
         assert model.predict(X).shape == (150,)
         assert model.n_iter_ == 0
+
+
+# --- what partial_fit keeps for its next call ----------------------------------------
+
+
+@pytest.mark.parametrize("cls", [MLPClassifier, MLPRegressor])
+def test_calls_that_use_the_same_job_learn_what_others_learn(cls, monkeypatch):
+    """Chunks of two sizes and dtypes, weights written in between, a scaled rate."""
+    rng = np.random.default_rng(0)
+    chunks = [rng.standard_normal((n, 6)) for n in (32, 32, 20, 32, 32, 20, 32)]
+    chunks = [X.astype(np.float32 if i != 3 else float) for i, X in enumerate(chunks)]
+    targets = [(X[:, 0] * X[:, 1] > 0) * 1 for X in chunks]
+
+    def learn(forgets):
+        model = cls(hidden_layer_sizes=(9,), batch_size=16, random_state=0, n_jobs=1)
+        curve = []
+        for i, (X, y) in enumerate(zip(chunks, targets, strict=True)):
+            if forgets:
+                perceptron._kept_jobs.clear()
+            if i == 4:
+                model.coefs_[0][0] = 1.5
+                model.intercepts_ = [b + 1 for b in model.intercepts_]
+            if i == 5:
+                model.set_params(alpha=0.1)
+            given, labels = X.copy(), y.copy()
+            classes = {"classes": [0, 1]} if cls is MLPClassifier else {}
+            model.partial_fit(X, y, **classes)
+            curve.append([a.tobytes() for a in model.coefs_ + model.intercepts_])
+            np.testing.assert_array_equal(X, given)
+            np.testing.assert_array_equal(y, labels)
+        return curve, model.loss_curve_, model.t_
+
+    assert learn(False) == learn(True)
+    assert all(len(kept) <= 2 for kept in perceptron._kept_jobs.values())
+
+
+def test_checks_of_small_chunks():
+    """The short way lets nothing pass that the long one refuses."""
+    X, y = np.ones((8, 3), np.float32), np.arange(8) % 2
+    model = MLPClassifier((4,), random_state=0).partial_fit(X, y, classes=[0, 1])
+    model.partial_fit(X, y)
+    weights = model.coefs_[0].copy()
+    bad = X.copy()
+    bad[3, 1] = np.nan
+    for data, message in [
+        ((bad, y), "contains NaN"),
+        ((X, y + 1), "classes not in"),
+        ((X[:, :2], y), "has 2 features"),
+        ((X, y[1:]), "inconsistent numbers"),
+        ((X[0], y), "2D array|1-dimensional|dimension"),
+        ((X[:0], y[:0]), "0 sample"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            model.partial_fit(*data)
+        np.testing.assert_array_equal(model.coefs_[0], weights)
+    number = MLPRegressor(hidden_layer_sizes=(4,), random_state=0).partial_fit(X, y)
+    with pytest.raises(ValueError, match="NaN"):
+        number.partial_fit(X, bad[:, 1].repeat(1)[:8])
+    copies = [pickle.loads(pickle.dumps(model)), clone(model)]
+    assert all(copy not in perceptron._kept_jobs for copy in copies)

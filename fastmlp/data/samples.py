@@ -25,6 +25,8 @@ def as_readable(numbers):
     """The array, or a copy, in native float32 or float64 and strides of whole ones."""
     if numbers.dtype not in _KERNEL_DTYPES:
         return numbers.astype(np.float64)
+    if kernels_can_read(numbers):
+        return numbers
     whole = not any(stride % numbers.itemsize for stride in numbers.strides)
     return numbers if whole and numbers.flags.aligned else numbers.copy()
 

@@ -252,6 +252,19 @@ def _plain_binarizer(y):
     return binarizer
 
 
+def _are_known(y, classes):
+    """Whether it is seen at a glance that all labels are among some classes, sorted."""
+    if not (
+        y.ndim == 1 == np.ndim(classes)
+        and isinstance(classes, np.ndarray)
+        and y.dtype.kind == classes.dtype.kind
+        and y.dtype.kind in PLAIN_LABELS
+    ):
+        return False
+    places = np.minimum(classes.searchsorted(y), len(classes) - 1)
+    return bool((classes[places] == y).all())
+
+
 def labels_of(y, known=None, old=None, *, exactly=False):
     """What binarizes the labels y: fitted to them, or `known` if they are known.
 
@@ -273,6 +286,8 @@ def labels_of(y, known=None, old=None, *, exactly=False):
     """
     if known is None:
         return _plain_binarizer(y) or LabelBinarizer().fit(y)
+    if not exactly and _are_known(y, old):
+        return known
     classes = unique_labels(y)
     if exactly:
         if set(classes) != set(old):

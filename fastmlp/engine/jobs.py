@@ -458,6 +458,16 @@ class TrainingJob(Job):
         of_batch = int(np.sort(entries[self.order])[-self.batch_size :].sum())
         return int(entries.max(initial=0)), of_batch
 
+    def load(self, X, targets):
+        """Replace all samples of a dense X by as many others, in place.
+
+        X, targets : like those that the job was made for, which are written to.
+        """
+        with np.errstate(over="ignore"):  # an infinite loss will show it
+            self._kept["X"][:] = X
+            self._kept["targets"][:] = targets
+        self.order[:] = np.arange(self.n_samples)
+
     def refresh(self):
         """Update what is derived from the weights.
 

@@ -157,6 +157,7 @@ class Network:
         self.n_parameters = sum(counts.values())
         self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
         self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
+        self._places = {}  # of panels, by key, as they are asked for
         self._allocate(0 if differentiable else 1)
         for key, parameter in self._declared.items():
             if parameter.initial:
@@ -228,6 +229,15 @@ class Network:
 
     def _panels(self, key, array):
         """Yield (first column, last column, view of the rows) of each panel."""
+        places = self._places.get(key)
+        if places is None:
+            places = self._places[key] = [*self._places_of_panels(key)]
+        for first, last, start, end, shape, n_rows in places:
+            panel = array[start:end].reshape(shape)
+            yield first, last, panel[:n_rows, : last - first]
+
+    def _places_of_panels(self, key):
+        """Yield columns, start and end in an array, shape and rows of each panel."""
         i, field = key
         parameter, place = self._declared[key], int(self.layers[field][i])
         *rows, columns = parameter.shape  # no rows: a row of numbers
@@ -236,8 +246,9 @@ class Network:
             count = min(self.shape.width, columns - first)
             width = round_up(count, self.shape.lanes)
             start = place + first * height
-            panel = array[start : start + height * width].reshape(height, width)
-            yield first, first + count, panel[: rows[0] if rows else 1, :count]
+            end = start + height * width
+            n_rows = rows[0] if rows else 1
+            yield first, first + count, start, end, (height, width), n_rows
 
     def _numbers(self, array):
         if not isinstance(array, str):

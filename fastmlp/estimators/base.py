@@ -109,8 +109,9 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
             return None
 
     def _checked_samples(
-        self, X, y, sample_weight, *, classifies, reset, rows=None, checked=None
-    ):
+        self, X, y, sample_weight, *, classifies, reset, rows=None, checked=None,
+        source=None,
+    ):  # fmt: skip
         """(X, y, sample_weight), checked: X as a matrix of rows, y without a column.
 
         rows : those of X that y and sample_weight are of; None for all.
@@ -118,13 +119,25 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
             of the features.
         """
         of_y = {"multi_output": True, "y_numeric": not classifies}
-        if checked is None:
+        if (
+            checked is None
+            and not reset
+            and self._is_plain(X)
+            and not hasattr(self, "feature_names_in_")
+            and _is_plain_target(y, classifies)
+            and len(X) == len(y)
+        ):
+            pass
+        elif checked is None:
             X, y = self._checked(X, y, **of_y, reset=reset)
         else:
             if not _is_plain_target(y, classifies):
                 y = validate_data(self, "no_validation", y, **of_y)
             # afterwards, for it is what sets the names of the features
-            validate_data(self, X, skip_check_array=True, reset=reset)
+            if source is None:
+                validate_data(self, X, skip_check_array=True, reset=reset)
+            else:
+                self._take_features(source, reset=reset)
             X = checked
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
@@ -183,16 +196,17 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
     # --- prediction ---------------------------------------------------------------
 
     def _plain(self, X):
-        """X to predict, checked.
-
-        What is seen at a glance to be what `validate_data` would let pass, is not
-        checked by it: that takes longer than to predict some rows.
-        """
-        given = X
+        """X to predict, checked."""
         names = getattr(self, "feature_names_in_", None)
-        if names is not None:
-            X = _numbers_of_frame(X, names)
-        is_plain = (
+        plain = X if names is None else _numbers_of_frame(X, names)
+        return plain if self._is_plain(plain) else self._checked(X, reset=False)
+
+    def _is_plain(self, X):
+        """Whether it is seen at a glance that `validate_data` lets X pass as it is.
+
+        That takes it longer than to predict some rows, or to train on them.
+        """
+        return (
             type(X) is np.ndarray
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
@@ -200,7 +214,6 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
             and X.shape[1] == getattr(self, "n_features_in_", None)
             and bool(np.isfinite(X).all())
         )
-        return X if is_plain else self._checked(given, reset=False)
 
     def _predict_labels(self, X):
         outputs = self._outputs(X)

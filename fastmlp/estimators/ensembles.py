@@ -20,7 +20,7 @@ from fastmlp.data.targets import labels_of
 from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
 from fastmlp.estimators.mlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.parameters import OF_ENSEMBLES, check_lists, documented
-from fastmlp.estimators.tabular_model import lazily
+from fastmlp.native_threads import lazily
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.training.progress import MembersProgress, shows_progress
 

@@ -4,28 +4,19 @@ A network's backward pass gives derivatives of weighted sums of its raw outputs.
 weights (cotangents) that make them derivatives of predictions are computed here.
 """
 
-from functools import cache
-from importlib import import_module
-
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import expit, softmax
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.data.scaling import Standardization
-from fastmlp.native_threads import undisturbed
+from fastmlp.native_threads import lazily
 from fastmlp.tables.fitted import parameters_of
 
 __all__ = ["DifferentiableModel", "cotangents_of", "derivatives_of"]
 
 #: Rows times features of interpolated inputs that are differentiated together.
 _NUMBERS_AT_ONCE = 2**22
-
-
-@cache
-def lazily(module):
-    """A module that needs kernels, whose import an interrupt must not cut in two."""
-    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 class DifferentiableModel:

@@ -20,6 +20,7 @@ from fastmlp.estimators.parameters import (
     documented,
 )
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
+from fastmlp.estimators.streaming import is_source
 from fastmlp.exceptions import TaskWarning
 from fastmlp.tables.losses import CLASSIFICATION_LOSSES
 
@@ -68,12 +69,12 @@ class _ClassificationMethods:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data.
+            The input data; or a source of `fastmlp.sources`.
 
         Returns
         -------
         y_prob : ndarray of shape (n_samples, n_classes)
-            Columns in the order of ``classes_``.
+            Columns in the order of ``classes_``; of a source an iterator of these.
         """
         return self._predict_probabilities(X)
 
@@ -84,16 +85,22 @@ class _ClassificationMethods:
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data.
+            The input data; or a source of `fastmlp.sources`.
 
         Returns
         -------
         log_y_prob : ndarray of shape (n_samples, n_classes)
-            Equivalent to ``log(predict_proba(X))``.
+            Equivalent to ``log(predict_proba(X))``; of a source an iterator of these.
         """
         probabilities = self.predict_proba(X)
-        with np.errstate(divide="ignore"):
-            return np.log(probabilities, out=probabilities)
+        if is_source(X):
+            return map(_logarithms, probabilities)
+        return _logarithms(probabilities)
+
+
+def _logarithms(probabilities):
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities, out=probabilities)
 
 
 @documented
@@ -213,22 +220,23 @@ class MLPClassifier(ClassifierMixin, _ClassificationMethods, MultiLayerPerceptro
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data.
+            The input data; or a source of `fastmlp.sources`.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_classes)
-            Class labels; for several labels at once, a matrix of 0 and 1.
+            Class labels; for several labels at once, a matrix of 0 and 1. Of a source
+            an iterator of these.
         """
         return self._predict_labels(X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return the accuracy; of several labels at once, all must be right.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -381,13 +389,13 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return R^2 or, for a list of quantiles, the mean of their D^2.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True numbers.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -406,12 +414,12 @@ class MLPRegressor(RegressorMixin, MultiLayerPerceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data.
+            The input data; or a source of `fastmlp.sources`.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions.
+            Predictions; of a source an iterator of these.
         """
         return self._predict_numbers(X)
 
@@ -603,25 +611,25 @@ class MLPEstimator(_ClassificationMethods, MultiLayerPerceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The input data.
+            The input data; or a source of `fastmlp.sources`.
 
         Returns
         -------
         y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Class labels or numbers, like y in fit.
+            Class labels or numbers, like y in fit; of a source an iterator of these.
         """
         check_is_fitted(self, "coefs_")
         if self.task_ == "classification":
             return self._predict_labels(X)
         return self._predict_numbers(X)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """Return the accuracy or, for a regression, R^2 (see `MLPRegressor`).
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Test samples.
+            Test samples; or a source of `fastmlp.sources`, which has y as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             True labels or numbers.
         sample_weight : array-like of shape (n_samples,), default=None

@@ -6,10 +6,9 @@ quick.
 
 import warnings
 from contextlib import closing
-from functools import cache
-from importlib import import_module
 from numbers import Integral
 from types import SimpleNamespace
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.sparse import issparse
@@ -28,12 +27,17 @@ from sklearn.utils.validation import (
 from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization
 from fastmlp.data.targets import labels_of
-from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
+from fastmlp.estimators.base import (
+    NetworkEstimator,
+    as_numbers,
+    as_probabilities,
+)
 from fastmlp.estimators.gradients import derivatives_of
 from fastmlp.estimators.parameters import CONSTRAINTS, check_lists, unused_parameters
 from fastmlp.estimators.settings import settings_of
+from fastmlp.estimators.streaming import FitsSources, is_source
 from fastmlp.exceptions import UnusedParameterWarning
-from fastmlp.native_threads import undisturbed
+from fastmlp.native_threads import lazily
 from fastmlp.persistence.conversion import to_sklearn
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.tables.fitted import FittedModel
@@ -46,7 +50,7 @@ from fastmlp.training.progress import FunctionCallbacks, Progress, shows_progres
 __all__ = ["MultiLayerPerceptron"]
 
 
-class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
+class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
     """Training and prediction; not for use by itself."""
 
     _parameter_constraints = CONSTRAINTS
@@ -55,7 +59,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        self, X, y=None, sample_weight=None, *, X_val=None, y_val=None,
         sample_weight_val=None,
     ):  # fmt: skip
         """Fit the network to X and y.
@@ -64,15 +68,17 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Training data, any real dtype and memory layout. Sparse X stays sparse
-            (other formats than CSR are converted to it).
+            (other formats than CSR are converted to it). Or a source of
+            `fastmlp.sources`, which has y and sample_weight as well.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Class labels, a matrix of 0 and 1 with a column per label, or real
-            numbers.
+            numbers. None only if X is a source.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None gives each the weight 1.
         X_val, y_val : array-like, default=None
             A validation set: evaluated after each epoch, never trained on. With
             ``early_stopping=True`` it replaces the part that would be held out.
+            X_val may be a source, without y_val.
         sample_weight_val : array-like of shape (n_validation_samples,), default=None
             Their weights.
 
@@ -100,7 +106,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
     def _fit(self, X, y, sample_weight=None, **how):
         """`fit`, or `partial_fit`: see `_pieces_of_fit`."""
-        return _lazily("engine.pieces").run_alone(
+        return lazily("engine.pieces").run_alone(
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
@@ -116,7 +122,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             self._validate_params()
         sample_weight, *validation = _arguments_of_fit(**params)
         fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
-        return (yield from _lazily("engine.pieces").within(_Unchecked, fit))
+        return (yield from lazily("engine.pieces").within(_Unchecked, fit))
 
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
@@ -144,6 +150,8 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         """
         if checked is None and rows is not None:
             checked = X
+        if is_source(X):
+            self._check_arguments_of_source(y, sample_weight, incremental)
         continues = hasattr(self, "coefs_") and (self.warm_start or incremental)
         hidden = self._hidden_layers()
         n_hidden = len(self.coefs_) - 1 if continues else len(hidden)
@@ -157,50 +165,27 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         ):
             _warn(sentence + ".", UnusedParameterWarning)
         with self._features_restored_on_failure():
-            task = self._task_of(y, classes, continues)
-            classifies = task == "classification"
-            known, old = None, None
-            if classifies:
-                known, old = self._known_labels(y, classes, incremental)
-            X, y, sample_weight = self._checked_samples(
-                X, y, sample_weight, classifies=classifies, reset=not continues,
-                rows=rows, checked=checked,
-            )  # fmt: skip
-            binarizer = None
-            if classifies:
-                exactly = self.warm_start and classes is None
-                binarizer = labels_of(y, known, old, exactly=exactly)
-            if not (continues or self.standardize or warned):
-                self._warn_of_wild_columns(X)
-            whole = X
-            if rows is not None and self.standardize:
-                X, rows = X[rows], None
-            scaling = self._scaling(X, y, sample_weight, classifies, continues)
-            targets = self._targets(y, binarizer, scaling)
-            if validation_rows is not None:
-                validation = whole, *validation[1:]
-            validation = self._validation_set(
-                *validation, targets, binarizer, scaling, validation_rows
-            )
-            given_weight = sample_weight  # by which samples are scored
-            sample_weight = self._weigh_classes(
-                sample_weight, y, binarizer, incremental
-            )
-
-            fitting = _lazily("training.fitting")
-            fit = fitting.Fit(
+            if is_source(X) and not X.fits_buffer:
+                samples, own, task, binarizer, old, scaling = self._prepared_source(
+                    X, validation, continues
+                )
+            else:
+                samples, own, task, binarizer, old, scaling = self._prepared(
+                    X, y, sample_weight, validation, incremental=incremental,
+                    classes=classes, continues=continues, rows=rows,
+                    validation_rows=validation_rows, checked=checked, warned=warned,
+                )  # fmt: skip
+            fit = lazily("training.fitting").Fit(
                 settings_of(self),
-                fitting.Samples(
-                    scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
-                    getattr(self, "feature_names_in_", None), rows,
-                ),
+                samples,
                 hidden=hidden,
                 precision=self._precision(continues),
                 identity=self._identity(task, binarizer, old) | scaling.attributes(),
                 previous=FittedModel.of(self) if continues else None,
-                validation=validation,
+                validation=own,
                 as_estimator=self._with_model,
-            )  # fmt: skip
+                kept_jobs=_kept_jobs_of(self) if incremental else None,
+            )
             if events is None:
                 events = self._events(given, fit, incremental)
             with closing(self._progress(fit, incremental)) as progress:
@@ -217,6 +202,55 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         vars(self).update(model.attributes())
         fit.close()
         return self
+
+    def _prepared(
+        self, X, y, sample_weight, validation, *, incremental, classes, continues,
+        rows, validation_rows, checked, warned,
+    ):  # fmt: skip
+        """Check data; the arguments are those of `_pieces_of_fit`.
+
+        Returns
+        -------
+        tuple
+            Samples to train on, those to validate on or None, task, LabelBinarizer,
+            classes of an earlier fit, Standardization.
+        """
+        source = None
+        if is_source(X):
+            source, (X, y, sample_weight) = X, X.load()
+            checked = X
+        task = self._task_of(y, classes, continues)
+        classifies = task == "classification"
+        known, old = None, None
+        if classifies:
+            known, old = self._known_labels(y, classes, incremental)
+        X, y, sample_weight = self._checked_samples(
+            X, y, sample_weight, classifies=classifies, reset=not continues,
+            rows=rows, checked=checked, source=source,
+        )  # fmt: skip
+        binarizer = None
+        if classifies:
+            exactly = self.warm_start and classes is None
+            binarizer = labels_of(y, known, old, exactly=exactly)
+        if not (continues or self.standardize or warned):
+            self._warn_of_wild_columns(X)
+        whole = X
+        if rows is not None and self.standardize:
+            X, rows = X[rows], None
+        scaling = self._scaling(X, y, sample_weight, classifies, continues)
+        targets = self._targets(y, binarizer, scaling)
+        if validation_rows is not None:
+            validation = whole, *validation[1:]
+        own = self._validation_set(
+            *validation, targets, binarizer, scaling, validation_rows
+        )
+        given_weight = sample_weight  # by which samples are scored
+        sample_weight = self._weigh_classes(sample_weight, y, binarizer, incremental)
+        samples = lazily("training.fitting").Samples(
+            scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
+            getattr(self, "feature_names_in_", None), rows,
+        )  # fmt: skip
+        return samples, own, task, binarizer, old, scaling
 
     def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
@@ -258,21 +292,35 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         return {"_label_binarizer": binarizer, "classes_": classes}
 
     def _validation_set(
-        self, X, y, sample_weight, targets, binarizer, scaling, rows=None
-    ):
+        self, X, y, sample_weight, targets, binarizer, scaling, rows=None,
+        is_checked=False,
+    ):  # fmt: skip
         """The user's own samples to validate on, checked; None if there are none.
 
         rows : those of X that they are; X has then been checked.
+        is_checked : whether X has been checked in any case.
         """
+        is_checked |= rows is not None
         if X is None and y is None:
             if sample_weight is not None:
                 raise ValueError("sample_weight_val needs X_val and y_val")
             return None
+        if is_source(X):
+            if y is not None or sample_weight is not None:
+                raise ValueError(
+                    "X_val is a source, which has its own y and sample_weight: leave "
+                    "out y_val and sample_weight_val"
+                )
+            if not X.fits_buffer:
+                return self._validation_source(X, targets, binarizer, scaling)
+            self._take_features(X, reset=False)
+            X, y, sample_weight = X.load()
+            is_checked = True
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together")
-        if rows is None:
+        if not is_checked:
             X = self._checked(X, reset=False)
-        elif scaling.X is not None:
+        elif rows is not None and scaling.X is not None:
             X, rows = X[rows], None
         y = check_array(
             y, accept_sparse="csr", ensure_2d=False, input_name="y_val",
@@ -298,7 +346,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        return _lazily("training.fitting").Samples(
+        return lazily("training.fitting").Samples(
             scaling.scale_X(X), own, sample_weight, X, y, sample_weight, rows=rows
         )
 
@@ -371,7 +419,8 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 UserWarning,
             )
         shows = shows_progress(self.verbose) and not incremental
-        return Progress(self.max_iter, fit.samples.n_samples if shows else 0)
+        waits = None if fit.samples.stream is None else fit.seconds_waited
+        return Progress(self.max_iter, fit.samples.n_samples if shows else 0, waits)
 
     @property
     def _optimizer(self):
@@ -440,7 +489,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
 
         output_activation : another one than the network has.
         """
-        prediction = _lazily("estimators.prediction")
+        prediction = lazily("estimators.prediction")
         with prediction.packed_model(
             self, precision, n_jobs, output_activation
         ) as model:
@@ -486,7 +535,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 else f"layer={layer!r}, but there are no hidden layers"
             )
         precision = getattr(self, "precision_", None) or self._precision()
-        return _lazily("estimators.prediction").activations_of(
+        return lazily("estimators.prediction").activations_of(
             self, int(layer) % n_hidden, X, precision, self.n_jobs
         )
 
@@ -505,7 +554,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             (n_samples, n_features), or one row of shape (n_features,), of which the
             one row of the result is returned. Only its shape and dtype are checked,
             not whether all is finite, and what is too large for the precision stays
-            so. The weights are those of now: another fit does not change it. Listeners
+            so. The weights are those of now: another fit does not change it. Several
             threads may call it at once.
 
         Raises
@@ -514,11 +563,25 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
             If the estimator is not fitted.
         """
         check_is_fitted(self, "coefs_")
-        prediction = _lazily("estimators.prediction")
+        prediction = lazily("estimators.prediction")
         outputs = prediction.packed_snapshot(self, self.n_jobs)
         finish = as_probabilities if hasattr(self, "classes_") else as_numbers
         scaling = Standardization.read(vars(self))
         return prediction.Predictor(outputs, self.coefs_[0], finish, scaling)
+
+
+#: estimator -> `fastmlp.training.kept_jobs.KeptJobs`. Not stored in the estimator,
+#: which may be copied or saved.
+_kept_jobs = WeakKeyDictionary()
+
+
+def _kept_jobs_of(estimator):
+    try:
+        if estimator not in _kept_jobs:
+            _kept_jobs[estimator] = lazily("training.kept_jobs").KeptJobs()
+        return _kept_jobs[estimator]
+    except TypeError:  # a subclass that is not hashable
+        return None
 
 
 class _Unchecked:
@@ -533,12 +596,6 @@ class _Unchecked:
 
     def __exit__(self, *error):
         set_config(skip_parameter_validation=self._skipped)
-
-
-@cache
-def _lazily(module):
-    """A module that needs numba, whose import an interrupt must not cut in two."""
-    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 def _arguments_of_fit(

@@ -15,7 +15,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fastmlp.data.cells import is_missing
 from fastmlp.data.targets import Targets, number_targets
-from fastmlp.estimators.tabular_model import TabularModel, lazily
+from fastmlp.estimators.streaming import is_source
+from fastmlp.estimators.tabular_model import TabularModel
+from fastmlp.native_threads import lazily
 from fastmlp.tables.losses import (
     CLASSIFICATION_LOSSES,
     REGRESSION_LOSSES,
@@ -357,6 +359,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+            Or a source of `fastmlp.sources`: then an iterator of these is returned.
 
         Returns
         -------
@@ -365,6 +368,8 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             probability of each.
         """
         check_is_fitted(self)
+        if is_source(X):
+            return self._for_source(X, self.predict_proba)
         return self._finish(self._columns.transform(X))
 
     def _finish(self, Z):
@@ -377,11 +382,14 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+            Or a source of `fastmlp.sources`: then an iterator of these is returned.
 
         Returns
         -------
         ndarray of shape (n_samples,) or (n_samples, n_labels)
         """
+        if is_source(X):
+            return self._for_source(X, self.predict)
         probabilities = self.predict_proba(X)
         return self._labels(probabilities, vars(self))
 
@@ -391,11 +399,14 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+            Or a source of `fastmlp.sources`: then an iterator of these is returned.
 
         Returns
         -------
         ndarray of shape (n_samples, n_classes)
         """
+        if is_source(X):
+            return self._for_source(X, self.predict_log_proba)
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
 
@@ -523,6 +534,7 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
+            Or a source of `fastmlp.sources`: then an iterator of these is returned.
 
         Returns
         -------
@@ -530,6 +542,8 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
             Within the range of the targets in fit.
         """
         check_is_fitted(self)
+        if is_source(X):
+            return self._for_source(X, self.predict)
         return self._finish(self._columns.transform(X))
 
     def _finish(self, Z):

@@ -8,8 +8,6 @@ import math
 import warnings
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
-from importlib import import_module
 from numbers import Integral, Real
 from weakref import WeakKeyDictionary
 
@@ -26,8 +24,10 @@ from sklearn.utils.validation import (
 
 from fastmlp.data.columns import Columns
 from fastmlp.estimators.settings import StoresParameters
+from fastmlp.estimators.streaming import is_source
+from fastmlp.estimators.tabular_sources import encoded_source
 from fastmlp.exceptions import UnusedParameterWarning
-from fastmlp.native_threads import undisturbed
+from fastmlp.native_threads import lazily
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.persistence.tables import attributes_of_tables, state_of_tables
 from fastmlp.tables.activations import ACTIVATIONS
@@ -43,7 +43,7 @@ from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
 from fastmlp.tables.recipes import PRESETS, for_samples, members_for
 from fastmlp.tables.search_space import SPACE, draw_recipe
 
-__all__ = ["TabularModel", "lazily"]
+__all__ = ["TabularModel"]
 
 #: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
 #: they hold addresses in this process.
@@ -51,12 +51,6 @@ _idle = WeakKeyDictionary()
 
 #: Configurations that ``tune=True`` draws.
 _N_TUNED = 27
-
-
-@cache
-def lazily(module):
-    """A module that needs kernels, whose import an interrupt must not cut in two."""
-    return undisturbed(import_module, f"fastmlp.{module}")
 
 
 def _one_hot_values(shares):
@@ -179,7 +173,7 @@ class TabularModel(StoresParameters, BaseEstimator):
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
-        self, X, y, sample_weight=None, *, X_val=None, y_val=None,
+        self, X, y=None, sample_weight=None, *, X_val=None, y_val=None,
         sample_weight_val=None,
     ):  # fmt: skip
         """Fit the networks to a table and its targets.
@@ -188,9 +182,11 @@ class TabularModel(StoresParameters, BaseEstimator):
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
             Columns of any kind: numbers, text, categories, truth values, dates; values
-            may be missing.
+            may be missing. Or a source of `fastmlp.sources`, which has y and
+            sample_weight as well; what is done with each column is decided by as many
+            of its rows as its buffer holds.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Classes, or numbers of any scale.
+            Classes, or numbers of any scale. None only if X is a source.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples.
         X_val, y_val : default=None
@@ -209,6 +205,10 @@ class TabularModel(StoresParameters, BaseEstimator):
             If parameters or data are invalid; of a column, the message has its name.
             The estimator is then what it was before.
         """
+        if is_source(X):
+            return self._fit_source(
+                X, y, sample_weight, (X_val, y_val, sample_weight_val)
+            )
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but "
@@ -222,8 +222,29 @@ class TabularModel(StoresParameters, BaseEstimator):
                 f"Found array with {n_samples} sample(s) (n_samples={n_samples}) while "
                 f"a minimum of 2 is required by {type(self).__name__}."
             )
-        columns = Columns(self.categorical_features, caller=type(self).__name__).fit(X)
-        Z = columns.transform(X)
+        columns = self._new_columns().fit(X)
+        return self._fit_encoded(
+            columns, columns.transform(X), y, sample_weight,
+            (X_val, y_val, sample_weight_val),
+        )  # fmt: skip
+
+    def _new_columns(self):
+        return Columns(self.categorical_features, caller=type(self).__name__)
+
+    def _fit_source(self, source, y, sample_weight, validation):
+        """`fit` to the rows of a source."""
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                "a source has its own y and sample_weight: call fit(source) without"
+            )
+        self._warn_of_unused_parameters()
+        with encoded_source(source, self._new_columns()) as encoded:
+            return self._fit_encoded(
+                encoded.columns, encoded.Z, encoded.y, encoded.sample_weight, validation
+            )
+
+    def _fit_encoded(self, columns, Z, y, sample_weight, validation):
+        """`fit` to the matrix that columns make of a table."""
         y = self._checked_targets(y)
         check_consistent_length(Z, y)
         if sample_weight is not None:
@@ -235,9 +256,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         sample_weight = self._weigh_classes(sample_weight, y)
         if sample_weight is not None and not sample_weight.any():
             raise ValueError("all weights are 0: at least one sample must count")
-        validation = self._validation_set(
-            columns, state, X_val, y_val, sample_weight_val
-        )
+        validation = self._validation_set(columns, state, *validation)
         state |= {
             "columns_": columns.columns_,
             "n_features_in_": columns.n_features_in_,
@@ -321,7 +340,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         finally:
             progress.close()
         if fit.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         if not all(member.network.is_finite() for member in fit.members):
             raise ValueError(
                 "Training diverged: weights are not finite. Lower learning_rate_init."
@@ -376,7 +395,7 @@ class TabularModel(StoresParameters, BaseEstimator):
             warnings.warn(
                 f"tune={self.tune} has no effect: there are too few samples to hold "
                 "some out.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return trained(fit)
         known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
@@ -394,7 +413,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         else:
             tuning.run()
         if tuning.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         predictions = np.full_like(predictions, np.nan)
         predictions[known] = tuning.predictions
         return out_of_fold(predictions) | self._of_tuning(tuning, trained, state)
@@ -462,7 +481,7 @@ class TabularModel(StoresParameters, BaseEstimator):
         if self.verbose and not shows:
             warnings.warn(
                 "verbose needs tqdm (pip install tqdm): nothing is shown instead.",
-                stacklevel=5,
+                stacklevel=6,
             )
         return progress.Progress(n_members * recipe.n_epochs, n_samples if shows else 0)
 
@@ -474,6 +493,11 @@ class TabularModel(StoresParameters, BaseEstimator):
             if sample_weight is not None:
                 raise ValueError("sample_weight_val needs X_val and y_val")
             return None, None, None
+        if is_source(X_val):
+            with encoded_source(X_val, columns, fits=False) as encoded:
+                # in memory, as its outputs are
+                X_val, sample_weight = np.array(encoded.Z), encoded.sample_weight
+                return X_val, self._checked_targets(encoded.y, "y_val"), sample_weight
         if X_val is None or y_val is None:
             raise ValueError("X_val and y_val must be given together")
         Z = columns.transform(X_val)
@@ -484,6 +508,11 @@ class TabularModel(StoresParameters, BaseEstimator):
         return Z, y_val, sample_weight
 
     # --- prediction ---------------------------------------------------------------
+
+    def _for_source(self, source, method):
+        """An iterator of what a method gives for the rows of a source."""
+        check_is_fitted(self)
+        return (method(chunk.X) for chunk in source.chunks("T"))
 
     def _outputs_of(self, Z):
         if hasattr(self, "estimators_"):

@@ -53,7 +53,7 @@ def _random_state(words, rest):
 
 def _arrays_of(state):
     """name -> array in the layout of the network, of all that a fit changes there."""
-    network = state.job.network
+    network = state.network
     kept = {name: network.arena.arrays[name] for name in network.vectors}
     if state.validation is not None and state.validation.best is not None:
         kept["best"] = state.validation.best
@@ -61,7 +61,7 @@ def _arrays_of(state):
 
 
 class Checkpoint:
-    """The file that a fit writes at the end of epochs.
+    """The file that a fit writes at the end of epochs, or of blocks of an epoch.
 
     Parameters
     ----------
@@ -159,18 +159,24 @@ class Checkpoint:
         random_state.set_state(self._start)
 
     def restore(self, state):
-        """Bring a `Run` to the end of the last epoch in the file."""
+        """Bring a `Run` to the end of the last epoch in the file, or of a block."""
         if self._content and self.precision == self._precision:
             with self._reading():
                 self._restore(state, *self._content)
         self._content = None
 
     def _restore(self, state, values, arrays):
-        network, history = state.job.network, state.history
+        network, history = state.network, state.history
         if state.validation is not None and "best" in arrays:
             state.validation.keep()  # makes room for them
         own_values, own_arrays = self._snapshot(state)
-        n_epochs = arrays["curves"].shape[-1]
+        n_epochs, blocks = arrays["curves"].shape[-1], state.blocks
+        n_blocks = 0 if blocks is None else values["blocks"]
+        if blocks is None:
+            order = np.sort(state.job.order)
+        else:  # of the block before
+            order = np.arange(blocks.rows_of((n_blocks or blocks.n_blocks) - 1))
+            own_arrays["order"] = order
         own_arrays["curves"] = np.empty((len(own_arrays["curves"]), n_epochs))
         finite = [arrays.get(name, 0) for name in ("parameters", "average", "best")]
         if not (
@@ -179,8 +185,10 @@ class Checkpoint:
             and {name: (each.dtype, each.shape) for name, each in arrays.items()}
             == {name: (each.dtype, each.shape) for name, each in own_arrays.items()}
             and all(np.isfinite(array).all() for array in finite)
-            and np.array_equal(np.sort(arrays["order"]), np.sort(state.job.order))
-            and 0 < n_epochs <= state.max_iter
+            and np.array_equal(np.sort(arrays["order"]), order)
+            and n_epochs + n_blocks > 0
+            and n_epochs + (n_blocks > 0) <= state.max_iter
+            and (blocks is None or 0 <= n_blocks < blocks.n_blocks)
             and 0 <= values["count"] <= state.stopping.count + n_epochs
             and 0 <= values["rate"] < math.inf
             and not math.isnan(values["best"])
@@ -195,17 +203,22 @@ class Checkpoint:
             is_loss = name == "loss_curve"
             getattr(history, name)[:] = numbers if is_loss else numbers.tolist()
         history.finished = values["finished"]
-        state.job.order[:] = arrays["order"]
-        state.optimizer.n_updates = n_epochs * state.job.n_steps
+        n_updates = n_epochs * state.n_steps
+        if blocks is None:
+            state.job.order[:] = arrays["order"]
+        else:
+            blocks.resume(n_epochs, n_blocks, values["total"], arrays["order"])
+            n_updates += n_blocks * blocks.steps_of_a_block
+        state.optimizer.n_updates = n_updates
         state.optimizer.schedule.rate = values["rate"]
         state.stopping.best, state.stopping.count = values["best"], values["count"]
 
     def _snapshot(self, state):
         """(values, arrays) of a file, in a layout that does not depend on the CPU."""
-        network, history = state.job.network, state.history
+        network, history = state.network, state.history
         curves = _CURVES if state.validation is not None else _CURVES[:1]
         arrays = {
-            "order": state.job.order,
+            "order": (state.job if state.blocks is None else state.blocks).order,
             "curves": np.array([getattr(history, name) for name in curves], np.float64),
         }
         for name, array in _arrays_of(state).items():
@@ -224,6 +237,9 @@ class Checkpoint:
             "count": int(state.stopping.count),
             "finished": history.finished,
         }
+        if state.blocks is not None:
+            values["blocks"] = state.blocks.n_done
+            values["total"] = float(state.blocks.total)
         return values, arrays
 
     def keep(self, state):
@@ -232,7 +248,7 @@ class Checkpoint:
         Weights that are not finite are not worth resuming from.
         """
         started = time.monotonic()
-        if started < self._next or not state.job.network.is_finite():
+        if started < self._next or not state.network.is_finite():
             return
         values, arrays = self._snapshot(state)
         arrays["digest"] = np.array(fingerprint(values, arrays))

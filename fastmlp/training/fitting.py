@@ -5,8 +5,9 @@ import time
 import warnings
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 
-from fastmlp.data.samples import compressed_rows
+from fastmlp.data.samples import as_readable, compressed_rows
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network, units_of
 from fastmlp.engine.options import StepOptions
@@ -37,10 +38,12 @@ from fastmlp.training.diagnosis import (
 from fastmlp.training.events import Events, Listeners, TimeLimit
 from fastmlp.training.fingerprint import fingerprint
 from fastmlp.training.initialization import glorot_uniform, initial_weights
+from fastmlp.training.kept_jobs import key_of_job
 from fastmlp.training.lbfgs import minimize_loss, rows_of_a_piece
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.progress import shows_progress
 from fastmlp.training.run import Run, Stopping, run_steps
+from fastmlp.training.stream import Blocks, StreamedPrediction
 from fastmlp.training.validation import Validation, scorer_of
 
 __all__ = ["Fit", "Samples"]
@@ -60,9 +63,13 @@ class Samples(NamedTuple):
     scoring_weight: object  # like sample_weight, without the weights of classes
     names: object = None  # of the features
     rows: object = None  # those of X and X_given that the samples are; None for all
+    #: Where all samples come from, if these are some that only stand for them.
+    stream: object = None  # fastmlp.training.stream.Stream
 
     @property
     def n_samples(self):
+        if self.stream is not None:
+            return self.stream.n_samples
         return len(self.targets.values)
 
     def rows_of(self, samples):
@@ -104,6 +111,8 @@ class Fit:
         The user's own validation set.
     as_estimator : callable, default=None
         From a `FittedModel` to an estimator that predicts with it: for scorers.
+    kept_jobs : fastmlp.training.kept_jobs.KeptJobs, default=None
+        Where `partial_fit` leaves a job for its next call.
 
     Raises
     ------
@@ -122,7 +131,9 @@ class Fit:
         previous=None,
         validation=None,
         as_estimator=None,
+        kept_jobs=None,
     ):
+        self._kept_jobs = kept_jobs
         self._started = time.perf_counter()
         self.settings = settings
         if issparse(samples.X):
@@ -130,7 +141,6 @@ class Fit:
         self.samples, self.previous = samples, previous
         self._given_validation, self._as_estimator = validation, as_estimator
         X, targets = samples.X, samples.targets
-        self.random_state = check_random_state(settings.random_state)
         self._can_change_precision = (
             settings.precision == "auto" and precision == "float32"
         )
@@ -161,7 +171,18 @@ class Fit:
         self._what_predicts = "average" if self._averages else "parameters"
         self._done_with = None  # the checkpoint of a fit that has ended
         self._optimizer = self._training = None  # of sgd and adam: see `_descend`
+        self._blocks = None  # of a source
         self.network = None
+
+    @property
+    def _is_seeded(self):
+        """Whether what is drawn is drawn by nobody else."""
+        return isinstance(self.settings.random_state, Integral)
+
+    @cached_property
+    def random_state(self):
+        """The source of all draws, made when it is first asked for: it takes long."""
+        return check_random_state(self.settings.random_state)
 
     def model(self):
         """What predictions need, of the network as it is now."""
@@ -192,22 +213,30 @@ class Fit:
 
         Computed in a network of its own: nothing that the fit depends on changes.
         """
+        if self.samples.stream is not None:
+            raise ValueError(
+                "gradient_norms needs all samples in memory: a callback cannot ask for "
+                "them where fit reads a source"
+            )
         network = Network(self._units, self._identity.precision_, optimizer="gradient")
         network.write(*self.network.read())
         whole, settings = self.samples, self.settings
-        n_samples = self.samples.n_samples
-        n_samples = n_samples if self._training is None else len(self._training)
+        n_samples = whole.n_samples if self._training is None else len(self._training)
         rows = rows_of_a_piece(network, n_samples, issparse(whole.X))
         n_threads = threads_for_training(settings.n_jobs, network, rows)
-        job = self._job_on(
-            network,
-            rows,
-            self._training,
-            StepOptions(
-                loss_parameters=whole.targets.parameters, l1=float(settings.l1)
-            ),
-            n_threads,
+        options = StepOptions(
+            loss_parameters=whole.targets.parameters, l1=float(settings.l1)
         )
+        make_job = partial(
+            TrainingJob,
+            network,
+            batch_size=rows,
+            n_threads=n_threads,
+            l2=settings.alpha,
+            options=options,
+            **self._how_to_compute(),
+        )
+        job = self._job_of(make_job, self._training)
         job.refresh()
         with Team(n_threads) as team:
             finish(run_steps(job, {}, n_threads), team)
@@ -221,9 +250,10 @@ class Fit:
         """A fitted attribute of the previous fit, if this one continues it."""
         return default if self.previous is None else self.previous.get(name, default)
 
-    def _make_network(self, optimizer):
+    def _make_network(self, optimizer, network=None):
+        """Make it, or write to one that is there, which must keep no average."""
         previous = self.previous
-        self.network = network = Network(
+        self.network = network = network or Network(
             self._units,
             self._identity.precision_,
             optimizer=optimizer,
@@ -281,28 +311,78 @@ class Fit:
             average_decay=float(settings.ema_decay or 0.0),
         )
 
+    def _job_maker(self, batch_size):
+        """(what makes jobs of X, targets and weights, threads to run them on)."""
+        n_threads = threads_for_training(self.settings.n_jobs, self.network, batch_size)
+        make_job = partial(
+            TrainingJob,
+            self.network,
+            batch_size=batch_size,
+            n_threads=n_threads,
+            l2=self.settings.alpha,
+            options=self._step_options(),
+            **self._how_to_compute(),
+        )
+        return make_job, n_threads
+
+    def _how_to_compute(self):
+        """What jobs are told besides their network and samples."""
+        return {
+            "activation": [row.name for row in self._activations],
+            "loss": self.samples.targets.loss,
+        }
+
     def _make_job(self, batch_size, samples=None):
         """(job, threads to run it on)."""
-        n_threads = threads_for_training(self.settings.n_jobs, self.network, batch_size)
-        options = self._step_options()
-        job = self._job_on(self.network, batch_size, samples, options, n_threads)
-        return job, n_threads
+        make_job, n_threads = self._job_maker(batch_size)
+        return self._job_of(make_job, samples), n_threads
 
-    def _job_on(self, network, batch_size, samples, options, n_threads):
+    def _job_of(self, make_job, samples):
+        """The job of some samples, None for all."""
         whole = self.samples
-        return TrainingJob(
-            network,
+        return make_job(
             whole.X,
             whole.for_kernels(whole.targets.for_kernels()),
             whole.for_kernels(whole.sample_weight),
             samples=whole.rows_of(samples),
-            batch_size=batch_size,
-            activation=[row.name for row in self._activations],
-            loss=whole.targets.loss,
-            l2=self.settings.alpha,
-            options=options,
-            n_threads=n_threads,
         )
+
+    def _job_for_call(self, kept, batch_size):
+        """`_make_job` for a call of `partial_fit`: what was kept, or to be kept."""
+        samples = self.samples
+        X, targets = samples.X, samples.targets.for_kernels()
+        if kept is not None:
+            job, n_threads = kept
+            wanted = threads_for_training(
+                self.settings.n_jobs, self.network, batch_size
+            )
+            if n_threads == wanted:
+                job.load(X, targets)
+                return kept
+        make_job, n_threads = self._job_maker(batch_size)
+        # copies, for the next call writes to them
+        with np.errstate(over="ignore"):  # an infinite loss will show it
+            targets = targets.astype(self.network.dtype)
+        return make_job(as_readable(X).copy(), targets), n_threads
+
+    def _make_blocks(self, batch_size):
+        """(blocks of the rows of a source, threads to run their jobs on)."""
+        settings = self.settings
+        make_job, n_threads = self._job_maker(batch_size)
+        self._blocks = Blocks(
+            self.samples.stream,
+            self.network,
+            make_job,
+            batch_size,
+            self.random_state,
+            settings.shuffle,
+            settings.max_iter,
+        )
+        return self._blocks, n_threads
+
+    def seconds_waited(self):
+        """(that training waited for rows of the source, that reading them waited)."""
+        return (0.0, 0.0) if self._blocks is None else self._blocks.seconds()
 
     def _finish(self, finite):
         model = self.model()
@@ -340,10 +420,15 @@ class Fit:
             return (yield from self._minimize(events))
         if not self._can_change_precision:
             return (yield from self._descend(events, incremental))
-        drawn = self.random_state.get_state(legacy=False)
+        drawn = None
+        if not self._is_seeded:
+            drawn = self.random_state.get_state(legacy=False)
         with suppress(_TooLarge):
             return (yield from self._descend(events, incremental))
-        self.random_state.set_state(drawn)
+        if drawn is None:
+            vars(self).pop("random_state", None)
+        else:
+            self.random_state.set_state(drawn)
         self._can_change_precision = False
         self._identity.precision_ = "float64"
         model = yield from self._descend(events, incremental)
@@ -435,7 +520,14 @@ class Fit:
             if checkpoint.precision == "float64" and self._can_change_precision:
                 raise _TooLarge
             checkpoint.begin(self.random_state, self._identity.precision_)
-        self._make_network(optimizer.name)
+        key = kept = None
+        if state is not None and self._kept_jobs is not None:
+            key = key_of_job(
+                settings, self.samples, self._units, self._identity.precision_,
+                self._activations, optimizer.name,
+            )  # fmt: skip
+            kept = self._kept_jobs.take(key)
+        self._make_network(optimizer.name, kept and kept[0].network)
         if state is not None:
             optimizer.write_state(state, self.network)
 
@@ -445,8 +537,13 @@ class Fit:
         self._optimizer, self._training = optimizer, training
         n_samples = self.samples.n_samples if training is None else len(training)
         batch_size = self._batch_size(n_samples)
-        job, n_threads = self._make_job(batch_size, training)
-        validation = None
+        job = blocks = validation = None
+        if key is not None:
+            job, n_threads = self._job_for_call(kept, batch_size)
+        elif self.samples.stream is None:
+            job, n_threads = self._make_job(batch_size, training)
+        else:
+            blocks, n_threads = self._make_blocks(batch_size)
         if own is not None or splits:
             validation = self._validation(held_out, n_threads)
         scores = self._of_previous("validation_scores_", []) if validation else None
@@ -462,14 +559,16 @@ class Fit:
         )
         n_seen = self._of_previous("t_", 0)
         limit = None if incremental else settings.time_limit
-        history = yield from Run(
+        # the order of one batch does not matter, and nobody sees what is not drawn
+        is_sorted = incremental and self._is_seeded and job.n_steps == 1
+        run = Run(
             job,
             optimizer,
             stopping,
-            self.random_state,
+            None if is_sorted else self.random_state,
             max_iter=settings.max_iter,
             n_threads=n_threads,
-            shuffle=settings.shuffle,
+            shuffle=settings.shuffle and not is_sorted,
             n_seen=n_seen,
             incremental=incremental,
             validation=validation,
@@ -478,7 +577,13 @@ class Fit:
             deadline=math.inf if limit is None else self._started + limit,
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
-        ).train()
+            blocks=blocks,
+        )
+        try:
+            history = yield from run.train()
+        finally:
+            if blocks is not None:
+                blocks.close()
         ended = not (history.interrupted or history.out_of_time)
         in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
         if self._can_change_precision and ended and not in_range:
@@ -489,7 +594,7 @@ class Fit:
         if settings.solver != "sgd" and not self._stayed_in_range():
             self._warn_of_range()
         if ended and not incremental:
-            n_steps = len(history.loss_curve) * job.n_steps
+            n_steps = len(history.loss_curve) * run.n_steps
             stands_still = stopping.exhausted and not stopping.by_score
             has_had_time = stands_still or n_steps >= STEPS_TO_LEARN
             if has_had_time and len(history.loss_curve) >= EPOCHS_TO_LEARN:
@@ -519,6 +624,8 @@ class Fit:
         state = optimizer.state(self.network)
         if self._averages:
             state["average"] = fingerprint(*parameters_of(model))
+        if key is not None:
+            self._kept_jobs.keep(key, job, n_threads)
         return replace(
             model,
             loss_curve_=loss_curve,
@@ -582,6 +689,8 @@ class Fit:
 
     @staticmethod
     def _numbers_of(samples):
+        if samples.stream is not None:
+            return samples.stream.identity
         return samples.X, samples.targets.values, samples.sample_weight
 
     def _split(self):
@@ -619,6 +728,12 @@ class Fit:
         rows = own.rows_of(held_out)
         scoring = settings.scoring
         if scoring is not None and scoring != "loss":
+            if own.stream is not None:
+                raise ValueError(
+                    "scoring needs all validation samples in memory: use scoring=None "
+                    "or 'loss', or a source with a shuffle_buffer of "
+                    f"{own.n_samples} rows or more"
+                )
             X = own.X_given if rows is None else own.X_given[rows]
             y = own.y if held_out is None else own.y[held_out]
             scoring = scorer_of(scoring, self._as_estimator, X, y, own.scoring_weight)
@@ -629,16 +744,18 @@ class Fit:
             model = self._as_estimator(raw)
             return model._compute_outputs(own.X[chosen], "float64", np.float64)
 
-        job = PredictionJob(
-            self.network,
-            own.X,
-            samples=rows,
-            activation=[row.name for row in self._activations],
-            output_activation="identity",
-            dtype=np.float64,
-            n_threads=n_threads,
-            array=self._what_predicts,
-        )
+        settings_of_job = {
+            "activation": [row.name for row in self._activations],
+            "output_activation": "identity",
+            "dtype": np.float64,
+            "n_threads": n_threads,
+            "array": self._what_predicts,
+        }
+        if own.stream is not None:
+            job = StreamedPrediction(self.network, own.stream, **settings_of_job)
+        else:
+            job = PredictionJob(self.network, own.X, samples=rows, **settings_of_job)
+        is_single = self.network.dtype == np.float32 and own.stream is None
         return Validation(
             job,
             own.targets,
@@ -646,7 +763,7 @@ class Fit:
             self._identity.out_activation_,
             scoring=scoring,
             model=self.model,
-            in_float64=in_float64 if self.network.dtype == np.float32 else None,
+            in_float64=in_float64 if is_single else None,
             dtype=np.result_type(own.X.dtype, self.dtype),
             array=self._what_predicts,
             keeps_best=settings.early_stopping and settings.restore_best_weights,

@@ -54,7 +54,8 @@ class _Objective:
         job.refresh()
         self._sums[:] = 0
         self._team.check()
-        loss = finish(run_steps(job, {}, self._team.size), self._team)
+        total = finish(run_steps(job, {}, self._team.size), self._team)
+        loss = total / job.n_samples
         network.read(array="gradient", out=self._gradients)
         return loss, self._gradient.copy()
 

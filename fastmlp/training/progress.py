@@ -255,6 +255,10 @@ class Progress(Events):
         At most.
     n_samples : int
         Rows of an epoch; 0 for no line.
+    waits : callable, default=None
+        Gives the seconds so far that training waited for rows of a source, and that
+        what reads them waited for training; the line then says which of the two waits.
+        None if there is no source.
 
     Attributes
     ----------
@@ -262,8 +266,9 @@ class Progress(Events):
         Itself, or nobody.
     """
 
-    def __init__(self, n_epochs, n_samples):
+    def __init__(self, n_epochs, n_samples, waits=None):
         self.listeners = [self] if n_samples else []
+        self._waits, self._before = waits, (0.0, 0.0, 0.0)
         if not n_samples:
             return
         from tqdm.auto import tqdm
@@ -278,9 +283,19 @@ class Progress(Events):
         if score is not None:
             figures["validation"] = f"{score:.4g}"
         figures["rows/s"] = f"{done * self._n_samples / max(seconds, 1e-9):.3g}"
+        if self._waits is not None:
+            figures["waits"] = self._who_waits(seconds)
         line.set_postfix(figures, refresh=False)
         line.update()
         return False
+
+    def _who_waits(self, seconds):
+        """Whether training or reading waited in this epoch, and for how much of it."""
+        now = (*self._waits(), seconds)
+        training, reading, whole = np.subtract(now, self._before)
+        self._before = now
+        who = "training" if training > reading else "reading"
+        return f"{who} {min(1, max(training, reading) / max(whole, 1e-9)):.0%}"
 
     def close(self):
         if self.listeners:

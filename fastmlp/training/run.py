@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
+from queue import Empty
 
 import numpy as np
 
@@ -101,7 +102,7 @@ def run_steps(job, rates, n_threads, deadline=math.inf):
     Returns
     -------
     float
-        The mean loss of the batches, weighted by their rows.
+        The sum of the losses of the batches, each times its rows.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def run_steps(job, rates, n_threads, deadline=math.inf):
         )
         step = end
     job.steps_per_chunk = chunk
-    return total / job.n_samples
+    return total
 
 
 def _shuffler(job, random_state):
@@ -147,8 +148,8 @@ class Run:
 
     Parameters
     ----------
-    job : fastmlp.engine.jobs.TrainingJob
-        Network, data and buffers.
+    job : fastmlp.engine.jobs.TrainingJob or None
+        Network, data and buffers; None if there are `blocks`.
     optimizer : fastmlp.training.optimizer.Optimizer
         Its schedule and number of updates continue.
     stopping : Stopping
@@ -178,6 +179,8 @@ class Run:
     gives_up : bool, default=False
         Whether to end, and tell nobody of the epoch, if a loss is not finite: since all
         will be done again in float64.
+    blocks : fastmlp.training.stream.Blocks, default=None
+        Gives a job for each of the blocks that an epoch then has.
 
     Attributes
     ----------
@@ -199,6 +202,7 @@ class Run:
     deadline: float = math.inf
     checkpoint: object = None
     gives_up: bool = False
+    blocks: object = None
     history: History = field(default_factory=History)
 
     def train(self):
@@ -218,20 +222,41 @@ class Run:
             self.history.out_of_time = True
         return self.end()
 
+    @property
+    def network(self):
+        """What is trained."""
+        return self._whole.network
+
+    @property
+    def n_steps(self):
+        """Steps of an epoch."""
+        return self._whole.n_steps
+
+    @property
+    def n_samples(self):
+        """Samples of an epoch."""
+        return self._whole.n_samples
+
+    @property
+    def _whole(self):
+        """What has all samples of an epoch."""
+        return self.job if self.blocks is None else self.blocks
+
     def begin(self):
         """Resume from the checkpoint, if there is one, and get ready."""
         self.events.train_begins()  # a file may have another rate than is set here
         if self.checkpoint is not None:
             self.checkpoint.restore(self)
         self._shuffle = lambda: None
-        if self.shuffle:
+        if self.shuffle and self.blocks is None:
             self._shuffle = _shuffler(self.job, self.random_state)
         # epochs of other calls count for the schedule, as far as they are known
         self._epochs_before, self._last_epoch = 0.0, self.max_iter
         if self.incremental:
-            self._epochs_before = self.optimizer.n_updates / self.job.n_steps
+            self._epochs_before = self.optimizer.n_updates / self.n_steps
             self._last_epoch = 1
-        self.job.refresh()
+        if self.blocks is None:
+            self.job.refresh()
 
     def epoch(self):
         """Train for one epoch, unless there is none left, in pieces.
@@ -260,7 +285,7 @@ class Run:
             self.log(f"Iteration {epoch}, loss = {loss:.8f}")
         score = yield from self._evaluate()
         self._update_stopping(loss, score)
-        self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.job.n_samples)
+        self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.n_samples)
         self._stop_or_slow_down()
         history.finished |= bool(self.events.end(epoch, loss, score))
         if self.checkpoint is not None:
@@ -271,29 +296,61 @@ class Run:
             raise TimeIsUp
         if self.stopping.by_score or math.isfinite(loss):
             return True
-        return self.job.network.is_finite()  # nothing can mend weights that are not
+        return self.network.is_finite()  # nothing can mend weights that are not
 
     def end(self):
         """Choose the weights that remain; returns the history."""
         history = self.history
         if self.stopping.by_score and (history.loss_curve or not history.out_of_time):
             self.validation.restore()
-        history.finite = self.job.network.is_finite()
+        history.finite = self.network.is_finite()
         return history
 
     def _run_steps(self, epoch):
         """All mini-batches of an epoch; returns their mean loss."""
-        job, optimizer = self.job, self.optimizer
-        n_updates = optimizer.n_updates
         ends = (
             (self._epochs_before + done) / self.max_iter for done in (epoch - 1, epoch)
         )
-        rates = optimizer.rates(*ends, job.n_steps)
+        rates = self.optimizer.rates(*ends, self.n_steps)
+        if self.blocks is None:
+            total = yield from self._run_job(rates)
+        else:
+            total = yield from self._run_blocks(rates)
+        return total / self.n_samples
+
+    def _run_job(self, rates):
+        """All mini-batches of the job; returns the sum of their losses times rows."""
+        job, optimizer = self.job, self.optimizer
+        n_updates = optimizer.n_updates
         job.steps_done = 0
         try:
             return (yield from run_steps(job, rates, self.n_threads, self.deadline))
         finally:
             optimizer.n_updates = n_updates + job.steps_done
+
+    def _run_blocks(self, rates):
+        """The same for all blocks of an epoch that have not been done."""
+        blocks, rate = self.blocks, rates["rate"]
+        while blocks.n_done < blocks.n_blocks:
+            try:
+                self.job = job = blocks.next_job(self.deadline)
+            except Empty:
+                raise TimeIsUp from None
+            if self.shuffle:
+                _shuffler(job, self.random_state)()
+            own = {**rates, "n_updates": self.optimizer.n_updates}
+            if isinstance(rate, np.ndarray):
+                first = blocks.n_done * blocks.steps_of_a_block
+                own["rate"] = rate[first : first + job.n_steps]
+            blocks.total += yield from self._run_job(own)
+            self.job = job = None  # its arrays are filled again
+            blocks.n_done += 1
+            is_last = blocks.n_done == blocks.n_blocks
+            if self.checkpoint is not None and not is_last:
+                self.checkpoint.keep(self)
+        total = blocks.total
+        blocks.n_done, blocks.total = 0, 0.0
+        return total
 
     def _evaluate(self):
         """The score on the validation set, if there is one."""
