@@ -31,6 +31,7 @@ ROOMS = [
     "estimators",
     "model_selection",
     "exchange",
+    "dask",
     "display",
     "",  # the package itself
     "onnx",
@@ -49,11 +50,13 @@ LLVM_FILES = {
 
 #: Who may import what of the outside.
 OWNERS = {
+    "dask": {"dask"},
+    "distributed": {"dask"},
     "numba": {"compilation"},
     "llvmlite": {"compilation"},
     "onnx": {"exchange"},
     "skl2onnx": {"exchange"},
-    "sklearn": {"commands", "data", "display", "estimators", "exchange",
+    "sklearn": {"commands", "dask", "data", "display", "estimators", "exchange",
                 "model_selection", "persistence", "playground", "sklearn_warnings",
                 "training"},
     "torch": {"exchange"},

@@ -184,10 +184,10 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 sample_weight, y, binarizer, incremental
             )
 
-            fitting = _lazily("training.fitting")
-            fit = fitting.Fit(
+            samples_of = _lazily("training.fitting").Samples
+            fit = self._fit_of(
                 settings_of(self),
-                fitting.Samples(
+                samples_of(
                     scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
                     getattr(self, "feature_names_in_", None), rows,
                 ),
@@ -214,6 +214,10 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
         vars(self).update(model.attributes())
         fit.close()
         return self
+
+    def _fit_of(self, *data, **how):
+        """What trains the network, see `fastmlp.training.fitting.Fit`."""
+        return _lazily("training.fitting").Fit(*data, **how)
 
     def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""

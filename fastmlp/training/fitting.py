@@ -472,7 +472,7 @@ class Fit:
             validation_loss_curve_=losses,
             best_validation_score_=stopping.best if early_stopping else None,
             n_iter_=n_iter,
-            t_=n_seen + n_iter * n_samples,
+            t_=n_seen + n_iter * job.n_samples,
             _no_improvement_count=stopping.count,
             _optimizer_state=state,
         )
