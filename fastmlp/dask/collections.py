@@ -5,6 +5,7 @@ Data frames are only looked at if dask's are imported: arrays need no pandas.
 
 import sys
 from functools import partial
+from itertools import pairwise
 
 import dask.array as da
 import numpy as np
@@ -105,7 +106,7 @@ def shards_of(partitions, n_shards=None):
     ends = np.arange(n + 1) * len(partitions) // n
     return [
         delayed(_joined_columns)([*zip(*partitions[a:b], strict=True)])
-        for a, b in zip(ends[:-1], ends[1:], strict=True)
+        for a, b in pairwise(ends)
     ]
 
 

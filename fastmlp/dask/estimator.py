@@ -1,4 +1,4 @@
-"""What estimators on a dask cluster share: parameters, the client, predictions, scores."""
+"""What estimators on a dask cluster share: parameters, client, predictions, scores."""
 
 import copy
 import math
@@ -46,8 +46,8 @@ _TEXT = """\
         How often in an epoch the weights of all shards are averaged. 'step' is after
         every step: as near to local training as it gets, and slow.
     n_shards : int, default=None
-        How many shards there are at most; neighbouring partitions are joined. None makes
-        a shard of each partition. Results depend on the shards.
+        How many shards there are at most; neighbouring partitions are joined. None
+        makes a shard of each partition. Results depend on the shards.
     sample_size : int, default=100_000
         Rows, of all partitions, that the client gathers: %(sample)s."""
 
@@ -125,7 +125,7 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         Returns
         -------
         estimator
-            Of the class without ``Dask`` in its name. It shares its arrays with this one.
+            Of the class without ``Dask`` in its name. Arrays are shared.
         """
         model = self._local_class(**self._local_parameters())
         vars(model).update(vars(self).get("_attributes", {}))
@@ -139,7 +139,9 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         attributes = vars(self).get("_attributes", {})
         if name in attributes:
             return attributes[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}"
+        )
 
     def __dir__(self):
         return [*super().__dir__(), *vars(self).get("_attributes", {})]
@@ -193,7 +195,12 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         self._validate_params()
         self._refuse_parameters()
         shards = Shards(
-            self.client_, X, y, sample_weight, n_shards=self.n_shards, n_jobs=self.n_jobs
+            self.client_,
+            X,
+            y,
+            sample_weight,
+            n_shards=self.n_shards,
+            n_jobs=self.n_jobs,
         )
         facts = shards.look(
             classifies=self._classifies,
@@ -364,7 +371,7 @@ class DaskRegressor(RegressorMixin, DaskEstimator):
 
     @staticmethod
     def _score_part(local, part):
-        """(moments of y, sums of squared errors), or None; all, for several quantiles."""
+        """(moments of y, sums of squared errors), or what quantiles need, or None."""
         X, y, sample_weight = part
         if not X.shape[0]:
             return None
@@ -384,7 +391,9 @@ class DaskRegressor(RegressorMixin, DaskEstimator):
         y, errors = merged(columns[0]), sum(columns[1])
         # of a constant target: 1 if it was met, else 0
         constant = y.squares == 0
-        ratio = np.where(constant, errors > 0, errors / np.where(constant, 1, y.squares))
+        ratio = np.where(
+            constant, errors > 0, errors / np.where(constant, 1, y.squares)
+        )
         return float(np.mean(1 - ratio))
 
 

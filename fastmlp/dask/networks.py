@@ -16,8 +16,7 @@ from fastmlp.training.sharded import ShardedFit
 __all__ = ["DaskMLPClassifier", "DaskMLPRegressor"]
 
 _OF_SAMPLE = (
-    "those that `early_stopping` holds out are some of them, and warnings of scales and "
-    "of fits that learn nothing go by them"
+    "those that `early_stopping` holds out are some of them, and warnings go by them"
 )
 
 
@@ -119,7 +118,7 @@ class _DaskNetwork:
     def _refuse_parameters(self):
         if self.solver == "lbfgs":
             raise ValueError(
-                "solver='lbfgs' needs all samples at each step, and they are in shards: "
+                "solver='lbfgs' needs all samples at each step, which are in shards: "
                 "use another solver, such as 'adam'"
             )
         if self.checkpoint is not None:
@@ -141,7 +140,8 @@ class DaskMLPClassifier(_DaskNetwork, DaskClassifier):
     Each partition of the data is a shard. In each round, every shard trains for some
     steps from common weights, which are then averaged, weighted by rows, and so are the
     moments of the optimizer. Results depend on the seed and the shards, and not on how
-    many workers there are, nor on which of them are lost: dask then does the round again.
+    many workers there are, nor on which of them are lost: dask then does the round
+    again.
 
     Parameters
     ----------
@@ -158,8 +158,10 @@ class DaskMLPClassifier(_DaskNetwork, DaskClassifier):
 
     Notes
     -----
-    ``batch_size`` is the number of rows of a step of all shards together. Each takes the
-    share that it has of all rows, but 32 rows at least if `batch_size` is no less.
+    ``batch_size`` is the number of rows of a step of all shards together. Each takes
+    the share that it has of all rows, but 8 rows at least. The learning rate of 'adam',
+    'adamw', 'rmsprop' and 'lion' is multiplied by the square root of the number of
+    shards: their gradients are noisier by that than the one of all rows of a step.
 
     ``solver='lbfgs'`` and ``checkpoint`` are not supported.
 
@@ -178,7 +180,7 @@ class DaskMLPClassifier(_DaskNetwork, DaskClassifier):
     >>> from fastmlp.dask import DaskMLPClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> X, y = da.from_array(X, chunks=(50, 4)), da.from_array(y, chunks=50)
-    >>> with Client(processes=False, dashboard_address=None):
+    >>> with Client(processes=False, dashboard_address=":0"):
     ...     model = DaskMLPClassifier(max_iter=300, random_state=0).fit(X, y)
     ...     model.predict_proba(X).compute().shape
     (150, 3)

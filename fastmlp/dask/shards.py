@@ -1,8 +1,8 @@
 """Shards of a data set on a dask cluster, and the tasks of a training.
 
 A task is a function of a shard, a state and a seed, so that dask may do it again, and
-anywhere.  The state goes through the client after each round: what a lost worker held is
-computed again from there, and not from the start.
+anywhere.  The state goes through the client after each round: what a lost worker held
+is computed again from there, and not from the start.
 """
 
 import math
@@ -14,8 +14,8 @@ import numpy as np
 from dask.distributed import get_worker
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastmlp.data.moments import Moments, merged
 from fastmlp.dask.collections import joined, partitions_of, shards_of
+from fastmlp.data.moments import Moments, merged
 from fastmlp.estimators.base import NetworkEstimator
 from fastmlp.training.rounds import total_of
 
@@ -279,7 +279,9 @@ class Shards:
 
         def do(state, which):
             # dask warns of large ones, which would be of no use here
-            with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}):
+            with dask.config.set(
+                {"distributed.admin.large-graph-warning-threshold": "1TB"}
+            ):
                 before = client.submit(same, state, pure=False)
             totals = [
                 client.submit(

@@ -37,15 +37,11 @@ def ready_shard(part, model, state):
     Z = state["_columns"].transform(X)
     y = model._checked_targets(y)
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(
-            sample_weight, Z, ensure_non_negative=True
-        )
+        sample_weight = _check_sample_weight(sample_weight, Z, ensure_non_negative=True)
     class_weight = getattr(model, "class_weight", None)
     # of the recipe, the values do not depend
     targets = model._targets(y, state, PRESETS[model.preset].classes)
-    return Shard(
-        Z, targets.values, weights_of_classes(class_weight, y, sample_weight)
-    )
+    return Shard(Z, targets.values, weights_of_classes(class_weight, y, sample_weight))
 
 
 class _TrainsOnCluster:
@@ -126,7 +122,8 @@ class DaskTabularMLPClassifier(_DaskTabular, DaskClassifier):
     Notes
     -----
     A level of a category, or a missing value in a column, that is in no row of the
-    sample is treated as unknown. All classes are known, whichever partition they are in.
+    sample is treated as unknown. All classes are known, whichever partition they are
+    in.
 
     Out-of-fold predictions are only set if the sample has all rows. ``tune`` and
     ``time_limit`` are not supported.

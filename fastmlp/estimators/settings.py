@@ -58,7 +58,9 @@ def constructor_of(other, own, without=()):
     without : collection of str, default=()
         Parameters of the other class that are left out.
     """
-    of_other = [p for p in signature(other).parameters.values() if p.name not in without]
+    of_other = [
+        p for p in signature(other).parameters.values() if p.name not in without
+    ]
     more = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=default)
         for name, default in own.items()

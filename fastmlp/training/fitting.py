@@ -41,7 +41,7 @@ from fastmlp.training.progress import shows_progress
 from fastmlp.training.run import Run, Stopping
 from fastmlp.training.validation import Validation, scorer_of
 
-__all__ = ["Fit", "Samples"]
+__all__ = ["Fit", "Samples", "decay_of"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
@@ -216,16 +216,13 @@ class Fit:
             dropout = [dropout] * n_hidden
         rates = tuple(map(float, (settings.input_dropout, *dropout)))
         drops = any(rates)
-        decay = settings.weight_decay
-        if settings.solver == "adamw" and decay == 0:
-            decay = DECAY_OF_ADAMW
         return StepOptions(
             loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
             # drawn only if it is needed: scikit-learn draws nothing here
             seed=int(self.random_state.randint(2**31 - 1)) if drops else 0,
             l1=float(settings.l1),
-            weight_decay=float(decay),
+            weight_decay=float(decay_of(settings)),
             clip_norm=float(settings.clip_norm or 0.0),
             average_decay=float(settings.ema_decay or 0.0),
         )
@@ -605,6 +602,12 @@ class Fit:
                 "sample size. It is going to be clipped"
             )
         return int(np.clip(batch_size, 1, n_samples))
+
+
+def decay_of(settings):
+    """The decoupled weight decay that parameters ask for."""
+    is_default = settings.solver == "adamw" and settings.weight_decay == 0
+    return DECAY_OF_ADAMW if is_default else settings.weight_decay
 
 
 def _warn(message, category=UserWarning):

@@ -294,7 +294,8 @@ class Member:
             )  # fmt: skip
             self.held_out = HeldOut(validation, score)
         self.run = Run(
-            job, optimizer_for(recipe), _LastOfBest(0.0, math.inf, by_score=held_out is not None),
+            job, optimizer_for(recipe),
+            _LastOfBest(0.0, math.inf, by_score=held_out is not None),
             np.random.RandomState(rng.integers(2**31)), recipe.n_epochs,
             n_threads=n_threads, validation=self.held_out, deadline=deadline,
             events=events or Events(),

@@ -36,8 +36,11 @@ __all__ = [
 #: The number of rounds that stands for one after each step.
 EVERY_STEP = "step"
 
-#: Rows of a shard's mini-batch, at least: fewer take as long.
-_LEAST_BATCH_ROWS = 32
+#: Rules whose steps are divided by the size of gradients, or have none.
+_ADAPTIVE = {"adam", "rmsprop", "lion"}
+
+#: Rows of a mini-batch of a shard, at least: of fewer, each takes far longer.
+_LEAST_BATCH_ROWS = 8
 
 #: What a generator of random numbers is for.
 _SHUFFLE, _DROPOUT = 0, 1
@@ -165,13 +168,15 @@ class Training:
     Parameters
     ----------
     plan : object
-        ``plan.prepare(shard, samples=, batch_size=, penalty=, seed=, n_threads=)`` gives
-        (network, job, optimizer); ``plan.network()`` the network alone. `penalty` is a
-        factor on penalties of weights.
+        ``plan.network()`` gives a network, and ``plan.prepare(network, shard, samples=,
+        batch_size=, penalty=, decay=, seed=, n_threads=)`` a job and an optimizer.
+        `penalty` and `decay` are factors on penalties of weights and on their decay.
     excluded : list of ndarray of int
         Of each shard, rows that are not to be trained on.
     batch_rows : list of int
         Rows of the mini-batches of each shard.
+    rate_factor : float
+        On the learning rates of rules that divide by the noise of gradients.
     n_rounds : int
         Of an epoch.
     max_iter : int
@@ -183,6 +188,7 @@ class Training:
     plan: object
     excluded: list
     batch_rows: list
+    rate_factor: float
     n_rounds: int
     max_iter: int
     seed: int
@@ -214,6 +220,7 @@ class Training:
         n_threads = resolve_threads(
             min(n_threads, pays), pays, -(-rows // network.shape.rows)
         )
+        factor = self.rate_factor if network.optimizer in _ADAPTIVE else 1.0
         job, optimizer = self.plan.prepare(
             network,
             shard,
@@ -221,6 +228,7 @@ class Training:
             batch_size=rows,
             # penalties are divided by the rows of a batch
             penalty=rows / sum(self.batch_rows),
+            decay=1 / factor,  # which is multiplied with the rate
             seed=self._seed(_DROPOUT, position, which.epoch, which.number),
             n_threads=n_threads,
         )
@@ -234,6 +242,7 @@ class Training:
             for number in (which.number, which.number + 1)
         )
         rates = optimizer.rates(start, end, job.n_steps)
+        rates["rate"] = rates["rate"] * factor
         loss = run_alone(run_steps(job, rates, n_threads)) * len(samples)
         after = State.of(network, state.n_updates + job.n_steps)
         return Contribution(
@@ -281,6 +290,30 @@ def batch_rows_of(sizes, batch_size):
     n = sum(sizes)
     least = min(_LEAST_BATCH_ROWS, batch_size)
     return [min(size, max(least, round(batch_size * size / n))) for size in sizes]
+
+
+def rate_factor_of(sizes, batch_rows):
+    """What makes up for the noise of small mini-batches.
+
+    Steps that are divided by the root of averaged squares of gradients are smaller for
+    the gradients of a shard, which are noisier, than for those of all shards together:
+    where noise prevails, by the root of the ratio of the variances.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Rows of each shard.
+    batch_rows : list of int
+        Of their mini-batches.
+
+    References
+    ----------
+    Malladi, Lyu, Panigrahi and Arora, "On the SDEs and scaling rules for adaptive
+    gradient algorithms", NeurIPS (2022).
+    """
+    pairs = [pair for pair in zip(sizes, batch_rows, strict=True) if all(pair)]
+    variance = sum(size / rows for size, rows in pairs) / sum(sizes)
+    return math.sqrt(variance * sum(batch_rows))
 
 
 @dataclass
@@ -338,13 +371,15 @@ class RoundsJob:
         self.n_samples = sum(sizes)
         rows = batch_rows_of(sizes, self.batch_size)
         most = max(
-            math.ceil(size / each) for size, each in zip(sizes, rows, strict=True) if each
+            math.ceil(size / each)
+            for size, each in zip(sizes, rows, strict=True)
+            if each
         )
         wanted = most if self.n_rounds == EVERY_STEP else self.n_rounds
         self.n_steps = min(wanted, most)
         training = Training(
-            self.plan, self.excluded, rows, self.n_steps, self.max_iter, self.seed,
-            self.shuffle,
+            self.plan, self.excluded, rows, rate_factor_of(sizes, rows), self.n_steps,
+            self.max_iter, self.seed, self.shuffle,
         )  # fmt: skip
         self._round = self.shards.run(training)
 

@@ -1,10 +1,10 @@
 """Fits whose samples are elsewhere, in shards: the loops are those of other fits.
 
-What they hold is a sample: rows of all shards, from which columns, labels and scales are
-found, and some of which validate.
+What they hold is a sample: rows of all shards, from which columns, labels and scales
+are found, and some of which validate.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import threads_for_training
 from fastmlp.sklearn_warnings import warn_as_sklearn
-from fastmlp.training.fitting import Fit, Samples
+from fastmlp.training.fitting import Fit, Samples, decay_of
 from fastmlp.training.member import job_for, network_for, optimizer_for
 from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.rounds import RoundsJob
@@ -58,12 +58,13 @@ class NetworkPlan:
         )
 
     def prepare(
-        self, network, shard, *, samples, batch_size, penalty, seed, n_threads
+        self, network, shard, *, samples, batch_size, penalty, decay, seed, n_threads
     ):
         """(job, optimizer): see `fastmlp.training.rounds.Training`."""
         changed = {"random_state": seed, "n_jobs": n_threads}
         changed |= {name: self._settings[name] * penalty for name in ("alpha", "l1")}
         settings = SimpleNamespace(**self._settings | changed)
+        settings.weight_decay = decay * decay_of(settings)
         targets = self._targets._replace(values=shard.values)
         fit = Fit(
             settings,
@@ -148,12 +149,13 @@ class MemberPlan:
         return network_for(self._columns, self._targets.n_outputs, self._recipe)
 
     def prepare(
-        self, network, shard, *, samples, batch_size, penalty, seed, n_threads
+        self, network, shard, *, samples, batch_size, penalty, decay, seed, n_threads
     ):
         """(job, optimizer): see `fastmlp.training.rounds.Training`."""
+        recipe = replace(self._recipe, decay=decay * self._recipe.decay)
         job = job_for(
             network, shard.X, self._targets._replace(values=shard.values),
-            shard.sample_weight, self._recipe, samples=samples, batch_size=batch_size,
+            shard.sample_weight, recipe, samples=samples, batch_size=batch_size,
             seed=seed, n_threads=n_threads,
         )  # fmt: skip
         return job, optimizer_for(self._recipe)
