@@ -190,7 +190,10 @@ def print_lost(options):
                     os.kill(client.run(os.getpid).popitem()[1], signal.SIGKILL)
 
             model = DaskMLPClassifier(
-                batch_size=1024, max_iter=options.epochs, random_state=0, callbacks=[kill]
+                batch_size=1024,
+                max_iter=options.epochs,
+                random_state=0,
+                callbacks=[kill],
             )
             model, seconds = timed(model, *lazy)
         first = first or model

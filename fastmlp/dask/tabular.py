@@ -72,6 +72,9 @@ class _TrainsOnCluster:
     def _recipe(self, n_samples, n_numbers):
         return super()._recipe(self.cluster.facts.n_samples, n_numbers)
 
+    def _progress(self, n_members, recipe, n_samples):
+        return super()._progress(n_members, recipe, self.cluster.facts.n_samples)
+
     def _train(self, state, *data):
         model = self._local_class(**self.get_params(deep=False) | {"scoring": None})
         self.cluster.shards.prepare(ready_shard, model, state)

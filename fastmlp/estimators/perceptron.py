@@ -374,7 +374,7 @@ class MultiLayerPerceptron(CallbackSupport, NetworkEstimator):
                 UserWarning,
             )
         shows = shows_progress(self.verbose) and not incremental
-        return Progress(self.max_iter, fit.samples.n_samples if shows else 0)
+        return Progress(self.max_iter, fit.n_samples if shows else 0)
 
     @property
     def _optimizer(self):

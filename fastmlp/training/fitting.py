@@ -166,6 +166,11 @@ class Fit:
             groups = self.network.read(self.dtype, array=self._what_predicts)
         return self._identity.with_parameters(groups)
 
+    @property
+    def n_samples(self):
+        """Samples that there are, to train on and to hold out."""
+        return self.samples.n_samples
+
     def _of_previous(self, name, default):
         """A fitted attribute of the previous fit, if this one continues it."""
         return default if self.previous is None else self.previous.get(name, default)

@@ -11,7 +11,6 @@ import numpy as np
 
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import threads_for_training
-from fastmlp.sklearn_warnings import warn_as_sklearn
 from fastmlp.training.fitting import Fit, Samples, decay_of
 from fastmlp.training.member import job_for, network_for, optimizer_for
 from fastmlp.training.optimizer import Optimizer
@@ -95,17 +94,14 @@ class ShardedFit(Fit):
         super().__init__(settings, *data, **how)
         self._shards, self._n_rounds = shards, n_rounds
 
+    @property
+    def n_samples(self):
+        return sum(self._shards.sizes)
+
     def _batch_size(self, n_samples):
-        """`batch_size` of all rows, not only of those in the sample."""
-        n_rows, batch_size = sum(self._shards.sizes), self.settings.batch_size
-        if batch_size == "auto":
-            return min(200, n_rows)
-        if batch_size > n_rows:
-            warn_as_sklearn(
-                "Got `batch_size` less than 1 or larger than "
-                "sample size. It is going to be clipped"
-            )
-        return min(batch_size, n_rows)
+        # of all samples, and not only of those in the sample
+        n_held_out = self.samples.n_samples - n_samples
+        return super()._batch_size(self.n_samples - n_held_out)
 
     def _make_job(self, batch_size, samples=None):
         settings = self.settings
