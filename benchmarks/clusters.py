@@ -155,8 +155,8 @@ def print_workers(options):
     X, y = problem_to_time()
     X = X.astype(np.float32)
     settings = {
-        "hidden_layer_sizes": (200, 100), "batch_size": 1024, "max_iter": options.epochs,
-        "random_state": 0,
+        "hidden_layer_sizes": (200, 100), "batch_size": 1024, "random_state": 0,
+        "max_iter": options.epochs,
     }  # fmt: skip
     MLPClassifier(**settings | {"max_iter": 1}).fit(X, y)
     header("", "seconds", "same bits")

@@ -91,6 +91,7 @@ def test_bits_do_not_depend_on_the_cluster_nor_on_a_worker_that_is_lost(
     X, y = digits()
     X, y = in_chunks(X, 400, 200, 300), in_chunks(y, 400, 200, 300)
     settings = {"max_iter": 6, "random_state": 0, "dropout": 0.1, "ema_decay": 0.9}
+    settings["rounds_per_epoch"] = 2
     here = DaskMLPClassifier(client=client, **settings).fit(X, y)
     killed = []
 
@@ -110,15 +111,15 @@ def test_bits_do_not_depend_on_the_cluster_nor_on_a_worker_that_is_lost(
 
 def test_as_good_as_a_local_fit(client):
     X, y = digits(1797)
-    settings = {"max_iter": 40, "random_state": 0}
+    settings = {"max_iter": 30, "random_state": 0}
     local = MLPClassifier(**settings).fit(X[:1200], y[:1200])
-    model = DaskMLPClassifier(**settings)
+    model = DaskMLPClassifier(rounds_per_epoch=2, **settings)
     model.fit(in_chunks(X[:1200], 400, 500, 300), in_chunks(y[:1200], 400, 500, 300))
     expected = local.score(X[1200:], y[1200:])
     assert model.score(X[1200:], y[1200:]) > expected - 0.02
-    assert model.n_iter_ == local.n_iter_ == 40
+    assert model.n_iter_ == local.n_iter_ == 30
     assert model.t_ == local.t_
-    assert len(model.loss_curve_) == 40
+    assert len(model.loss_curve_) == 30
     assert abs(model.loss_ - local.loss_) < 0.3 * local.loss_
 
 
@@ -236,6 +237,8 @@ def test_scales_and_class_weights_are_those_of_all_samples(client):
     )  # one class in the 1st
     np.testing.assert_allclose(model.coefs_[0], balanced.coefs_[0], 1e-5, 1e-7)
     assert model.to_local().class_weight == "balanced"
+    with pytest.warns(UserWarning, match="as if rows were sorted"):
+        model.fit(in_chunks(X, 200, 200), in_chunks((y > 14).astype(int), 200, 200))
 
 
 def test_frames_in_and_out(client):
@@ -306,7 +309,8 @@ def test_tables(client):
     lazy = dd.from_pandas(X, npartitions=4)
     y = dd.from_pandas(pd.Series(labels), npartitions=4)
     settings = {"preset": "fast", "max_iter": 12, "n_members": 2, "random_state": 0}
-    model = DaskTabularMLPClassifier(rounds_per_epoch=2, **settings).fit(lazy, y)
+    shards = {"rounds_per_epoch": 2, "n_shards": 2}
+    model = DaskTabularMLPClassifier(**shards, **settings).fit(lazy, y)
     local = TabularMLPClassifier(**settings).fit(X, labels)
     assert model.classes_.tolist() == ["high", "low", "rare"]
     assert type(model.to_local()) is TabularMLPClassifier
@@ -315,19 +319,20 @@ def test_tables(client):
     assert model.score(lazy, y) > local.score(X, labels) - 0.05
     probabilities = model.predict_proba(lazy).compute()
     np.testing.assert_array_equal(probabilities, model.predict_proba(X))
-    few = DaskTabularMLPClassifier(sample_size=100, **settings).fit(lazy, y)
+    quick = settings | {"rounds_per_epoch": 1, "max_iter": 4}
+    few = DaskTabularMLPClassifier(sample_size=100, **quick).fit(lazy, y)
     assert few.classes_.tolist() == ["high", "low", "rare"]
     assert not hasattr(few, "oof_decision_function_")
 
     targets = dd.from_pandas(numbers, npartitions=4)
-    regressor = DaskTabularMLPRegressor(sample_size=300, **settings)
-    regressor.fit(lazy, targets)
+    settings |= {"rounds_per_epoch": 1, "n_shards": 2, "sample_size": 300}
+    regressor = DaskTabularMLPRegressor(**settings).fit(lazy, targets)
     assert regressor.score(lazy, targets) > 0.8
     np.testing.assert_allclose(regressor._center, numbers.mean())
     np.testing.assert_allclose(regressor._scale, numbers.std(ddof=0))
     assert regressor._highest == numbers.max()
     assert isinstance(regressor.to_local(), TabularMLPRegressor)
-    again = DaskTabularMLPRegressor(sample_size=300, **settings).fit(lazy, targets)
+    again = DaskTabularMLPRegressor(**settings).fit(lazy, targets)
     np.testing.assert_array_equal(again.predict(X), regressor.predict(X))
 
 

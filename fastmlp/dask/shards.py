@@ -6,6 +6,7 @@ is computed again from there, and not from the start.
 """
 
 import math
+import warnings
 from functools import reduce
 from typing import NamedTuple
 
@@ -20,6 +21,9 @@ from fastmlp.estimators.base import NetworkEstimator
 from fastmlp.training.rounds import total_of
 
 __all__ = ["Cluster", "Facts", "Shards", "same", "weights_of_classes"]
+
+#: Share of the rows that have another class than if classes were alike in all shards.
+_MOST_DISTANCE = 0.2
 
 #: Contributions that a task adds up.
 _FAN_IN = 16
@@ -193,12 +197,37 @@ class Shards:
         found = [found[i] for i in filled]
         self.sizes = [facts.n_samples for facts in found]
         self._starts = np.cumsum([0, *self.sizes])
+        self._warn_of_sorted(found)
         if how["scales_X"]:  # those that the fit will refuse have none
             moments = [facts.X for facts in found if facts.X is not None]
             X = merged(moments) if moments else None
             found = [facts._replace(X=None) for facts in found]
             return reduce(Facts.merge, found)._replace(X=X)
         return reduce(Facts.merge, found)
+
+    @staticmethod
+    def _warn_of_sorted(found):
+        """Say that shards have other classes than all samples, if they do."""
+        whole = reduce(Facts.merge, (facts._replace(X=None, y=None) for facts in found))
+        if whole.classes is None or len(found) == 1:
+            return
+        shares = whole.counts / whole.n_samples
+        distance = 0.0  # of the shares of classes, mean over rows
+        for facts in found:
+            own = np.zeros(len(shares))
+            own[np.searchsorted(whole.classes, facts.classes)] = facts.counts
+            own -= facts.n_samples * shares
+            # what chance makes of few rows is no reason to warn
+            chance = np.sqrt(facts.n_samples * shares * (1 - shares)).sum()
+            distance += max(0.0, np.abs(own).sum() - chance) / 2 / whole.n_samples
+        if distance > _MOST_DISTANCE:
+            warnings.warn(
+                "The partitions have different classes, as if rows were sorted by them:"
+                " averages of weights are then poor. Shuffle the rows over partitions, "
+                "or raise rounds_per_epoch.",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def sample(self, size, seed, wanted=None):
         """Rows of all shards, in their order: as many of each as its share.
