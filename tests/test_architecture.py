@@ -33,6 +33,7 @@ ROOMS = [
     "model_selection",
     "exchange",
     "inference",
+    "dask",
     "display",
     "",  # the package itself
     "onnx",
@@ -51,14 +52,16 @@ LLVM_FILES = {
 
 #: Who may import what of the outside.
 OWNERS = {
+    "dask": {"dask"},
+    "distributed": {"dask"},
     "numba": {"compilation"},
     "llvmlite": {"compilation"},
     "onnx": {"exchange"},
     "pyarrow": {"sources"},
     "skl2onnx": {"exchange"},
-    "sklearn": {"commands", "data", "display", "estimators", "exchange", "inference",
-                "model_selection", "persistence", "playground", "sklearn_warnings",
-                "training"},
+    "sklearn": {"commands", "dask", "data", "display", "estimators", "exchange",
+                "inference", "model_selection", "persistence", "playground",
+                "sklearn_warnings", "training"},
     "torch": {"exchange"},
     "rich": {"commands", "__main__"},
     "starlette": {"playground"},
@@ -210,9 +213,9 @@ def test_examples_run(path):
     try:
         module = importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != "torch":  # the only package that the tests do without
+        if error.name not in ("dask", "torch"):  # what the tests do without
             raise
-        pytest.skip("there is no PyTorch")
+        pytest.skip(f"there is no {error.name}")
     result = doctest.testmod(module)
     assert result.failed == 0
     if name == "fastmlp.estimators":

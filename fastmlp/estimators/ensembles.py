@@ -5,7 +5,7 @@ its classes is.
 """
 
 import warnings
-from inspect import Parameter, Signature, signature
+from inspect import signature
 
 import numpy as np
 from scipy.sparse import issparse
@@ -20,6 +20,7 @@ from fastmlp.data.targets import labels_of
 from fastmlp.estimators.base import NetworkEstimator, as_numbers, as_probabilities
 from fastmlp.estimators.mlp import MLPClassifier, MLPRegressor
 from fastmlp.estimators.parameters import OF_ENSEMBLES, check_lists, documented
+from fastmlp.estimators.settings import constructor_of
 from fastmlp.native_threads import lazily
 from fastmlp.persistence.saving import bare_copy
 from fastmlp.training.progress import MembersProgress, shows_progress
@@ -134,27 +135,7 @@ def _ensemble_of(member):
     """Complete a class of ensembles: its constructor takes the members' parameters."""
 
     def decorate(cls):
-        of_members = [
-            parameter
-            for name, parameter in signature(member).parameters.items()
-            if name not in _NOT_OF_SEVERAL
-        ]
-        own = [
-            Parameter(name, Parameter.KEYWORD_ONLY, default=default)
-            for name, default in _OWN.items()
-        ]
-        n_first = sum(p.kind is not Parameter.KEYWORD_ONLY for p in of_members)
-        of_members[n_first:n_first] = own
-        first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
-        parameters = Signature([first, *of_members])
-
-        def __init__(self, *args, **kwargs):
-            given = parameters.bind(self, *args, **kwargs)
-            given.apply_defaults()
-            self._store(given.arguments)
-
-        __init__.__signature__ = parameters
-        cls.__init__ = __init__
+        cls.__init__ = constructor_of(member, _OWN, _NOT_OF_SEVERAL)
         cls._member_class = member
         cls._parameter_constraints = {
             name: constraint

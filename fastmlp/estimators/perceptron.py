@@ -175,7 +175,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                     classes=classes, continues=continues, rows=rows,
                     validation_rows=validation_rows, checked=checked, warned=warned,
                 )  # fmt: skip
-            fit = lazily("training.fitting").Fit(
+            fit = self._fit_of(
                 settings_of(self),
                 samples,
                 hidden=hidden,
@@ -246,11 +246,15 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
         )
         given_weight = sample_weight  # by which samples are scored
         sample_weight = self._weigh_classes(sample_weight, y, binarizer, incremental)
-        samples = lazily("training.fitting").Samples(
+        samples = lazily("training.samples").Samples(
             scaling.scale_X(X), targets, sample_weight, X, y, given_weight,
             getattr(self, "feature_names_in_", None), rows,
         )  # fmt: skip
         return samples, own, task, binarizer, old, scaling
+
+    def _fit_of(self, *data, **how):
+        """What trains the network, see `fastmlp.training.fitting.Fit`."""
+        return lazily("training.fitting").Fit(*data, **how)
 
     def _scaling(self, X, y, sample_weight, classifies, continues):
         """What ``standardize`` asks for; a fit that is resumed keeps what it had."""
@@ -346,7 +350,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                 f"y_val has {own.n_outputs} outputs, y has {targets.n_outputs}"
             )
         X = compressed_rows(X) if issparse(X) else X
-        return lazily("training.fitting").Samples(
+        return lazily("training.samples").Samples(
             scaling.scale_X(X), own, sample_weight, X, y, sample_weight, rows=rows
         )
 
@@ -420,7 +424,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
             )
         shows = shows_progress(self.verbose) and not incremental
         waits = None if fit.samples.stream is None else fit.seconds_waited
-        return Progress(self.max_iter, fit.samples.n_samples if shows else 0, waits)
+        return Progress(self.max_iter, fit.n_samples if shows else 0, waits)
 
     @property
     def _optimizer(self):

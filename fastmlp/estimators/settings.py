@@ -2,11 +2,11 @@
 
 from dataclasses import make_dataclass
 from functools import cache
-from inspect import signature
+from inspect import Parameter, Signature, signature
 
 from fastmlp.estimators.parameters import CONSTRAINTS, OF_CLASSIFICATION, OF_REGRESSION
 
-__all__ = ["Settings", "StoresParameters", "settings_of"]
+__all__ = ["Settings", "StoresParameters", "constructor_of", "settings_of"]
 
 #: Everything that any of the estimators has (None where one lacks it), and the name of
 #: its class for messages.
@@ -44,3 +44,36 @@ class StoresParameters:
     def _defaults(cls):
         """The parameters and their defaults."""
         return {p.name: p.default for p in signature(cls).parameters.values()}
+
+
+def constructor_of(other, own, without=()):
+    """A constructor with the parameters of another class of estimators, and more.
+
+    Parameters
+    ----------
+    other : type
+    own : dict
+        Further parameters, and their defaults: only by name, before those of the other
+        class that are.
+    without : collection of str, default=()
+        Parameters of the other class that are left out.
+    """
+    of_other = [
+        p for p in signature(other).parameters.values() if p.name not in without
+    ]
+    more = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=default)
+        for name, default in own.items()
+    ]
+    n_first = sum(p.kind is not Parameter.KEYWORD_ONLY for p in of_other)
+    of_other[n_first:n_first] = more
+    first = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = Signature([first, *of_other])
+
+    def __init__(self, *args, **kwargs):
+        given = parameters.bind(self, *args, **kwargs)
+        given.apply_defaults()
+        self._store(given.arguments)
+
+    __init__.__signature__ = parameters
+    return __init__

@@ -75,13 +75,13 @@ class FitsSources:
             n_held = len(validation[1])
             n_samples -= n_held
             self._check_held_out(n_held, n_samples)
-        fitting, stream = lazily("training.fitting"), lazily("training.stream")
+        stream = lazily("training.stream")
         identity = (
             *source.identity, found.n_rows, source.shuffle_buffer, str(source.dtype),
             found.classes, *([found.digest] if source.repeats else []),
         )  # fmt: skip
         targets = self._targets(found.y, binarizer, scaling)
-        samples = fitting.Samples(
+        samples = lazily("training.samples").Samples(
             scaling.scale_X(found.X), targets, weigh(found.y, found.sample_weight),
             found.X, found.y, found.sample_weight, source.feature_names,
             stream=stream.Stream(source, n_samples, convert, identity, held_out),
@@ -198,7 +198,7 @@ class FitsSources:
         stream = lazily("training.stream").Stream(
             source, len(y), convert, (*source.identity, len(y), source.repeats and y)
         )
-        return lazily("training.fitting").Samples(
+        return lazily("training.samples").Samples(
             scaling.scale_X(few), own, weights, few, y, weights, stream=stream
         )
 

@@ -301,9 +301,12 @@ class TabularModel(StoresParameters, BaseEstimator):
         n_members = self.n_members or members_for(preset.n_members, n_samples)
         return replace(for_samples(recipe, n_samples), **chosen), n_members
 
+    def _fit_of(self, *data, **how):
+        """What trains the networks, see `fastmlp.training.tabular.TabularFit`."""
+        return lazily("training.tabular").TabularFit(*data, **how)
+
     def _train(self, state, Z, y, sample_weight, scoring_weight, validation):
         """The fitted attributes that training gives."""
-        tabular = lazily("training.tabular")
         columns = state["_columns"]
         n_numbers = int((columns.kinds_ == NUMBER).sum())
         recipe, n_members = self._recipe(len(Z), n_numbers)
@@ -329,7 +332,7 @@ class TabularModel(StoresParameters, BaseEstimator):
 
         progress = self._progress(n_members, recipe, len(Z))
         try:
-            fit = tabular.TabularFit(
+            fit = self._fit_of(
                 encoded, Z, targets, sample_weight, recipe, n_members,
                 score_for, check_random_state(self.random_state), X_val=X_val,
                 n_folds=PRESETS[self.preset].n_folds,

@@ -22,7 +22,7 @@ def why_nothing_was_learnt(settings, samples, losses, coefs, batch_size):
     Parameters
     ----------
     settings : fastmlp.estimators.settings.Settings
-    samples : fastmlp.training.fitting.Samples
+    samples : fastmlp.training.samples.Samples
         Those that were trained on.
     losses : list of float
         The loss of each epoch, penalties included.

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
 from numbers import Integral
-from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import issparse
@@ -46,45 +45,10 @@ from fastmlp.training.run import Run, Stopping, run_steps
 from fastmlp.training.stream import Blocks, StreamedPrediction
 from fastmlp.training.validation import Validation, scorer_of
 
-__all__ = ["Fit", "Samples"]
+__all__ = ["Fit", "decay_of"]
 
 #: Parameters that change no weight.
 _WITHOUT_EFFECT = {"verbose", "n_jobs", "callbacks", "time_limit", "checkpoint"}
-
-
-class Samples(NamedTuple):
-    """Samples to train on or to validate on, checked."""
-
-    X: object  # as the network takes them
-    targets: object  # fastmlp.data.targets.Targets
-    sample_weight: object  # ndarray of shape (n_samples,) or None
-    X_given: object  # X and y as `score` takes them
-    y: object
-    scoring_weight: object  # like sample_weight, without the weights of classes
-    names: object = None  # of the features
-    rows: object = None  # those of X and X_given that the samples are; None for all
-    #: Where all samples come from, if these are some that only stand for them.
-    stream: object = None  # fastmlp.training.stream.Stream
-
-    @property
-    def n_samples(self):
-        if self.stream is not None:
-            return self.stream.n_samples
-        return len(self.targets.values)
-
-    def rows_of(self, samples):
-        """The rows of X that these samples are; None for all samples, or all rows."""
-        if self.rows is None or samples is None:
-            return samples if self.rows is None else self.rows
-        return self.rows[samples]
-
-    def for_kernels(self, of_samples):
-        """One number or more per sample, as a number or more per row of X."""
-        if self.rows is None or of_samples is None:
-            return of_samples
-        of_rows = np.zeros((self.X.shape[0], *of_samples.shape[1:]), of_samples.dtype)
-        of_rows[self.rows] = of_samples
-        return of_rows
 
 
 class _TooLarge(ArithmeticError):
@@ -97,7 +61,7 @@ class Fit:
     Parameters
     ----------
     settings : fastmlp.estimators.settings.Settings
-    samples : Samples
+    samples : fastmlp.training.samples.Samples
         To train on.
     hidden : list of int
         Units of the hidden layers.
@@ -107,7 +71,7 @@ class Fit:
         Fitted attributes that say what the outputs stand for.
     previous : fastmlp.tables.fitted.FittedModel, default=None
         What the fit that this one continues has left behind.
-    validation : Samples, default=None
+    validation : fastmlp.training.samples.Samples, default=None
         The user's own validation set.
     as_estimator : callable, default=None
         From a `FittedModel` to an estimator that predicts with it: for scorers.
@@ -190,6 +154,16 @@ class Fit:
             groups = self.network.read(self.dtype, array=self._what_predicts)
         return self._identity.with_parameters(groups)
 
+    @property
+    def _is_in_memory(self):
+        """Whether `samples` are all samples."""
+        return self.samples.stream is None
+
+    @property
+    def n_samples(self):
+        """Samples that there are, to train on and to hold out."""
+        return self.samples.n_samples
+
     def as_estimator(self):
         """A copy of the estimator with the network as it is now."""
         return self._as_estimator(self.model())
@@ -213,10 +187,10 @@ class Fit:
 
         Computed in a network of its own: nothing that the fit depends on changes.
         """
-        if self.samples.stream is not None:
+        if not self._is_in_memory:
             raise ValueError(
                 "gradient_norms needs all samples in memory: a callback cannot ask for "
-                "them where fit reads a source"
+                "them where fit reads a source, or on a cluster"
             )
         network = Network(self._units, self._identity.precision_, optimizer="gradient")
         network.write(*self.network.read())
@@ -297,16 +271,13 @@ class Fit:
             dropout = [dropout] * n_hidden
         rates = tuple(map(float, (settings.input_dropout, *dropout)))
         drops = any(rates)
-        decay = settings.weight_decay
-        if settings.solver == "adamw" and decay == 0:
-            decay = DECAY_OF_ADAMW
         return StepOptions(
             loss_parameters=self.samples.targets.parameters,
             dropout=rates if drops else (),
             # drawn only if it is needed: scikit-learn draws nothing here
             seed=int(self.random_state.randint(2**31 - 1)) if drops else 0,
             l1=float(settings.l1),
-            weight_decay=float(decay),
+            weight_decay=float(decay_of(settings)),
             clip_norm=float(settings.clip_norm or 0.0),
             average_decay=float(settings.ema_decay or 0.0),
         )
@@ -635,7 +606,7 @@ class Fit:
             validation_loss_curve_=losses,
             best_validation_score_=stopping.best if early_stopping else None,
             n_iter_=n_iter,
-            t_=n_seen + n_iter * n_samples,
+            t_=n_seen + n_iter * run.n_samples,
             _no_improvement_count=stopping.count,
             _optimizer_state=state,
         )
@@ -780,6 +751,12 @@ class Fit:
                 "sample size. It is going to be clipped"
             )
         return int(np.clip(batch_size, 1, n_samples))
+
+
+def decay_of(settings):
+    """The decoupled weight decay that parameters ask for."""
+    is_default = settings.solver == "adamw" and settings.weight_decay == 0
+    return DECAY_OF_ADAMW if is_default else settings.weight_decay
 
 
 def _warn(message, category=UserWarning):

@@ -14,7 +14,7 @@ def key_of_job(settings, samples, units, precision, activations, optimizer):
     Parameters
     ----------
     settings : fastmlp.estimators.settings.Settings
-    samples : fastmlp.training.fitting.Samples
+    samples : fastmlp.training.samples.Samples
     units : sequence of int
         Of all layers.
     precision : str

@@ -19,7 +19,15 @@ from fastmlp.training.optimizer import Optimizer
 from fastmlp.training.run import Run, Stopping, TimeIsUp
 from fastmlp.training.schedules import OfFraction
 
-__all__ = ["HeldOut", "Member", "initialize", "layers_for"]
+__all__ = [
+    "HeldOut",
+    "Member",
+    "initialize",
+    "job_for",
+    "layers_for",
+    "network_for",
+    "optimizer_for",
+]
 
 #: Samples that first weights and biases are fitted to, and of which each bias is made.
 _INITIAL_ROWS = 1000
@@ -62,6 +70,43 @@ def layers_for(columns, n_outputs, recipe):
             for i, (fan_in, fan_out) in enumerate(pairwise(units))
         ),
     ]
+
+
+def network_for(columns, n_outputs, recipe):
+    """The network of a recipe, to be trained: see `layers_for`."""
+    layers = layers_for(columns, n_outputs, recipe)
+    return Network(layers, "float32", optimizer="adam")
+
+
+def job_for(
+    network, X, targets, sample_weight, recipe, *, samples, batch_size, seed, n_threads
+):
+    """The steps of a recipe: see `fastmlp.engine.jobs.TrainingJob`.
+
+    seed : int
+        Of dropout.
+    """
+    hidden = len(recipe.widths)
+    return TrainingJob(
+        network, X, targets.for_kernels(), sample_weight, samples=samples,
+        batch_size=batch_size, activation=[recipe.activation] * hidden,
+        loss=targets.loss, n_threads=n_threads,
+        options=StepOptions(
+            loss_parameters=targets.parameters,
+            dropout=(0.0, 0.0, *(recipe.dropout,) * hidden),
+            seed=seed,
+            weight_decay=recipe.decay,
+        ),
+    )  # fmt: skip
+
+
+def optimizer_for(recipe):
+    """The optimizer of a recipe, at the start of the training."""
+    schedule = OfFraction(recipe.rate, factor=SHAPES[recipe.rate_shape].value)
+    strength = SHAPES[recipe.strength_shape].value
+    return Optimizer(
+        "adam", schedule, _BETA_1, recipe.beta_2, _EPSILON, strength=strength
+    )
 
 
 def _draw_cosines(cosines, spread, rng):
@@ -219,49 +264,38 @@ class Member:
     deadline : float, default=inf
         By ``time.perf_counter``.
     events : fastmlp.training.events.Events, default=None
+    make_job : callable, default=job_for
+        Makes what runs the steps.
     """
 
     def __init__(
         self, columns, X, targets, sample_weight, recipe, samples, held_out=None, *,
-        seed, n_threads=1, deadline=math.inf, events=None,
+        seed, n_threads=1, deadline=math.inf, events=None, make_job=job_for,
     ):  # fmt: skip
         rng = np.random.default_rng(seed)
-        self.network = network = Network(
-            layers_for(columns, targets.n_outputs, recipe), "float32", optimizer="adam"
-        )  # fmt: skip
+        self.network = network = network_for(columns, targets.n_outputs, recipe)
         some = samples
         if len(samples) > _MANY_ROWS:  # of which a permutation would take memory
             some = rng.choice(samples, _INITIAL_ROWS, replace=False)
         some = np.sort(rng.permutation(some)[:_INITIAL_ROWS])
         initialize(network, X[some], recipe, rng)
-        hidden = len(recipe.widths)
-        activation = [recipe.activation] * hidden
-        job = TrainingJob(
-            network, X, targets.for_kernels(), sample_weight, samples=samples,
-            batch_size=min(recipe.batch_size, len(samples)), activation=activation,
-            loss=targets.loss, n_threads=n_threads,
-            options=StepOptions(
-                loss_parameters=targets.parameters,
-                dropout=(0.0, 0.0, *(recipe.dropout,) * hidden),
-                seed=int(rng.integers(2**31)),
-                weight_decay=recipe.decay,
-            ),
+        job = make_job(
+            network, X, targets, sample_weight, recipe, samples=samples,
+            batch_size=min(recipe.batch_size, len(samples)),
+            seed=int(rng.integers(2**31)), n_threads=n_threads,
         )  # fmt: skip
         self.held_out = None
         if held_out is not None:
             X_held, samples_held, score = held_out
             validation = PredictionJob(
-                network, X_held, samples=samples_held, activation=activation,
+                network, X_held, samples=samples_held,
+                activation=[recipe.activation] * len(recipe.widths),
                 output_activation="identity", n_threads=n_threads, dtype=np.float64,
             )  # fmt: skip
             self.held_out = HeldOut(validation, score)
-        strength = SHAPES[recipe.strength_shape].value
-        schedule = OfFraction(recipe.rate, factor=SHAPES[recipe.rate_shape].value)
-        optimizer = Optimizer(
-            "adam", schedule, _BETA_1, recipe.beta_2, _EPSILON, strength=strength
-        )
         self.run = Run(
-            job, optimizer, _LastOfBest(0.0, math.inf, by_score=held_out is not None),
+            job, optimizer_for(recipe),
+            _LastOfBest(0.0, math.inf, by_score=held_out is not None),
             np.random.RandomState(rng.integers(2**31)), recipe.n_epochs,
             n_threads=n_threads, validation=self.held_out, deadline=deadline,
             events=events or Events(),

@@ -12,7 +12,7 @@ from fastmlp.engine.network import Network
 from fastmlp.engine.pieces import Failure, finish, side_by_side
 from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
 from fastmlp.training.folds import mean_of_held_out, splits
-from fastmlp.training.member import Member, layers_for
+from fastmlp.training.member import Member, job_for, layers_for
 
 __all__ = ["TabularFit", "in_parallel", "temperature_of"]
 
@@ -240,8 +240,12 @@ class TabularFit:
         return Member(
             self.columns, self.X, self.targets, self.sample_weight, self.recipe,
             samples, held, seed=seed, n_threads=self._threads_of_member,
-            deadline=self.deadline, events=self.events,
+            deadline=self.deadline, events=self.events, make_job=self._make_job,
         )  # fmt: skip
+
+    def _make_job(self, *data, **how):
+        """What runs the steps of a member."""
+        return job_for(*data, **how)
 
     def _plan_time(self):
         """Fewer epochs, or fewer members, so that all ends within the limit."""
