@@ -4,8 +4,9 @@
 
 A pipeline scales numbers and encodes text and numbers as categories, before a network.
 Microseconds of one call with one row, as a list of cells that a service has read:
-medians of single calls. The ways take turns, with ten calls each: the first five find
-the caches full of other code, and are not counted.
+medians of single calls, and the shortest, which other programs on the machine disturb
+least. The ways take turns, with ten calls each: the first five find the caches full of
+other code, and are not counted.
 """
 
 import argparse
@@ -112,7 +113,7 @@ def ways_for(units):
 
 
 def microseconds(ways, n_repeats):
-    """{way: median} of single calls; the ways take turns."""
+    """{way: (median, shortest)} of single calls; the ways take turns."""
     found = {name: [] for name in ways}
     for _ in range(n_repeats):
         for name, call in ways.items():
@@ -122,7 +123,7 @@ def microseconds(ways, n_repeats):
                 taken = time.perf_counter_ns() - started
                 if k >= 5:
                     found[name].append(taken / 1000)
-    return {name: median(values) for name, values in found.items()}
+    return {name: (median(values), min(values)) for name, values in found.items()}
 
 
 def main():
@@ -137,7 +138,10 @@ def main():
     print("| one row, µs |", " | ".join(f"2 × {u} units" for u in arguments.units), "|")
     print("|---|" + "---:|" * len(columns))
     for name in columns[0]:
-        cells = " | ".join(f"{column[name]:.3g}" for column in columns)
+        cells = " | ".join(
+            f"{middle:,.1f} ({shortest:,.1f})"
+            for middle, shortest in (column[name] for column in columns)
+        )
         print(f"| {name} | {cells} |")
 
 

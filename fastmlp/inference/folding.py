@@ -1,6 +1,7 @@
 """From fitted transformers of scikit-learn to the steps that do the same."""
 
 from collections import UserList
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -180,12 +181,19 @@ def _divided(source, scale, casts):
     return np.divide, scale, casts
 
 
+@cache
+def _standard_casts():
+    """Whether StandardScaler casts means to float32 first, as newer versions do."""
+    scaler = StandardScaler(with_std=False).fit([[0.1]])
+    return bool(scaler.transform(np.array([[0.1]], np.float32))[0, 0] == 0)
+
+
 def _standard(scaler, source, place):
-    source, operations = source.numbers(), []
+    source, operations, casts = source.numbers(), [], _standard_casts()
     if scaler.with_mean:
-        operations.append((np.subtract, scaler.mean_, True))
+        operations.append((np.subtract, scaler.mean_, casts))
     if scaler.with_std:
-        operations.append(_divided(source, scaler.scale_, True))
+        operations.append(_divided(source, scaler.scale_, casts))
     return Elementwise(source, operations)
 
 
