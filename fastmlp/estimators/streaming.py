@@ -1,5 +1,6 @@
 """Fits to a source of rows, and predictions for one, instead of arrays."""
 
+import warnings
 from numbers import Integral
 
 import numpy as np
@@ -18,6 +19,10 @@ __all__ = ["FitsSources", "is_source"]
 
 #: How often each class is shown to what looks at labels: else it sees quantities.
 _TIMES = 3
+
+#: Share of the spread of targets that may lie between blocks: with more, a block has
+#: other targets than the whole.
+_MOST_UNEVEN = 0.1
 
 
 def is_source(X):
@@ -63,6 +68,8 @@ class FitsSources:
         scaling = self._scaling_of_source(found, continues)
         if not (continues or self.standardize):
             self._warn_of_wild_columns(found.X)
+        if self.shuffle and found.unevenness > _MOST_UNEVEN:
+            self._warn_of_order(source)
         weigh = self._class_weigher(found, binarizer)
         convert = _Converter(self, binarizer, scaling, weigh)
         n_samples, held_out = found.n_rows, None
@@ -90,6 +97,18 @@ class FitsSources:
             *validation, targets, binarizer, scaling, is_checked=share is not None
         )
         return samples, own, tasks[0], binarizer, old, scaling
+
+    @staticmethod
+    def _warn_of_order(source):
+        warnings.warn(
+            f"The rows of {source!r} are sorted, or nearly so: the target differs from "
+            f"one part to the next, and only shuffle_buffer={source.shuffle_buffer} "
+            "rows are shuffled together. A network that sees one kind of rows after "
+            "the other learns badly. Shuffle the rows when you write them, write "
+            "smaller parts (row groups, partitions, chunks), or raise shuffle_buffer.",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def _labels_of_source(self, classes):
         """(LabelBinarizer, classes of an earlier fit) for the classes of a source."""
