@@ -170,8 +170,7 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         ----------
         X : dask array or data frame of shape (n_samples, n_features)
             What a partition may hold is what the local estimator takes.
-        y : dask array, series or data frame of shape (n_samples,) or \\
-                (n_samples, n_outputs)
+        y : dask array, series or data frame of shape (n_samples,) or (n_samples, n_out)
             In partitions like those of X.
         sample_weight : dask array or series of shape (n_samples,), default=None
             Weights of the samples.
