@@ -170,7 +170,7 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         ----------
         X : dask array or data frame of shape (n_samples, n_features)
             What a partition may hold is what the local estimator takes.
-        y : dask array, series or data frame of shape (n_samples,) or (n_samples, n_out)
+        y : dask array, series or data frame of shape (n_samples[, n_outputs])
             In partitions like those of X.
         sample_weight : dask array or series of shape (n_samples,), default=None
             Weights of the samples.
@@ -303,8 +303,7 @@ class DaskEstimator(StoresParameters, BaseEstimator):
         Parameters
         ----------
         X : dask array or data frame of shape (n_samples, n_features)
-        y : dask array, series or data frame of shape (n_samples,) or \
-                (n_samples, n_outputs)
+        y : dask array, series or data frame of shape (n_samples[, n_outputs])
         sample_weight : dask array or series of shape (n_samples,), default=None
             Or all three as the local estimator takes them, which then scores.
 

@@ -176,14 +176,14 @@ class DaskMLPClassifier(_DaskNetwork, DaskClassifier):
     --------
     >>> import dask.array as da
     >>> from dask.distributed import Client
-    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.datasets import make_classification
     >>> from fastmlp.dask import DaskMLPClassifier
-    >>> X, y = load_digits(return_X_y=True)
-    >>> X, y = da.from_array(X, chunks=(600, 64)), da.from_array(y, chunks=600)
+    >>> X, y = make_classification(400, random_state=0)
+    >>> X, y = da.from_array(X, chunks=(100, 20)), da.from_array(y, chunks=100)
     >>> with Client(processes=False, dashboard_address=":0"):
-    ...     model = DaskMLPClassifier(max_iter=20, random_state=0).fit(X, y)
+    ...     model = DaskMLPClassifier(max_iter=100, tol=0.01, random_state=0).fit(X, y)
     ...     model.predict_proba(X).compute().shape
-    (1797, 10)
+    (400, 2)
     >>> type(model.to_local()).__name__
     'MLPClassifier'
     """
