@@ -127,7 +127,8 @@ def test_metadata_routing(estimator):
 def test_representations(estimator):
     model = estimator(alpha=0.5)
     assert repr(model) == f"{estimator.__name__}(alpha=0.5)"
-    for version in (model, model.fit(*load_iris(return_X_y=True))):
+    fitted = model.set_params(random_state=0).fit(*load_iris(return_X_y=True))
+    for version in (clone(model), fitted):
         assert estimator.__name__ in version._repr_html_()
 
 

@@ -22,7 +22,6 @@ from fastmlp.display import (
     NetworkDisplay,
     _forward,
 )
-from fastmlp.estimators.parameters import CONSTRAINTS
 from fastmlp.tables.activations import ACTIVATIONS
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -34,9 +33,7 @@ pytestmark = pytest.mark.slow
 X, y = load_iris(return_X_y=True)
 DIGITS, DIGIT = (array[:400] for array in load_digits(return_X_y=True))
 
-KNOWN = sorted(
-    set.union(*(getattr(c, "options", set()) for c in CONSTRAINTS["activation"]))
-)
+KNOWN = sorted(ACTIVATIONS)
 
 
 @cache
