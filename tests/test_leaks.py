@@ -25,7 +25,7 @@ def fits(count):
 
 fits(100)
 before = held()
-fits(700)
+fits(400)
 after = held()
 print(before, after)
 assert abs(after[0] - before[0]) <= MEMORY_NOISE
