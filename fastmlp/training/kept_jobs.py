@@ -5,7 +5,7 @@ import numpy as np
 __all__ = ["KeptJobs", "key_of_job"]
 
 #: How many are kept for an estimator, and how large they may be.
-_MOST_JOBS, _MOST_BYTES, _MOST_WEIGHTS = 2, 2**18, 100_000
+_MOST_JOBS, _MOST_BYTES, _MOST_WEIGHTS = 2, 2**22, 100_000
 
 
 def key_of_job(settings, samples, units, precision, activations, optimizer):

@@ -15,6 +15,9 @@ __all__ = ["History", "Run", "Stopping", "TimeIsUp", "run_steps"]
 #: Seconds that a kernel may run before Python gets a say (Ctrl-C, progress).
 _CHUNK_SECONDS = 0.1
 
+#: So many samples NumPy shuffles once in the time that our kernel takes to get ready.
+_FEW_TO_SHUFFLE = 15_000
+
 
 class Stopping:
     """Decides when a fit has stopped improving, as scikit-learn does.
@@ -129,13 +132,17 @@ def run_steps(job, rates, n_threads, deadline=math.inf):
     return total
 
 
-def _shuffler(job, random_state):
+def _shuffler(job, random_state, once=False):
     """A function that shuffles the samples of the job for the next epoch.
 
     If there is but one batch, its order stays: the same bits for any shuffle, and
     memory that is read in order.  The draws are made all the same.
+
+    once : whether there is but one epoch.
     """
     order = job.order if job.n_steps > 1 else job.order.copy()
+    if once and len(order) < _FEW_TO_SHUFFLE:
+        return lambda: random_state.shuffle(order)
     return shuffler(random_state, order)
 
 
@@ -249,7 +256,7 @@ class Run:
             self.checkpoint.restore(self)
         self._shuffle = lambda: None
         if self.shuffle and self.blocks is None:
-            self._shuffle = _shuffler(self.job, self.random_state)
+            self._shuffle = _shuffler(self.job, self.random_state, self.incremental)
         # epochs of other calls count for the schedule, as far as they are known
         self._epochs_before, self._last_epoch = 0.0, self.max_iter
         if self.incremental:
@@ -337,7 +344,7 @@ class Run:
             except Empty:
                 raise TimeIsUp from None
             if self.shuffle:
-                _shuffler(job, self.random_state)()
+                _shuffler(job, self.random_state, once=True)()
             own = {**rates, "n_updates": self.optimizer.n_updates}
             if isinstance(rate, np.ndarray):
                 first = blocks.n_done * blocks.steps_of_a_block
