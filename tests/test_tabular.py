@@ -620,6 +620,23 @@ def test_a_progress_line_is_shown(table, capsys):
 TUNED = SMALL | {"n_members": 3, "hidden_layer_sizes": (8,), "tune": 4}
 
 
+def test_classes_are_tuned_by_the_brier_score(table, monkeypatch):
+    X, y = table
+    y, seen = classes_of(y), []
+
+    def watched(predictions, loss, *arguments):
+        rows = np.arange(len(predictions[0]))
+        seen.extend((predictions[0], loss(predictions[0], rows)))
+        return np.full(len(predictions), 1 / len(predictions))
+
+    monkeypatch.setattr("fastmlp.training.tuning.greedy_weights", watched)
+    model = TabularMLPClassifier(**TUNED).fit(X, y)
+    known = ~np.isnan(model.oof_decision_function_).any(axis=1)
+    truth = y[known, np.newaxis] == model.classes_
+    assert seen[1] == pytest.approx(((seen[0] - truth) ** 2).sum(axis=1).mean())
+    assert len(set(model.weights_)) == 1
+
+
 @pytest.mark.parametrize("cls", BOTH)
 def test_tuning_weighs_what_it_has_tried(cls, table):
     X, y = table

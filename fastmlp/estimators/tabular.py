@@ -313,6 +313,22 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         # of epochs with as many errors, the one with the least loss
         return targets.score(predictions, weights) - 1e-3 * loss
 
+    def _loss_of_means(self, targets, weights, samples):
+        if self.scoring is not None:
+            return None
+        weights = np.ones(len(samples)) if weights is None else weights[samples]
+
+        def brier_loss(probabilities, chosen):
+            """By chance, it is lower less often than the share of wrong classes."""
+            truth = targets.values[chosen]
+            if targets.kind == "classes":
+                truth = np.eye(probabilities.shape[1])[truth[:, 0].astype(int)]
+            losses = ((probabilities - truth) ** 2).sum(axis=1)
+            of_chosen = weights[chosen]
+            return np.average(losses, weights=of_chosen if of_chosen.any() else None)
+
+        return brier_loss
+
     def _as_known(self, predictions, state):
         labels = self._labels(predictions, state)
         return _KnownClasses(labels, predictions, state["classes_"])

@@ -402,10 +402,14 @@ class TabularModel(StoresParameters, BaseEstimator):
             )
             return trained(fit)
         known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
+        validated, weights = (
+            (targets, sample_weight) if X_val is None else (val_targets, weight_val)
+        )
         tuning = lazily("training.tuning").Tuning(
             fit, draw, _N_TUNED if self.tune is True else self.tune,
             predict_held_out=lambda fit: held_out(fit)[known],
             score=lambda means, chosen: score_for(known[chosen])(output.inverse(means)),
+            loss=self._loss_of_means(validated.of(known), weights, known),
             deadline=fit.deadline,
         )  # fmt: skip
         if progress.listeners:
@@ -477,6 +481,13 @@ class TabularModel(StoresParameters, BaseEstimator):
 
     def _temperature(self, fit, targets, val_targets, weight_val, weights):
         return 1.0
+
+    def _loss_of_means(self, targets, weights, samples):
+        """What the ensemble of a tuned model is selected by; None for the score.
+
+        From averaged predictions for some of `samples`, and which of them, to a loss.
+        """
+        return None
 
     def _progress(self, n_members, recipe, n_samples):
         progress = lazily("training.progress")

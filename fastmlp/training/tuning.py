@@ -80,6 +80,9 @@ class Tuning:
     score : callable
         From means of such predictions for some samples, and indices of these samples,
         to a score, to be high.
+    loss : callable, default=None
+        Like `score`, but to be low: what the ensemble is selected by. None for the
+        negative score.
     deadline : float, default=inf
         By ``time.perf_counter``.
     network_ends : callable, default=None
@@ -111,6 +114,7 @@ class Tuning:
     n_candidates: int
     predict_held_out: object
     score: object
+    loss: object = None
     deadline: float = math.inf
     network_ends: object = None
     interrupted: bool = False
@@ -186,7 +190,8 @@ class Tuning:
         if not complete:  # of the base, all that there is
             complete = self.candidates[:1]
         every = [self.predict_held_out(candidate.fit) for candidate in complete]
-        weights = greedy_weights(every, lambda *means: -self.score(*means))
+        loss = self.loss or (lambda *means: -self.score(*means))
+        weights = greedy_weights(every, loss)
         for candidate, weight in zip(complete, weights, strict=True):
             candidate.weight = float(weight)
         self.predictions = sum(w * each for w, each in zip(weights, every, strict=True))
