@@ -55,3 +55,16 @@ def nothing_stays_registered():
         for name in [name for name, row in table.items() if row.registered is not None]:
             del table[name]
             names.discard(name)
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of dask, with a cluster in this process."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client

@@ -38,18 +38,6 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def client():
-    """A cluster in this process."""
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0"
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
 def processes():
     """A cluster of two processes."""
     with (
