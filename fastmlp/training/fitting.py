@@ -146,7 +146,10 @@ class Fit:
     @cached_property
     def random_state(self):
         """The source of all draws, made when it is first asked for: it takes long."""
-        return check_random_state(self.settings.random_state)
+        seed = self.settings.random_state
+        if self._kept_jobs is not None and self._is_seeded:
+            return self._kept_jobs.random_state(seed)
+        return check_random_state(seed)
 
     def model(self):
         """What predictions need, of the network as it is now."""
