@@ -121,7 +121,8 @@ def mean_of_held_out(predictions, held_out, n_samples, weights=None):
         total[samples] += weight * outputs
         weight_of[samples] += weight
     with np.errstate(invalid="ignore"):
-        return (total / weight_of).astype(predictions[0].dtype, copy=False)
+        total /= weight_of  # in place: of many samples, another array takes much memory
+    return total.astype(predictions[0].dtype, copy=False)
 
 
 def score_of_held_out(outputs, targets, sample_weight=None):
