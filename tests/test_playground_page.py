@@ -696,29 +696,30 @@ def test_dropout_and_the_average_by_hand(page):
     page.open("data=xor&hidden_layer_sizes=8&dropout=0.5&ema_decay=0.9&solver=adam")
     page.find("by-hand").find_element(By.TAG_NAME, "summary").click()
     page.wait_until(lambda: "Forward" in page.text("stage"), "the first stage")
-    lines = page.find("lines").find_elements(By.TAG_NAME, "li")
-    dropped = [line.text.endswith("= 0: dropped") for line in lines]
+
+    def each(selector, what):
+        # at once: the next frame may put others in their places
+        return page.run(
+            f"return [...document.querySelectorAll('{selector}')].map(e => e.{what})"
+        )
+
+    lines = each("[data-testid=lines] li", "innerText")
+    dropped = [line.endswith("= 0: dropped") for line in lines]
     assert 0 < sum(dropped) < 8
     assert all(
-        ("= 2 · tanh(" in line.text) != d
-        for line, d in zip(lines, dropped, strict=True)
+        ("= 2 · tanh(" in line) != d for line, d in zip(lines, dropped, strict=True)
     )
-    units = page.browser.find_elements(
-        By.CSS_SELECTOR, ".unit:not([data-testid^=feature])"
-    )
-    marked = ["dropped" in unit.get_attribute("class") for unit in units]
-    assert marked == dropped
-    texts = [
-        label.text for label in page.browser.find_elements(By.CLASS_NAME, "number")
-    ]
+    classes = each(".unit:not([data-testid^=feature])", "getAttribute(`class`)")
+    assert ["dropped" in of_unit for of_unit in classes] == dropped
+    texts = each(".number", "textContent")
     assert [text == "dropped" for text in texts] == dropped
     for _ in range(5):
         page.click("stage-on")
     page.wait_until(
         lambda: "The step: hidden layer 1" in page.text("stage"), "the step"
     )
-    first = page.find("parameters").find_elements(By.TAG_NAME, "tr")[1]
-    name, before, _, after, average = first.text.rsplit(" ", 4)
+    first = each("[data-testid=parameters] tr:nth-of-type(2)", "innerText")[0]
+    name, before, _, after, average = first.split("\t")
     assert name == "bias 1"
     assert float(average) == pytest.approx(
         0.9 * float(before) + 0.1 * float(after), abs=0.01
