@@ -23,7 +23,8 @@ from fastmlp import (
     TabularMLPRegressor,
     sources,
 )
-from fastmlp.data.scaling import Moments, Scaling
+from fastmlp.data.moments import Moments, joined
+from fastmlp.data.scaling import Scaling
 from fastmlp.model_selection import GridSearchCV
 from fastmlp.sources.ahead import Ahead
 from fastmlp.sources.summary import held_out_rows
@@ -302,7 +303,7 @@ def test_moments_of_chunks_are_those_of_the_whole():
         for start in range(0, 501, 100):
             rows = slice(start, start + 100)
             own = Moments.of(data[rows], None if w is None else w[rows])
-            moments = own.added_to(moments)
+            moments = joined(moments, own)
         expected, found = Scaling.of(data, w), moments.scaling()
         np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12)
         np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-10)

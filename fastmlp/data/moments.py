@@ -1,6 +1,7 @@
 """Means and variances of columns that are in several places: computed apart, merged."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.sparse import issparse
@@ -8,7 +9,7 @@ from scipy.sparse import issparse
 from fastmlp.data.samples import compressed_rows, entries_of
 from fastmlp.data.scaling import Scaling
 
-__all__ = ["Moments", "merged"]
+__all__ = ["Moments", "joined", "merged"]
 
 #: Rows that are converted to float64 together.
 _ROWS_AT_ONCE = 4096
@@ -108,12 +109,14 @@ class Moments:
         return Scaling(shift, scale)
 
 
+def joined(before, more):
+    """`Moments` of what came before, None for nothing, and of more."""
+    return more if before is None else before.merge(more)
+
+
 def merged(several):
     """One `Moments` of all, merged in their order."""
-    first, *others = several
-    for other in others:
-        first = first.merge(other)
-    return first
+    return reduce(joined, several)
 
 
 def _slices(X):

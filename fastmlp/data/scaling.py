@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, issparse
 
 from fastmlp.data.samples import compressed_rows, entries_of
 
-__all__ = ["Moments", "Scaling", "Standardization", "unscaled_columns", "wild_columns"]
+__all__ = ["Scaling", "Standardization", "unscaled_columns", "wild_columns"]
 
 #: Rows that a look at the scales of X is content with.
 _ROWS_TO_LOOK_AT = 500
@@ -59,7 +59,10 @@ class Scaling(NamedTuple):
             else:
                 mean = _weighted_sum(X, weights, lambda rows: rows)
                 variance = _weighted_sum(X, weights, lambda rows: (rows - mean) ** 2)
-        scale = _scale_of(mean, variance, X.dtype)
+            scale = np.sqrt(np.maximum(variance, 0))
+        # constant up to the rounding of its numbers
+        resolution = np.finfo(X.dtype if X.dtype.kind == "f" else np.float64).eps
+        scale[scale <= 10 * resolution * np.abs(mean)] = 1.0
         shift = np.zeros(X.shape[1]) if issparse(X) else mean
         is_too_large = ~(np.isfinite(scale) & np.isfinite(mean))
         if is_too_large.any():  # its squares are beyond float64
@@ -90,55 +93,6 @@ class Scaling(NamedTuple):
         """Outputs * scale + mean, in the dtype of `outputs`."""
         with np.errstate(over="ignore"):
             return (outputs * self.scale + self.mean).astype(outputs.dtype)
-
-
-class Moments(NamedTuple):
-    """What is known of the columns of rows that come in turn, in float64."""
-
-    weight: float
-    mean: np.ndarray
-    squares: np.ndarray  # weighted sums of squared deviations from the mean
-    largest: np.ndarray  # absolute value
-    dtype: np.dtype
-
-    @classmethod
-    def of(cls, X, sample_weight=None):
-        """Those of some rows, dense; weights may be zero."""
-        weights = np.ones(len(X)) if sample_weight is None else sample_weight
-        weight = float(weights.sum())
-        largest = np.abs(X).max(axis=0).astype(np.float64)
-        if weight == 0:
-            zeros = np.zeros(X.shape[1])
-            return cls(0.0, zeros, zeros, largest, X.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean = _weighted_sum(X, weights, lambda rows: rows) / weight
-            squares = _weighted_sum(X, weights, lambda rows: (rows - mean) ** 2)
-        return cls(weight, mean, squares, largest, X.dtype)
-
-    def added_to(self, other):
-        """Those of these rows and of others (Chan, Golub and LeVeque, 1979)."""
-        if other is None:
-            return self
-        weight = self.weight + other.weight
-        share = self.weight / weight if weight else 0.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            difference = self.mean - other.mean
-            mean = other.mean + share * difference
-            between = share * other.weight * difference**2
-            squares = self.squares + other.squares + between
-        largest = np.maximum(self.largest, other.largest)
-        dtype = np.result_type(self.dtype, other.dtype)
-        return Moments(weight, mean, squares, largest, dtype)
-
-    def scaling(self):
-        """The `Scaling` to mean 0 and standard deviation 1."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            variance = self.squares / self.weight
-        mean, scale = self.mean.copy(), _scale_of(self.mean, variance, self.dtype)
-        is_too_large = ~(np.isfinite(scale) & np.isfinite(mean))
-        mean[is_too_large] = 0.0
-        scale[is_too_large] = self.largest[is_too_large]
-        return Scaling(mean, scale)
 
 
 class Standardization(NamedTuple):
@@ -183,15 +137,6 @@ class Standardization(NamedTuple):
     def unscale(self, outputs):
         """Predictions, from what the network's outputs are."""
         return outputs if self.y is None else self.y.undo(outputs)
-
-
-def _scale_of(mean, variance, dtype):
-    """Standard deviations, 1 for what is constant up to the rounding of its numbers."""
-    with np.errstate(invalid="ignore"):
-        scale = np.sqrt(np.maximum(variance, 0))
-        resolution = np.finfo(dtype if dtype.kind == "f" else np.float64).eps
-        scale[scale <= 10 * resolution * np.abs(mean)] = 1.0
-    return scale
 
 
 def _weighted_sum(X, weights, function):

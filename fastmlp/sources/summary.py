@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 from scipy.sparse import issparse, vstack
 
-from fastmlp.data.scaling import Moments
+from fastmlp.data.moments import Moments, joined
 
 __all__ = ["Summary", "held_out_rows", "summarize"]
 
@@ -118,7 +118,7 @@ class Summary:
         Sum of all weights.
     X, y, sample_weight : ndarray or None
         Of some rows from all over the source; those of X are others.
-    X_moments, y_moments : fastmlp.data.scaling.Moments or None
+    X_moments, y_moments : fastmlp.data.moments.Moments or None
     digest : str
         Of the targets and weights.
     unevenness : float
@@ -230,7 +230,7 @@ class _OfTargets:
         y = y.reshape(len(y), -1)
         if self._scales:
             own = Moments.of(y, weights)
-            self.found.y_moments = own.added_to(self.found.y_moments)
+            self.found.y_moments = joined(self.found.y_moments, own)
         with np.errstate(over="ignore", invalid="ignore"):
             if self._shift is None:
                 self._shift = y.mean(axis=0, dtype=np.float64)
@@ -266,7 +266,7 @@ class _OfFeatures:
             )
         if self._scales:
             own = Moments.of(X, chunk.sample_weight)
-            self.moments = own.added_to(self.moments)
+            self.moments = joined(self.moments, own)
 
 
 def _with_places(source, what):
