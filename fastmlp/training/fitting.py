@@ -197,22 +197,13 @@ class Fit:
             )
         network = Network(self._units, self._identity.precision_, optimizer="gradient")
         network.write(*self.network.read())
-        whole, settings = self.samples, self.settings
+        whole = self.samples
         n_samples = whole.n_samples if self._training is None else len(self._training)
         rows = rows_of_a_piece(network, n_samples, issparse(whole.X))
-        n_threads = threads_for_training(settings.n_jobs, network, rows)
         options = StepOptions(
-            loss_parameters=whole.targets.parameters, l1=float(settings.l1)
+            loss_parameters=whole.targets.parameters, l1=float(self.settings.l1)
         )
-        make_job = partial(
-            TrainingJob,
-            network,
-            batch_size=rows,
-            n_threads=n_threads,
-            l2=settings.alpha,
-            options=options,
-            **self._how_to_compute(),
-        )
+        make_job, n_threads = self._job_maker(rows, network, options)
         job = self._job_of(make_job, self._training)
         job.refresh()
         with Team(n_threads) as team:
@@ -285,26 +276,24 @@ class Fit:
             average_decay=float(settings.ema_decay or 0.0),
         )
 
-    def _job_maker(self, batch_size):
-        """(what makes jobs of X, targets and weights, threads to run them on)."""
-        n_threads = threads_for_training(self.settings.n_jobs, self.network, batch_size)
+    def _job_maker(self, batch_size, network=None, options=None):
+        """(what makes jobs of X, targets and weights, threads to run them on).
+
+        network, options : others than those of the fit.
+        """
+        network, settings = network or self.network, self.settings
+        n_threads = threads_for_training(settings.n_jobs, network, batch_size)
         make_job = partial(
             TrainingJob,
-            self.network,
+            network,
             batch_size=batch_size,
+            activation=[row.name for row in self._activations],
+            loss=self.samples.targets.loss,
+            l2=settings.alpha,
+            options=options or self._step_options(),
             n_threads=n_threads,
-            l2=self.settings.alpha,
-            options=self._step_options(),
-            **self._how_to_compute(),
         )
         return make_job, n_threads
-
-    def _how_to_compute(self):
-        """What jobs are told besides their network and samples."""
-        return {
-            "activation": [row.name for row in self._activations],
-            "loss": self.samples.targets.loss,
-        }
 
     def _make_job(self, batch_size, samples=None):
         """(job, threads to run it on)."""
