@@ -344,19 +344,17 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             return 1.0
         tabular = lazily("training.tabular")
         outputs, codes, chosen = [], [], []
-        for member, held_out in zip(fit.members, fit.held_out, strict=False):
-            if member.held_out is None or member.held_out.outputs is None:
-                continue
-            outputs.append(member.held_out.outputs)
-            values = (
-                val_targets.values if held_out is None else targets.values[held_out]
-            )
-            codes.append(values[:, 0].astype(int))
-            if held_out is None:
-                of_these = weight_val
-            else:
-                of_these = None if weights is None else weights[held_out]
-            chosen.append(np.ones(len(values)) if of_these is None else of_these)
+        found = fit.outputs_of_held_out()
+        enough = tabular.to_calibrate([len(raw) for raw, _ in found])
+        for (raw, samples), some in zip(found, enough, strict=True):
+            known, of_these = targets, weights
+            if samples is None:
+                known, of_these, samples = val_targets, weight_val, np.arange(len(raw))
+            samples = samples[some]
+            outputs.append(raw[some].astype(np.float64))
+            codes.append(known.values[samples, 0].astype(int))
+            ones = np.ones(len(samples))
+            chosen.append(ones if of_these is None else of_these[samples])
         if not outputs or not sum(map(np.sum, chosen)):
             return 1.0
         return tabular.temperature_of(
@@ -366,7 +364,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def _shown_out_of_fold(self, outputs, targets, weights, state):
         score = lazily("training.folds").score_of_held_out(outputs, targets, weights)
         # of many samples and classes, they should not take much memory
-        probabilities = outputs.astype(np.float32)
+        probabilities = outputs.astype(np.float32, copy=False)
         return {"oof_decision_function_": probabilities, "oof_score_": score}
 
     def predict_proba(self, X):

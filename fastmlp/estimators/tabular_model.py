@@ -358,7 +358,12 @@ class TabularModel(StoresParameters, BaseEstimator):
 
         def held_out(fit):
             temperature = temperature_of(fit)
-            return fit.predict_held_out(lambda raw: output.value(raw / temperature))
+
+            def predictions_of(raw):
+                values = output.value(raw.astype(np.float64) / temperature)
+                return values.astype(raw.dtype)  # which take half the memory
+
+            return fit.predict_held_out(predictions_of)
 
         def out_of_fold(predictions):
             """The attributes that predictions of held-out samples make."""
