@@ -47,6 +47,11 @@ def pytest_sessionstart(session):
         process.wait()  # what does not compile, tests say better than a message here
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and "FASTMLP_TEST_ALL" not in os.environ:
+        pytest.skip("takes long; set FASTMLP_TEST_ALL=1, as .ci/run does")
+
+
 @pytest.fixture(autouse=True)
 def nothing_stays_registered():
     """What a test, or an example of the documentation, has registered."""

@@ -420,9 +420,6 @@ def test_kernels_stay_between_guard_pages(names, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
-@pytest.mark.skipif(
-    "FASTMLP_TEST_ALL" not in os.environ,
-    reason="compiles for long; set FASTMLP_TEST_ALL=1, as .ci/run does",
-)
+@pytest.mark.long
 def test_a_buffer_one_number_further_is_noticed(tmp_path):
     run(SWEEPS, tmp_path, seconds=300, arguments=["one_number_further"])
