@@ -2,6 +2,7 @@
 
 import ctypes
 from contextlib import nullcontext
+from functools import cache
 
 import numpy as np
 
@@ -14,16 +15,26 @@ __all__ = ["Shuffler", "shuffle_once"]
 _LEAST_NUMBERS = 1000
 
 
+def _words_of(generator):
+    """What is at the address of the state of a generator, as an array."""
+    address = generator.ctypes.state_address
+    return np.ctypeslib.as_array((ctypes.c_uint32 * STATE_WORDS).from_address(address))
+
+
+@cache
+def _knows_layout():
+    """Whether states look as our kernel expects, which NumPy does not promise."""
+    generator = np.random.MT19937(0)
+    words, state = _words_of(generator), generator.state["state"]
+    return np.array_equal(words[:-1], state["key"]) and words[-1] == state["pos"]
+
+
 def _state_words(random_state):
     """The state of a generator as an array, or None if its layout is not known."""
     generator = getattr(random_state, "_bit_generator", None)
-    if not isinstance(generator, np.random.MT19937):
+    if not isinstance(generator, np.random.MT19937) or not _knows_layout():
         return None
-    address = generator.ctypes.state_address
-    words = np.ctypeslib.as_array((ctypes.c_uint32 * STATE_WORDS).from_address(address))
-    state = generator.state["state"]
-    known = np.array_equal(words[:-1], state["key"]) and words[-1] == state["pos"]
-    return words if known else None
+    return _words_of(generator)
 
 
 class Shuffler:

@@ -363,13 +363,12 @@ class Run:
             )
         finally:  # after an interrupt, too: the weights are those of the last one
             optimizer.n_updates += job.steps_done
-            for epoch, total in enumerate(job.loss_sums, done + 1):
-                loss = total / job.n_samples
-                history.loss_curve.append(np.float64(loss))
-                if self.gives_up and not math.isfinite(loss):
-                    goes_on = False
-                else:
-                    goes_on = self._goes_on(epoch, loss)
+            losses = [total / job.n_samples for total in job.loss_sums]
+            history.loss_curve += map(np.float64, losses)
+            for loss in losses[:-1]:  # after which the fit does not end
+                stopping.update(loss)
+            if losses and not (self.gives_up and not math.isfinite(losses[-1])):
+                goes_on = self._goes_on(len(history.loss_curve), losses[-1])
         seconds = time.perf_counter() - started
         job.steps_per_chunk = _next_chunk(chunk, job.steps_done, seconds)
         return goes_on
