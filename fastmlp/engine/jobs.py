@@ -55,7 +55,7 @@ _STATE = "first_state", "second_state"
 
 #: What is guessed to take a tenth of a second on a slow computer, in units of
 #: `threads_that_pay`; and what the smallest step costs.
-_WORK_OF_CHUNK = 10.0
+_WORK_OF_CHUNK = 100.0
 _LEAST_WORK = 0.01
 
 #: Fewest samples per strip, and most strips per batch.
