@@ -13,6 +13,7 @@ from fastmlp.tables.losses import LOSSES
 __all__ = [
     "PLAIN_LABELS",
     "Targets",
+    "are_indicators",
     "class_targets",
     "labels_of",
     "number_targets",
@@ -220,7 +221,9 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         # without its exponent, the focal loss is the log loss of smoothed targets
         parameters = (float(gamma) if loss == "focal" else 0.0, float(smoothing))
         return Targets("focal", codes, len(classes), "classes", parameters=parameters)
-    if multilabel or y.dtype.kind not in PLAIN_LABELS:
+    if multilabel and are_indicators(y) and y.shape[1] == len(classes):
+        values = y.astype(bool)
+    elif multilabel or y.dtype.kind not in PLAIN_LABELS:
         # whatever stands for "yes", 1 or another number that is not 0
         values = binarizer.transform(y).astype(bool)
     else:  # the same, in a fraction of the time
@@ -234,19 +237,34 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
     )  # fmt: skip
 
 
+def are_indicators(y):
+    """Whether it is seen at a glance that y has a column of 0 and 1 for each label."""
+    return (
+        type(y) is np.ndarray
+        and y.ndim == 2
+        and y.shape[1] > 1
+        and y.dtype.kind in "biu"
+        and bool(((y == 0) | (y == 1)).all())
+    )
+
+
 def _plain_binarizer(y):
     """``LabelBinarizer().fit(y)`` for labels that need no looking at.
 
     That takes longer than some epochs of a small network. None for other labels, and
     if there are so many classes that scikit-learn warns of it.
     """
-    if y.ndim != 1 or y.dtype.kind not in PLAIN_LABELS:
+    if are_indicators(y):
+        classes, kind = np.arange(y.shape[1]), "multilabel-indicator"
+    elif y.ndim != 1 or y.dtype.kind not in PLAIN_LABELS:
         return None
-    classes = np.unique(y)
-    if 2 * len(classes) > len(y):
-        return None
+    else:
+        classes = np.unique(y)
+        kind = "multiclass" if len(classes) > 2 else "binary"
+        if 2 * len(classes) > len(y):
+            return None
     binarizer = LabelBinarizer()
-    binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+    binarizer.y_type_ = kind
     binarizer.sparse_input_ = False
     binarizer.classes_ = classes
     return binarizer
