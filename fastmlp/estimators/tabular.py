@@ -544,6 +544,10 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         numbers = np.minimum(np.maximum(numbers, state["_lowest"]), state["_highest"])
         return numbers.ravel() if numbers.shape[1] == 1 else numbers
 
+    def _slopes_of_numbers(self, outputs):
+        numbers = outputs * self._scale + self._center
+        return self._scale * ((numbers > self._lowest) & (numbers < self._highest))
+
     def predict(self, X):
         """Predict numbers.
 
