@@ -132,8 +132,8 @@ class EncodedNetwork:
         n_inputs = layers[0].fan_in
         passed_on = Encoding((Column(FLAG),) * n_inputs, n_cosines=0)
         network = Network([passed_on, *layers], precision, differentiable=True)
-        nothing = np.zeros(0, network.dtype)
-        own = {"factors": [np.ones(n_inputs)], "cosines": [nothing], "tables": [nothing]}
+        none = [np.zeros(0, network.dtype)]
+        own = {"factors": [np.ones(n_inputs)], "cosines": none, "tables": none}
         groups = {**groups, **own}
         network.write(*(groups[group] for group in network.groups))
         self._network, self._n_jobs = network, n_jobs
