@@ -17,7 +17,12 @@ from fastmlp.tables.losses import (
     Loss,
 )
 
-__all__ = ["Registered", "register_activation", "register_loss"]
+__all__ = [
+    "Registered",
+    "check_counterpart",
+    "register_activation",
+    "register_loss",
+]
 
 #: Points at which derivatives are checked: around 0, and up to this far from it.
 _N_POINTS, _FARTHEST = 400, 10.0
@@ -47,11 +52,13 @@ class Registered(NamedTuple):
     options: dict
     essence: tuple  # of both functions, as they were compiled
     compiled: object
+    counterparts: dict = {}  # for other programs, by the parameter that gave them
 
 
 def register_activation(
-    name, function, derivative, *, initialization="glorot_uniform", formula=""
-):
+    name, function, derivative, *, initialization="glorot_uniform", torch=None,
+    onnx=None, formula="",
+):  # fmt: skip
     """Register an activation function of your own, to be used by its name.
 
     Parameters
@@ -63,6 +70,12 @@ def register_activation(
         them with Python's arithmetic, conditions and functions of ``math``.
     initialization : str, default='glorot_uniform'
         The ``weight_init`` that suits it, for ``weight_init='auto'``.
+    torch : callable, default=None
+        The same function of a tensor, by functions of ``torch``, for
+        `fastmlp.to_torch`.
+    onnx : callable, default=None
+        The same function of an array, by functions of NumPy, for
+        `fastmlp.onnx.export`. It is also checked to give the same.
     formula : str, default=''
         Text of g(z), for those who read.
 
@@ -80,8 +93,8 @@ def register_activation(
 
     Notes
     -----
-    The same function may be registered under its name again. A saved model has the name
-    only: register the function before you load it.
+    The same function may be registered under its name again, also to add ``torch`` or
+    ``onnx``. A saved model has the name only: register the function before you load it.
 
     The derivative is compared with differences of the function between -10 and 10.
 
@@ -117,7 +130,67 @@ def register_activation(
         )  # fmt: skip
         return [row]
 
-    _register("activation", name, function, derivative, options, rows_of)
+    given = {"torch": torch, "onnx": onnx}
+    for program, counterpart in given.items():
+        if counterpart is not None and not callable(counterpart):
+            raise TypeError(f"{program} is no function: {counterpart!r}")
+    with _lock:
+        is_new = name not in ACTIVATIONS
+        _register("activation", name, function, derivative, options, rows_of)
+        row = ACTIVATIONS[name]
+        if onnx is not None:
+            try:
+                check_counterpart(row, "onnx", onnx)
+            except (TypeError, ValueError):
+                if is_new:
+                    del ACTIVATIONS[name]
+                raise
+        counterparts = {**row.registered.counterparts} | {
+            program: each for program, each in given.items() if each is not None
+        }
+        registered = row.registered._replace(counterparts=counterparts)
+        ACTIVATIONS[name] = row._replace(registered=registered)
+
+
+def check_counterpart(row, program, of_array):
+    """Compare what other programs shall compute with an activation of a user.
+
+    Parameters
+    ----------
+    row : fastmlp.tables.activations.Activation
+    program : str
+        The parameter of `register_activation` that gave it.
+    of_array : callable
+        From an array to an array, in float64.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called with arrays.
+    ValueError
+        If it gives other numbers.
+    """
+    z = _points().reshape(-1, 2)
+    try:
+        found = np.asarray(of_array(z), dtype=np.float64)
+    except Exception as error:
+        raise TypeError(
+            f"the function that was given as {program}= of {row.name!r} cannot be "
+            f"called with an array or a tensor: {type(error).__name__}: {error}"
+        ) from error
+    expected = row.value(z)
+    if found.shape != z.shape:
+        raise ValueError(
+            f"the function that was given as {program}= of {row.name!r} makes the "
+            f"shape {found.shape} of {z.shape}"
+        )
+    wrong = ~np.isclose(found, expected, rtol=1e-6, atol=1e-9)
+    if wrong.any():
+        i = tuple(np.argwhere(wrong)[0])
+        raise ValueError(
+            f"the function that was given as {program}= of {row.name!r} is another "
+            f"one: at z = {z[i]:.6g} it gives {found[i]:.6g}, not {expected[i]:.6g}"
+        )
 
 
 def register_loss(

@@ -67,7 +67,7 @@ def functions_of_registered(parameters):
         kind, name, function, derivative, options.
     """
     return [
-        (kind, name, row.function, row.derivative, row.options)
+        (kind, name, row.function, row.derivative, {**row.options, **row.counterparts})
         for kind, names in _names_of(parameters).items()
         for name in names
         for row in [_TABLES[kind][name].registered]
