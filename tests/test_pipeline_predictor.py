@@ -474,6 +474,12 @@ def test_containers_of_many_rows():
             ),
             RobustScaler(),
         ],
+        [
+            make_column_transformer(
+                (StandardScaler(), ["single"]), (MinMaxScaler(), ["double"])
+            ),
+            make_column_transformer((RobustScaler(), [0])),
+        ],
     ],
     ids=str,
 )

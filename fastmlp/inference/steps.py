@@ -133,6 +133,8 @@ class Mixed:
 
     def select(self, indices):
         """Some of the features; those of one part stay of its kind."""
+        if not any(isinstance(part, Cells) for part in self.parts):
+            return Selected(self.numbers(), indices)  # in the dtype of all together
         runs = []
         for index in indices:
             part, i = self._places[index]
