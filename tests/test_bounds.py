@@ -214,7 +214,7 @@ def sweep_prediction():
 def sweep_differentiation():
     """Derivatives by the inputs, of no, one or several sums of outputs."""
     rng = np.random.default_rng(0)
-    for case, memory, X in guards.cases(["dense"]):
+    for case, memory, X in guards.cases(["dense", "all encoded"]):
         n_cotangents = case.rows % 3
         v = rng.standard_normal((len(X), n_cotangents, case.units[-1]))
         settings = {
@@ -222,7 +222,7 @@ def sweep_differentiation():
         }  # fmt: skip
 
         def job_of(case=case, X=X, v=v, settings=settings):
-            network = Network(case.units, case.dtype, differentiable=True)
+            network = Network(case.layers, case.dtype, differentiable=True)
             network.write(*case.weights)
             return DerivativesJob(network, X, v, **settings)
 

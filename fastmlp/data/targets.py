@@ -8,7 +8,7 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
-from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.losses import BINARY, LOSSES
 
 __all__ = [
     "PLAIN_LABELS",
@@ -195,7 +195,8 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
     y : ndarray
         Labels.
     binarizer : sklearn.preprocessing.LabelBinarizer
-    loss : {'log_loss', 'focal'}, default='log_loss'
+    loss : str, default='log_loss'
+        'log_loss', 'focal', or one that a user has registered.
     gamma : float, default=2.0
         Of the focal loss.
     smoothing : float, default=0.0
@@ -218,6 +219,9 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         codes = np.searchsorted(classes, y).reshape(-1, 1)
         if loss == "log_loss" and smoothing == 0:
             return Targets("log_loss", codes, len(classes), "classes")
+        if LOSSES[loss].registered is not None:
+            parameters = (float(smoothing),)
+            return Targets(loss, codes, len(classes), "classes", parameters=parameters)
         # without its exponent, the focal loss is the log loss of smoothed targets
         parameters = (float(gamma) if loss == "focal" else 0.0, float(smoothing))
         return Targets("focal", codes, len(classes), "classes", parameters=parameters)
@@ -228,11 +232,9 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         values = binarizer.transform(y).astype(bool)
     else:  # the same, in a fraction of the time
         values = (y == classes[-1]).reshape(-1, 1) & (len(classes) > 1)
-    name, parameters = "binary_log_loss", ()
-    if loss == "focal":
-        name, parameters = "binary_focal", (float(gamma),)
+    parameters = (float(gamma),) if loss == "focal" else ()
     return Targets(
-        name, values, values.shape[1], "labels", len(classes) == 1, parameters,
+        BINARY + loss, values, values.shape[1], "labels", len(classes) == 1, parameters,
         float(smoothing),
     )  # fmt: skip
 

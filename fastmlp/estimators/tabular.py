@@ -19,7 +19,9 @@ from fastmlp.estimators.streaming import is_source
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.native_threads import lazily
 from fastmlp.tables.losses import (
+    BINARY,
     CLASSIFICATION_LOSSES,
+    LOSSES,
     REGRESSION_LOSSES,
     predicts_exponentials,
 )
@@ -227,7 +229,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
 
     _parameter_constraints: dict = {
         **TabularModel._parameter_constraints,
-        "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
+        "loss": [StrOptions(CLASSIFICATION_LOSSES)],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -285,9 +287,11 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def _targets(self, y, state, recipe):
         smoothing = float(recipe.smoothing)
         gamma = float(self.focal_gamma) if self.loss == "focal" else 0.0
+        is_own = LOSSES[self.loss].registered is not None
         if state["_is_multilabel"]:
-            name = "binary_focal" if gamma else "binary_log_loss"
-            parameters = (gamma,) if gamma else ()
+            # without its exponent, the focal loss is the log loss
+            choice = self.loss if is_own or gamma else "log_loss"
+            name, parameters = BINARY + choice, (gamma,) if gamma else ()
             return Targets(
                 name, y.astype(bool), y.shape[1], "labels", False, parameters, smoothing
             )
@@ -298,10 +302,12 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         )
         if unknown.any():
             raise ValueError(f"y_val has classes that y lacks: {np.unique(y[unknown])}")
+        name, parameters = "focal", (gamma, smoothing)
+        if is_own:
+            name, parameters = self.loss, (smoothing,)
         return Targets(
-            "focal", codes.reshape(-1, 1), len(classes), "classes",
-            parameters=(gamma, smoothing),
-        )  # fmt: skip
+            name, codes.reshape(-1, 1), len(classes), "classes", parameters=parameters
+        )
 
     def _weigh_classes(self, sample_weight, y):
         if self.class_weight is None:
@@ -541,6 +547,10 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         numbers = outputs * state["_scale"] + state["_center"]
         numbers = np.minimum(np.maximum(numbers, state["_lowest"]), state["_highest"])
         return numbers.ravel() if numbers.shape[1] == 1 else numbers
+
+    def _slopes_of_numbers(self, outputs):
+        numbers = outputs * self._scale + self._center
+        return self._scale * ((numbers > self._lowest) & (numbers < self._highest))
 
     def predict(self, X):
         """Predict numbers.

@@ -25,6 +25,7 @@ from sklearn.utils.validation import (
 from fastmlp.data.columns import Columns
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.estimators.streaming import is_source
+from fastmlp.estimators.tabular_gradients import DifferentiableTables
 from fastmlp.estimators.tabular_sources import encoded_source
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.native_threads import lazily
@@ -116,7 +117,7 @@ class TabularPredictor:
         return model._finish(model._columns.transform(X))
 
 
-class TabularModel(StoresParameters, BaseEstimator):
+class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
     """What both estimators share; not for use by itself."""
 
     #: Parameter -> the field of a recipe that it gives.

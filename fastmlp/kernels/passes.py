@@ -167,13 +167,7 @@ def _first_layer_forward(
 def _forward(job, workspace, parameters, layer, first, tiles, stored, encoded):
     """Forward pass of a layer that is not the first."""
     if encoded is not None:
-        a, c = inputs_of(job, workspace, layer), outputs_of(job, workspace, layer)
-        weights = dense.weights_of(parameters, layer)
-        biases = advance(parameters, layer.per_output)
-        none = cast(0, layer.activation)
-        dense.add_products(a, weights, biases, c, first, tiles, job.depth, none)
-        if layer.derivatives >= 0:
-            parametric.forward(job, workspace, parameters, layer, first, tiles)
+        parametric.forward_layer(job, workspace, parameters, layer, first, tiles)
         return
     dense.forward(job, workspace, parameters, layer, first, tiles, stored)
 
