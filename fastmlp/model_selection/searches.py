@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 
-from fastmlp.estimators.perceptron import MultiLayerPerceptron
+from fastmlp.estimators.in_pieces import FitsInPieces
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.model_selection.scikit_learn import jobs_of_context, with_parallel
 from fastmlp.native_threads import undisturbed
@@ -245,11 +245,15 @@ def model_of(estimator):
 
 
 def _is_ours(estimator):
-    """Whether an estimator is fitted as those of this package are."""
-    return (
-        isinstance(estimator, MultiLayerPerceptron)
-        and type(estimator).fit is MultiLayerPerceptron.fit
+    """Whether an estimator is one of this package, with the `fit` that it has there."""
+    return isinstance(estimator, FitsInPieces) and (
+        _origin(estimator, "fit") is _origin(estimator, "_pieces_of_fit")
     )
+
+
+def _origin(estimator, method):
+    """The class that an estimator has a method from."""
+    return next(cls for cls in type(estimator).__mro__ if method in vars(cls))
 
 
 def _warn_of_unused(parameter):

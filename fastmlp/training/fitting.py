@@ -77,6 +77,8 @@ class Fit:
         From a `FittedModel` to an estimator that predicts with it: for scorers.
     kept_jobs : fastmlp.training.kept_jobs.KeptJobs, default=None
         Where `partial_fit` leaves a job for its next call.
+    is_one_of_many : bool, default=False
+        Whether Ctrl-C is to end other fits, too, and not only this one early.
 
     Raises
     ------
@@ -96,8 +98,9 @@ class Fit:
         validation=None,
         as_estimator=None,
         kept_jobs=None,
+        is_one_of_many=False,
     ):
-        self._kept_jobs = kept_jobs
+        self._kept_jobs, self._is_one_of_many = kept_jobs, is_one_of_many
         self._started = time.perf_counter()
         self.settings = settings
         if issparse(samples.X):
@@ -451,6 +454,8 @@ class Fit:
         )
         n_iter = result.nit
         if result.status == -1:
+            if self._is_one_of_many:
+                raise KeyboardInterrupt
             warn_as_sklearn("Training interrupted by user.")
         elif clock.is_over:
             _warn_of_limit(limit)
@@ -541,6 +546,7 @@ class Fit:
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
             blocks=blocks,
+            is_one_of_many=self._is_one_of_many,
         )
         try:
             history = yield from run.train()
