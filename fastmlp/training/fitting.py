@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
@@ -28,6 +28,7 @@ from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
 from fastmlp.tables.registered import values_of_registered
+from fastmlp.training.blas import one_thread_of_blas
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -443,15 +444,18 @@ class Fit:
         limit = settings.time_limit
         clock = TimeLimit(math.inf if limit is None else limit)
         team = yield n_threads
-        result = minimize_loss(
-            job,
-            team,
-            max_iter=settings.max_iter,
-            max_fun=settings.max_fun,
-            tol=settings.tol,
-            verbose=_prints(settings.verbose),
-            events=Listeners([events, clock] if events else [clock]),
-        )
+        # whoever runs fits side by side limits it for all of them
+        limits = nullcontext() if self._is_one_of_many else one_thread_of_blas()
+        with limits:
+            result = minimize_loss(
+                job,
+                team,
+                max_iter=settings.max_iter,
+                max_fun=settings.max_fun,
+                tol=settings.tol,
+                verbose=_prints(settings.verbose),
+                events=Listeners([events, clock] if events else [clock]),
+            )
         n_iter = result.nit
         if result.status == -1:
             if self._is_one_of_many:

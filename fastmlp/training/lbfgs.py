@@ -9,7 +9,6 @@ import scipy
 from scipy.optimize import OptimizeResult, minimize
 
 from fastmlp.engine.pieces import finish
-from fastmlp.training.blas import one_thread_of_blas
 from fastmlp.training.events import Events
 from fastmlp.training.run import run_steps
 
@@ -69,6 +68,8 @@ class _Objective:
 def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=None):
     """Minimise the loss of a job over the parameters of its network.
 
+    The caller limits BLAS: see `fastmlp.training.blas`.
+
     Parameters
     ----------
     job : fastmlp.engine.jobs.TrainingJob
@@ -121,11 +122,10 @@ def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=No
         options["iprint"] = 1 if verbose else -1
     try:
         objective = _Objective(job, team, events)
-        with one_thread_of_blas():
-            result = minimize(
-                objective, last.x, method="L-BFGS-B", jac=True,
-                callback=iteration_ends, options=options,
-            )  # fmt: skip
+        result = minimize(
+            objective, last.x, method="L-BFGS-B", jac=True,
+            callback=iteration_ends, options=options,
+        )  # fmt: skip
     except KeyboardInterrupt:
         result = last
     if raised:
