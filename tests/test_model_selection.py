@@ -489,7 +489,7 @@ def test_the_warning_of_failed_fits_has_their_traceback():
     (text,) = (str(w.message) for w in caught if w.category is FitFailedWarning)
     assert "2 fits failed out of a total of 4" in text
     assert "InvalidParameterError: The 'alpha' parameter" in text
-    assert "perceptron.py" in text
+    assert "in_pieces.py" in text
 
 
 # --- what is shared ------------------------------------------------------------------

@@ -246,8 +246,8 @@ def model_of(estimator):
 
 def _is_ours(estimator):
     """Whether an estimator is one of this package, with the `fit` that it has there."""
-    return isinstance(estimator, FitsInPieces) and (
-        _origin(estimator, "fit") is _origin(estimator, "_pieces_of_fit")
+    return isinstance(estimator, FitsInPieces) and issubclass(
+        _origin(estimator, "_pieces_of_fit"), _origin(estimator, "fit")
     )
 
 

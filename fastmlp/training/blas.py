@@ -11,6 +11,8 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController  # of scikit-learn
 
+from fastmlp.native_threads import undisturbed
+
 __all__ = ["one_thread_of_blas"]
 
 #: Who holds it has limited BLAS, in the whole process.
@@ -34,7 +36,7 @@ def one_thread_of_blas():
         yield
         return
     try:
-        with _controller().limit(limits=1, user_api="blas"):
+        with undisturbed(_controller).limit(limits=1, user_api="blas"):
             yield
     finally:
         _limited.release()
