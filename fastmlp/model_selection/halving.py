@@ -48,7 +48,8 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
     estimator : object
         An `MLPClassifier`, `MLPRegressor` or `MLPEstimator`, or a
         `sklearn.pipeline.Pipeline` that ends in one. Its `max_iter` is the number of
-        epochs of the last rung.
+        epochs of the last rung. Not one of several networks, such as
+        `TabularMLPClassifier`, whose `tune` halves over them, or an ensemble.
     param_distributions : dict or list of dict
         Names of parameters, and for each the values to draw from, or a distribution
         with a method `rvs`, such as those of `scipy.stats`; not `max_iter`. If there

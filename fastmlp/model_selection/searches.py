@@ -24,9 +24,9 @@ VERBOSE = {"verbose": ["verbose", StrOptions({"progress"})]}
 _TEXTS = {
     "estimator": """\
     estimator : object
-        An `MLPClassifier`, `MLPRegressor` or `MLPEstimator`, or a
-        `sklearn.pipeline.Pipeline` that ends in one. Others work, too, as they do in
-        scikit-learn.
+        An estimator of fastmlp, of one network or of several (`TabularMLPClassifier`,
+        `MLPEnsembleClassifier`, ...), or a `sklearn.pipeline.Pipeline` that ends in
+        one. Others work, too, as they do in scikit-learn.
     """,
     "common": """\
     scoring : str, callable, list, tuple or dict, default=None
@@ -98,9 +98,13 @@ _TEXTS = {
     which another Ctrl-C ends. If no candidate is complete, KeyboardInterrupt is
     raised; `cv_results_` is there all the same.
 
-    **Scikit-learn's way**, with worker processes, is taken for other estimators, such
-    as `TabularMLPClassifier`, or a candidate that has one; for subclasses with a `fit`
-    of their own and for subclasses of `Pipeline`; with callbacks of scikit-learn
+    **Several networks**: tables and ensembles train theirs one after the other in a
+    search, each fit on its own thread, and side by side in the last fit to all samples.
+
+    **lbfgs**: BLAS has one thread, in the whole process, until the search ends.
+
+    **Scikit-learn's way**, with worker processes, is taken for other estimators, or a
+    candidate that has one; for subclasses with a `fit` of their own and for subclasses of `Pipeline`; with callbacks of scikit-learn
     (`set_callbacks`) on the search, the estimator or its steps; with the parameter
     `checkpoint`, whose file has one owner; with precomputed kernels in a pipeline;
     without y; and if `joblib.parallel_config` has a backend that is not joblib's own,
