@@ -104,11 +104,11 @@ _TEXTS = {
     **lbfgs**: BLAS has one thread, in the whole process, until the search ends.
 
     **Scikit-learn's way**, with worker processes, is taken for other estimators, or a
-    candidate that has one; for subclasses with a `fit` of their own and for subclasses of `Pipeline`; with callbacks of scikit-learn
-    (`set_callbacks`) on the search, the estimator or its steps; with the parameter
-    `checkpoint`, whose file has one owner; with precomputed kernels in a pipeline;
-    without y; and if `joblib.parallel_config` has a backend that is not joblib's own,
-    such as that of dask.
+    candidate that has one; for subclasses with a `fit` of their own and for subclasses
+    of `Pipeline`; with callbacks of scikit-learn (`set_callbacks`) on the search, the
+    estimator or its steps; with the parameter `checkpoint`, whose file has one owner;
+    with precomputed kernels in a pipeline; without y; and if `joblib.parallel_config`
+    has a backend that is not joblib's own, such as that of dask.
     """,
 }
 
