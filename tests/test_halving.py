@@ -19,7 +19,12 @@ from sklearn.model_selection import GroupKFold, KFold, ParameterSampler
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from fastmlp import MLPClassifier, MLPRegressor, TabularMLPClassifier
+from fastmlp import (
+    MLPClassifier,
+    MLPEnsembleClassifier,
+    MLPRegressor,
+    TabularMLPClassifier,
+)
 from fastmlp.model_selection import HalvingSearchCV
 from fastmlp.training import halving
 from fastmlp.training.halving import Halving, Rung, plan
@@ -478,8 +483,13 @@ def test_scores_that_are_nan():
         (network(checkpoint="x.npz"), {}, "no checkpoint"),
         (
             TabularMLPClassifier(),
-            {"distributions": {"n_epochs": [2]}, "n_candidates": 1},
-            "RandomizedSearchCV",
+            {"distributions": {"dropout": [0.1]}, "n_candidates": 1},
+            r"TabularMLPClassifier\(tune=N\)",
+        ),
+        (
+            MLPEnsembleClassifier(),
+            {"distributions": {"alpha": [0.1]}, "n_candidates": 1},
+            "MLPEnsembleClassifier trains several.*RandomizedSearchCV",
         ),
         (network(), {"min_epochs": 17}, "min_epochs=17 is more"),
         (network(), {"target": None}, "needs y"),

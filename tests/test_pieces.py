@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from processes import run
+from sklearn.base import clone
 
-from fastmlp import MLPClassifier
+from fastmlp import MLPClassifier, MLPEnsembleClassifier, TabularMLPClassifier
 from fastmlp.engine import pieces
 from fastmlp.engine.network import Network
 from fastmlp.engine.pieces import (
@@ -64,6 +65,39 @@ def test_fits_side_by_side_are_those_alone(n_threads):
     assert [found[i] for i in range(len(found))] == together
     for model, alone in zip(together, models(), strict=True):
         assert bits(model) == bits(alone.fit(X, y))
+
+
+SEVERAL = {
+    "table": TabularMLPClassifier(
+        hidden_layer_sizes=(8,), n_members=2, max_iter=4, random_state=0
+    ),
+    "tuned table": TabularMLPClassifier(
+        hidden_layer_sizes=(8,), n_members=2, max_iter=4, random_state=0, tune=2
+    ),
+    "ensemble": MLPEnsembleClassifier(
+        (5,), n_estimators=3, cv=2, selection="greedy", max_iter=4, random_state=0
+    ),
+    "ensemble by lbfgs": MLPEnsembleClassifier(
+        (5,), n_estimators=2, bootstrap=True, solver="lbfgs", random_state=0
+    ),
+}
+
+
+def test_fits_of_several_networks_side_by_side_are_those_alone():
+    """Their networks train side by side if they are alone, else in turn."""
+    alone = [clone(model).fit(X, y).predict_proba(X) for model in SEVERAL.values()]
+    for n_threads in (1, 2, 3, 5):
+        fitted = [clone(model) for model in SEVERAL.values()]
+        works = (
+            model._pieces_of_checked_fit(X, y, {}, is_one_of_many=True)
+            for model in fitted
+        )
+        results = results_of(works, n_threads)
+        assert {position: results[position] for position in sorted(results)} == dict(
+            enumerate(fitted)
+        )
+        for model, expected in zip(fitted, alone, strict=True):
+            assert model.predict_proba(X).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("form", [np.asarray, np.float32, sp.csr_matrix])
@@ -219,12 +253,15 @@ endless = [MLPRegressor(solver=solver, **settings) for solver in ("adam", "lbfgs
 quick = MLPRegressor(hidden_layer_sizes=(5,), max_iter=1)
 found = []
 
+def fit(model):
+    return model._pieces_of_fit(X, y, is_one_of_many=True)
+
 def note(position, result):
     found.append(position)
     os.kill(os.getpid(), signal.SIGINT)
 
 try:
-    side_by_side((m._pieces_of_fit(X, y) for m in [*endless, quick]), 3, note)
+    side_by_side((fit(m) for m in [*endless, quick]), 3, note)
 except KeyboardInterrupt:
     print(found, [hasattr(m, "coefs_") for m in endless], threading.active_count())
 """
@@ -232,6 +269,50 @@ except KeyboardInterrupt:
 
 def test_an_interrupt_ends_all_that_run(tmp_path):
     assert run(INTERRUPTED, tmp_path) == "[2] [False, False] 1\n"
+
+
+INTERRUPTED_IN_TURN = """
+import os, signal, warnings
+import numpy as np
+from fastmlp import MLPEnsembleRegressor, MLPRegressor, TabularMLPRegressor
+from fastmlp.engine import pieces
+
+class Alone(pieces.Team):  # the system gives no thread
+    def __init__(self, size, *how):
+        super().__init__(1, *how)
+
+def interrupt(state):
+    os.kill(os.getpid(), signal.SIGINT)
+
+def score(known, X, y):
+    interrupt(None)
+    return 0.0
+
+pieces.Team = Alone
+warnings.simplefilter("ignore")
+X = np.random.default_rng(0).standard_normal((60, 3))
+few = {"hidden_layer_sizes": (4,), "max_iter": 9, "random_state": 0}
+asks = {"callbacks": [interrupt], "n_iter_no_change": 99}
+for model in (
+    MLPRegressor(**few, **asks),
+    MLPRegressor(solver="lbfgs", **few, **asks),
+    MLPEnsembleRegressor(n_estimators=2, **few, **asks),
+    TabularMLPRegressor(n_members=2, scoring=score, **few),
+):
+    found = []
+    fits = (
+        model._pieces_of_checked_fit(X, X[:, 0], {}, is_one_of_many=True)
+        for _ in range(2)
+    )
+    try:
+        pieces.side_by_side(fits, 2, lambda *result: found.append(result))
+    except KeyboardInterrupt:
+        print("all", found)
+"""
+
+
+def test_without_threads_an_interrupt_ends_all_as_well(tmp_path):
+    assert run(INTERRUPTED_IN_TURN, tmp_path) == 4 * "all []\n"
 
 
 def test_a_work_rests_between_its_parts():

@@ -187,7 +187,7 @@ def test_out_of_fold_predictions_are_of_networks_that_were_not_trained_there(
     X, y = table
     fits = []
     run = TabularFit.run
-    monkeypatch.setattr(TabularFit, "run", lambda fit: fits.append(run(fit)) or fit)
+    monkeypatch.setattr(TabularFit, "run", lambda fit: fits.append(fit) or run(fit))
     weights = np.random.default_rng(0).uniform(0.5, 2, 300)
     settings = {**SMALL, "n_members": 9}  # 8 folds, and one again
     for model, target in (

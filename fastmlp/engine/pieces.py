@@ -12,7 +12,15 @@ from queue import SimpleQueue
 from fastmlp.engine.threads import Abandoned, Team, limit_threads_of_predictions
 from fastmlp.kernels.team import ABANDONED
 
-__all__ = ["Failure", "Pausable", "finish", "run_alone", "side_by_side", "within"]
+__all__ = [
+    "Failure",
+    "Pausable",
+    "finish",
+    "in_turn",
+    "run_alone",
+    "side_by_side",
+    "within",
+]
 
 
 def finish(work, team):
@@ -168,6 +176,21 @@ def side_by_side(works, n_threads, on_result, prepare=None):
             crowd.run_in_turn()
         else:
             crowd.run(team)
+
+
+def in_turn(works, on_result):
+    """A work that does others one after the other, on the threads that it is given.
+
+    For what is itself one of many that run side by side; arguments are those of
+    `side_by_side`, and so is what it raises.
+    """
+    for position, work in enumerate(works):
+        try:
+            result = yield from work
+        except Exception as error:
+            result = Failure(error)
+        if on_result(position, result):
+            return
 
 
 class _Pieces:

@@ -30,6 +30,7 @@ from fastmlp.data.targets import (
     quantile_score,
 )
 from fastmlp.estimators.gradients import DifferentiableModel
+from fastmlp.estimators.in_pieces import FitsInPieces
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.exceptions import ScaleWarning
 from fastmlp.persistence.saving import attributes_of, state_of
@@ -40,7 +41,9 @@ __all__ = ["NetworkEstimator", "as_numbers", "as_probabilities"]
 _INPUT = {"accept_sparse": ["csr", "csc"], "dtype": (np.float64, np.float32)}
 
 
-class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
+class NetworkEstimator(
+    DifferentiableModel, FitsInPieces, StoresParameters, BaseEstimator
+):
     """Checks of data, and predictions from `_outputs`; not for use by itself."""
 
     def _validate_params(self):
@@ -92,14 +95,7 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
 
     @staticmethod
     def _checked_as_a_whole(X):
-        """X as `fit` would make it, whichever of its rows it is given.
-
-        Returns
-        -------
-        ndarray, sparse matrix or None
-            For kernels to read in place. None if fits must see their rows: if it is
-            not sure that all are good.
-        """
+        """See `FitsInPieces`; None if it is not sure that all rows are good."""
         is_frame = hasattr(X, "columns") and hasattr(X, "dtypes")
         if not (type(X) in (np.ndarray, np.memmap) or is_frame or issparse(X)):
             return None

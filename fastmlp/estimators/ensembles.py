@@ -188,10 +188,29 @@ class _Ensemble(NetworkEstimator):
             If parameters or data are invalid, or if the weights of a member became NaN
             or infinite. The estimator is then what it was before.
         """
+        validation = X_val, y_val, sample_weight_val
+        return lazily("engine.pieces").run_alone(
+            self._pieces_of_fit(X, y, sample_weight, validation)
+        )
+
+    @staticmethod
+    def _checked_as_a_whole(X):
+        """None: members read rows of the X of their ensemble. See `FitsInPieces`."""
+        return None
+
+    def _pieces_of_fit(self, X, y, sample_weight, validation, *, is_one_of_many=False):
+        """`fit`, in pieces: see `engine.pieces`.
+
+        validation : tuple
+            X_val, y_val and sample_weight_val of `fit`.
+        is_one_of_many : bool, default=False
+            See `fastmlp.training.ensemble.EnsembleFit`.
+        """
         self._check_combinations()
         with self._features_restored_on_failure():
-            validation = X_val, y_val, sample_weight_val
-            fitted = self._fitted(X, y, sample_weight, validation)
+            fitted = yield from self._fitted(
+                X, y, sample_weight, validation, is_one_of_many
+            )
         for name in _OUT_OF_FOLD:
             vars(self).pop(name, None)
         vars(self).update(fitted)
@@ -224,8 +243,8 @@ class _Ensemble(NetworkEstimator):
     def _continues(self):
         return self.warm_start and hasattr(self, "estimators_")
 
-    def _fitted(self, X, y, sample_weight, validation):
-        """The fitted attributes of a fit to X and y."""
+    def _fitted(self, X, y, sample_weight, validation, is_one_of_many):
+        """The fitted attributes of a fit to X and y; in pieces."""
         continues = self._continues
         hidden = self._hidden_layers()
         if continues:  # as it is
@@ -246,10 +265,9 @@ class _Ensemble(NetworkEstimator):
         members = [self._member(i, seed) for i, seed in enumerate(seeds)]
         training = lazily("training.ensemble")
         if isinstance(self.verbose, str) and not shows_progress(self.verbose):
-            warnings.warn(
+            _warn(
                 "verbose='progress' needs tqdm (pip install tqdm): a line is printed "
-                "for each member instead.",
-                stacklevel=4,
+                "for each member instead."
             )
         progress = MembersProgress(len(members), self.verbose)
         try:
@@ -262,14 +280,15 @@ class _Ensemble(NetworkEstimator):
                 n_threads=self._n_threads(hidden, targets, X),
                 time_limit=self.time_limit,
                 member_ends=progress.member_ends,
-            ).run()  # fmt: skip
+                is_one_of_many=is_one_of_many,
+            )  # fmt: skip
+            yield from fit.run()
         finally:
             progress.close()
         if fit.interrupted:
-            warnings.warn(
+            _warn(
                 f"Training interrupted by user: {len(fit.fitted)} of {len(members)} "
-                "members are fitted.",
-                stacklevel=4,
+                "members are fitted."
             )
         return labels | {
             "n_outputs_": targets.n_outputs,
@@ -740,6 +759,11 @@ class MLPEnsembleRegressor(RegressorMixin, _Ensemble):
             At most 1.
         """
         return self._score_numbers(X, y, sample_weight)
+
+
+def _warn(message):
+    # attributed to this module: one pattern filters them, wherever fit is called
+    warnings.warn(message, UserWarning, stacklevel=2)
 
 
 for _class in (MLPEnsembleClassifier, MLPEnsembleRegressor):

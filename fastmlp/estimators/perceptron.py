@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn import get_config, set_config
 from sklearn.base import _fit_context
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_consistent_length
@@ -110,24 +109,10 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
             self._pieces_of_fit(X, y, sample_weight, **how)
         )
 
-    def _pieces_of_checked_fit(self, X, y, params, *, is_valid=False, **how):
-        """`fit` with its checks of parameters, in pieces: see `_pieces_of_fit`.
-
-        params : dict
-            Other arguments of `fit`.
-        is_valid : bool, default=False
-            Whether the parameters of the estimator have been checked.
-        """
-        if not (is_valid or get_config()["skip_parameter_validation"]):
-            self._validate_params()
-        sample_weight, *validation = _arguments_of_fit(**params)
-        fit = self._pieces_of_fit(X, y, sample_weight, validation=validation, **how)
-        return (yield from lazily("engine.pieces").within(_Unchecked, fit))
-
     def _pieces_of_fit(
         self, X, y, sample_weight=None, *, incremental=False, classes=None, events=None,
         validation=(None, None, None), rows=None, validation_rows=None, checked=None,
-        warned=False,
+        warned=False, is_one_of_many=False,
     ):  # fmt: skip
         """`fit`, or `partial_fit` if `incremental`, in pieces: see `engine.pieces`.
 
@@ -147,6 +132,8 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
             features.
         warned : bool, default=False
             Whether the user has been warned of the columns of X.
+        is_one_of_many : bool, default=False
+            Whether other fits run beside this one, and Ctrl-C ends all of them.
         """
         if checked is None and rows is not None:
             checked = X
@@ -185,6 +172,7 @@ class MultiLayerPerceptron(CallbackSupport, FitsSources, NetworkEstimator):
                 validation=own,
                 as_estimator=self._with_model,
                 kept_jobs=_kept_jobs_of(self) if incremental else None,
+                is_one_of_many=is_one_of_many,
             )
             if events is None:
                 events = self._events(given, fit, incremental)
@@ -590,27 +578,6 @@ def _kept_jobs_of(estimator):
         return _kept_jobs[estimator]
     except TypeError:  # a subclass that is not hashable
         return None
-
-
-class _Unchecked:
-    """Context manager: what `fit` calls does not check its parameters.
-
-    `sklearn.config_context` takes a fifth of an epoch of a small network.
-    """
-
-    def __enter__(self):
-        self._skipped = get_config()["skip_parameter_validation"]
-        set_config(skip_parameter_validation=True)
-
-    def __exit__(self, *error):
-        set_config(skip_parameter_validation=self._skipped)
-
-
-def _arguments_of_fit(
-    sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None
-):
-    """Those behind X and y, or a TypeError for others."""
-    return sample_weight, X_val, y_val, sample_weight_val
 
 
 def _warn(message, category):

@@ -23,6 +23,7 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp.data.columns import Columns
+from fastmlp.estimators.in_pieces import FitsInPieces
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.estimators.streaming import is_source
 from fastmlp.estimators.tabular_gradients import DifferentiableTables
@@ -117,7 +118,7 @@ class TabularPredictor:
         return model._finish(model._columns.transform(X))
 
 
-class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
+class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEstimator):
     """What both estimators share; not for use by itself."""
 
     #: Parameter -> the field of a recipe that it gives.
@@ -206,10 +207,21 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
             If parameters or data are invalid; of a column, the message has its name.
             The estimator is then what it was before.
         """
+        validation = X_val, y_val, sample_weight_val
+        return lazily("engine.pieces").run_alone(
+            self._pieces_of_fit(X, y, sample_weight, validation)
+        )
+
+    def _pieces_of_fit(self, X, y, sample_weight, validation, *, is_one_of_many=False):
+        """`fit`, in pieces: see `engine.pieces`.
+
+        validation : tuple
+            X_val, y_val and sample_weight_val of `fit`.
+        is_one_of_many : bool, default=False
+            See `fastmlp.training.tabular.TabularFit`.
+        """
         if is_source(X):
-            return self._fit_source(
-                X, y, sample_weight, (X_val, y_val, sample_weight_val)
-            )
+            return (yield from self._fit_source(X, y, sample_weight, validation))
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but "
@@ -224,10 +236,12 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
                 f"a minimum of 2 is required by {type(self).__name__}."
             )
         columns = self._new_columns().fit(X)
-        return self._fit_encoded(
-            columns, columns.transform(X), y, sample_weight,
-            (X_val, y_val, sample_weight_val),
-        )  # fmt: skip
+        Z = columns.transform(X)
+        return (
+            yield from self._fit_encoded(
+                columns, Z, y, sample_weight, validation, is_one_of_many
+            )
+        )
 
     def _new_columns(self):
         return Columns(self.categorical_features, caller=type(self).__name__)
@@ -240,11 +254,16 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
             )
         self._warn_of_unused_parameters()
         with encoded_source(source, self._new_columns()) as encoded:
-            return self._fit_encoded(
-                encoded.columns, encoded.Z, encoded.y, encoded.sample_weight, validation
-            )
+            return (
+                yield from self._fit_encoded(
+                    encoded.columns, encoded.Z, encoded.y, encoded.sample_weight,
+                    validation,
+                )
+            )  # fmt: skip
 
-    def _fit_encoded(self, columns, Z, y, sample_weight, validation):
+    def _fit_encoded(
+        self, columns, Z, y, sample_weight, validation, is_one_of_many=False
+    ):
         """`fit` to the matrix that columns make of a table."""
         y = self._checked_targets(y)
         check_consistent_length(Z, y)
@@ -268,7 +287,9 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
         if self._classifies and state["n_outputs_"] == 1:  # there is but one class
             state |= {"members_": [], "n_iter_": 0, "validation_score_": math.nan}
         else:
-            state |= self._train(state, Z, y, sample_weight, scoring_weight, validation)
+            state |= yield from self._train(
+                state, Z, y, sample_weight, scoring_weight, validation, is_one_of_many
+            )
         for name in getattr(self, "_fitted", ()):
             delattr(self, name)
         vars(self).update(state, _fitted=list(state))
@@ -279,10 +300,9 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
         for name, (loss, default) in self._of_losses.items():
             value = getattr(self, name)
             if self.loss != loss and np.any(value != default):
-                warnings.warn(
+                _warn(
                     f"{name}={value!r} has no effect without loss={loss!r}.",
                     UnusedParameterWarning,
-                    stacklevel=4,
                 )
 
     def _recipe(self, n_samples, n_numbers):
@@ -306,8 +326,10 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
         """What trains the networks, see `fastmlp.training.tabular.TabularFit`."""
         return lazily("training.tabular").TabularFit(*data, **how)
 
-    def _train(self, state, Z, y, sample_weight, scoring_weight, validation):
-        """The fitted attributes that training gives."""
+    def _train(
+        self, state, Z, y, sample_weight, scoring_weight, validation, is_one_of_many
+    ):
+        """The fitted attributes that training gives; in pieces."""
         columns = state["_columns"]
         n_numbers = int((columns.kinds_ == NUMBER).sum())
         recipe, n_members = self._recipe(len(Z), n_numbers)
@@ -340,11 +362,13 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
                 n_jobs=self.n_jobs,
                 time_limit=math.inf if self.time_limit is None else self.time_limit,
                 events=progress.listeners[0] if progress.listeners else None,
-            ).run()  # fmt: skip
+                is_one_of_many=is_one_of_many,
+            )  # fmt: skip
+            yield from fit.run()
         finally:
             progress.close()
         if fit.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            _warn("Training interrupted by user.")
         if not all(member.network.is_finite() for member in fit.members):
             raise ValueError(
                 "Training diverged: weights are not finite. Lower learning_rate_init."
@@ -401,10 +425,9 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
 
         predictions = held_out(fit)
         if predictions is None:
-            warnings.warn(
+            _warn(
                 f"tune={self.tune} has no effect: there are too few samples to hold "
-                "some out.",
-                stacklevel=5,
+                "some out."
             )
             return trained(fit)
         known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
@@ -422,11 +445,11 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
             line = lazily("training.progress").TuningProgress(tuning.n_networks)
             tuning.network_ends = line.network_ends
             with closing(line):
-                tuning.run()
+                yield from tuning.run()
         else:
-            tuning.run()
+            yield from tuning.run()
         if tuning.interrupted:
-            warnings.warn("Training interrupted by user.", stacklevel=5)
+            _warn("Training interrupted by user.")
         predictions = np.full_like(predictions, np.nan)
         predictions[known] = tuning.predictions
         return out_of_fold(predictions) | self._of_tuning(tuning, trained, state)
@@ -499,10 +522,7 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
         progress = lazily("training.progress")
         shows = bool(self.verbose) and progress.shows_progress("progress")
         if self.verbose and not shows:
-            warnings.warn(
-                "verbose needs tqdm (pip install tqdm): nothing is shown instead.",
-                stacklevel=6,
-            )
+            _warn("verbose needs tqdm (pip install tqdm): nothing is shown instead.")
         return progress.Progress(n_members * recipe.n_epochs, n_samples if shows else 0)
 
     def _weigh_classes(self, sample_weight, y):
@@ -588,3 +608,8 @@ class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
         """
         check_is_fitted(self)
         return self._columns.summary()
+
+
+def _warn(message, category=UserWarning):
+    # attributed to this module: one pattern filters them, wherever fit is called
+    warnings.warn(message, category, stacklevel=2)

@@ -12,7 +12,13 @@ from sklearn.base import clone
 
 from fastmlp.engine.pieces import Pausable
 from fastmlp.engine.threads import resolve_threads
-from fastmlp.model_selection.evaluation import MANY, Split, fitter_for, scored
+from fastmlp.model_selection.evaluation import (
+    MANY,
+    Split,
+    blas_for,
+    fitter_for,
+    scored,
+)
 from fastmlp.model_selection.progress import HalvingProgress
 from fastmlp.model_selection.searches import model_of
 from fastmlp.training.halving import Halving, plan
@@ -161,7 +167,7 @@ def climb(tasks, candidates, rungs, *, n_jobs=None, deadline=math.inf, verbose=0
         on_result=progress.note,
         prepare=partial(set_config, **get_config()),  # each thread has its own
     )
-    with closing(progress):
+    with closing(progress), blas_for(tasks[0].estimator, candidates):
         halving.run()
     return halving, [
         climbers[result.candidate].results[result.n_epochs]

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import Counter
-from contextlib import closing
+from contextlib import closing, nullcontext
 from functools import partial
 from itertools import chain, islice
 from numbers import Number
@@ -27,8 +27,9 @@ from fastmlp.model_selection.scikit_learn import (
     score,
     sees_only_predictions,
 )
+from fastmlp.training.blas import one_thread_of_blas
 
-__all__ = ["MANY", "Evaluations", "Split", "fitter_for", "scored"]
+__all__ = ["MANY", "Evaluations", "Split", "blas_for", "fitter_for", "scored"]
 
 #: More threads than a computer has, for as many as are useful.
 MANY = 2**20
@@ -72,6 +73,7 @@ class _Fitter:
     def _fit(self, task, model, X, y, params, **how):
         candidate = task.candidate_progress[0]
         how["is_valid"] = candidate in self._valid
+        how["is_one_of_many"] = True
         yield from model._pieces_of_checked_fit(X, y, params, **how)
         self._valid.add(candidate)
 
@@ -83,7 +85,7 @@ class _Models(_Fitter):
     ----------
     X : object
         All samples.
-    estimator : fastmlp.estimators.perceptron.MultiLayerPerceptron
+    estimator : fastmlp.estimators.in_pieces.FitsInPieces
     """
 
     def __init__(self, X, estimator):
@@ -158,9 +160,8 @@ class _Pipelines(_Fitter):
             pipeline.steps[-1] = pipeline.steps[-1][0], model
             return pipeline, rows_of(task.X, indices)
 
-        fit = self._fit(
-            task, last, prefix.X, prefix.y, prefix.fit_params, checked=prefix.checked
-        )
+        how = {} if prefix.checked is None else {"checked": prefix.checked}
+        fit = self._fit(task, last, prefix.X, prefix.y, prefix.fit_params, **how)
         return fit, to_score
 
 
@@ -228,6 +229,20 @@ def fitter_for(task, candidates):
     if steps is None:
         return _Models(task.X, task.estimator)
     return _Pipelines(candidates, steps[-1][0], task.scorer)
+
+
+def blas_for(estimator, candidates):
+    """Context manager: how the search of an estimator has BLAS.
+
+    As it is, for the same numbers as elsewhere; on one thread if a network is trained
+    by lbfgs, which calls it from all threads at a time.
+    """
+    steps = getattr(estimator, "steps", [(None, estimator)])
+    values = [steps[-1][1], *chain(*(candidate.values() for candidate in candidates))]
+    solvers = (getattr(value, "solver", value) for value in values)
+    if any(isinstance(each, str) and each == "lbfgs" for each in solvers):
+        return one_thread_of_blas()
+    return nullcontext()
 
 
 class Evaluations:
@@ -299,7 +314,7 @@ class Evaluations:
 
         prepare = partial(set_config, **get_config())  # each thread has its own
         try:
-            with closing(progress):
+            with closing(progress), blas_for(first.estimator, self._candidates):
                 side_by_side(works(), self._n_threads, note, prepare)
         except KeyboardInterrupt:
             if not results:

@@ -13,6 +13,8 @@ from sklearn.base import clone
 from sklearn.model_selection import ParameterSampler
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from fastmlp.estimators.perceptron import MultiLayerPerceptron
+from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.model_selection.scikit_learn import (
     BaseSearchCV,
     jobs_of_context,
@@ -46,7 +48,8 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
     estimator : object
         An `MLPClassifier`, `MLPRegressor` or `MLPEstimator`, or a
         `sklearn.pipeline.Pipeline` that ends in one. Its `max_iter` is the number of
-        epochs of the last rung.
+        epochs of the last rung. Not one of several networks, such as
+        `TabularMLPClassifier`, whose `tune` halves over them, or an ensemble.
     param_distributions : dict or list of dict
         Names of parameters, and for each the values to draw from, or a distribution
         with a method `rvs`, such as those of `scipy.stats`; not `max_iter`. If there
@@ -287,6 +290,19 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
             model_of(clone(self.estimator).set_params(**clone(candidate, safe=False)))
             for candidate in candidates
         ]
+        several = [m for m in models if not isinstance(m, MultiLayerPerceptron)]
+        if several:
+            name = type(several[0]).__name__
+            instead = "RandomizedSearchCV trains all candidates to the end"
+            if isinstance(several[0], TabularModel):
+                instead = (
+                    f"{name}(tune=N) tries N configurations by halving over its "
+                    f"networks, and {instead}"
+                )
+            raise ValueError(
+                f"HalvingSearchCV pauses the fit of one network after an epoch; {name} "
+                f"trains several, one after the other. {instead}."
+            )
         if any(model.time_limit is not None for model in models):
             raise ValueError(
                 "time_limit of the network would count the time for which it is "

@@ -77,7 +77,7 @@ class Prefix:
     X, y, fit_params : object
         What the last step is to be fitted to, and how.
     checked : ndarray, sparse matrix or None
-        See `MultiLayerPerceptron._checked_as_a_whole`.
+        See `FitsInPieces._checked_as_a_whole`.
     """
 
     def __init__(self, pipeline, X, y, fit_params):

@@ -10,7 +10,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import StrOptions
 
-from fastmlp.estimators.perceptron import MultiLayerPerceptron
+from fastmlp.estimators.in_pieces import FitsInPieces
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.model_selection.scikit_learn import jobs_of_context, with_parallel
 from fastmlp.native_threads import undisturbed
@@ -24,9 +24,9 @@ VERBOSE = {"verbose": ["verbose", StrOptions({"progress"})]}
 _TEXTS = {
     "estimator": """\
     estimator : object
-        An `MLPClassifier`, `MLPRegressor` or `MLPEstimator`, or a
-        `sklearn.pipeline.Pipeline` that ends in one. Others work, too, as they do in
-        scikit-learn.
+        An estimator of fastmlp, of one network or of several (`TabularMLPClassifier`,
+        `MLPEnsembleClassifier`, ...), or a `sklearn.pipeline.Pipeline` that ends in
+        one. Others work, too, as they do in scikit-learn.
     """,
     "common": """\
     scoring : str, callable, list, tuple or dict, default=None
@@ -98,13 +98,17 @@ _TEXTS = {
     which another Ctrl-C ends. If no candidate is complete, KeyboardInterrupt is
     raised; `cv_results_` is there all the same.
 
-    **Scikit-learn's way**, with worker processes, is taken for other estimators, such
-    as `TabularMLPClassifier`, or a candidate that has one; for subclasses with a `fit`
-    of their own and for subclasses of `Pipeline`; with callbacks of scikit-learn
-    (`set_callbacks`) on the search, the estimator or its steps; with the parameter
-    `checkpoint`, whose file has one owner; with precomputed kernels in a pipeline;
-    without y; and if `joblib.parallel_config` has a backend that is not joblib's own,
-    such as that of dask.
+    **Several networks**: tables and ensembles train theirs one after the other in a
+    search, each fit on its own thread, and side by side in the last fit to all samples.
+
+    **lbfgs**: BLAS has one thread, in the whole process, until the search ends.
+
+    **Scikit-learn's way**, with worker processes, is taken for other estimators, or a
+    candidate that has one; for subclasses with a `fit` of their own and for subclasses
+    of `Pipeline`; with callbacks of scikit-learn (`set_callbacks`) on the search, the
+    estimator or its steps; with the parameter `checkpoint`, whose file has one owner;
+    with precomputed kernels in a pipeline; without y; and if `joblib.parallel_config`
+    has a backend that is not joblib's own, such as that of dask.
     """,
 }
 
@@ -245,11 +249,15 @@ def model_of(estimator):
 
 
 def _is_ours(estimator):
-    """Whether an estimator is fitted as those of this package are."""
-    return (
-        isinstance(estimator, MultiLayerPerceptron)
-        and type(estimator).fit is MultiLayerPerceptron.fit
+    """Whether an estimator is one of this package, with the `fit` that it has there."""
+    return isinstance(estimator, FitsInPieces) and issubclass(
+        _origin(estimator, "_pieces_of_fit"), _origin(estimator, "fit")
     )
+
+
+def _origin(estimator, method):
+    """The class that an estimator has a method from."""
+    return next(cls for cls in type(estimator).__mro__ if method in vars(cls))
 
 
 def _warn_of_unused(parameter):

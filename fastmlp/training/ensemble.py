@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from sklearn import get_config, set_config
-from threadpoolctl import threadpool_limits  # of scikit-learn
 
-from fastmlp.engine.pieces import Failure, side_by_side
+from fastmlp.engine.pieces import Failure, in_turn, side_by_side
+from fastmlp.training.blas import one_thread_of_blas
 
 __all__ = ["EnsembleFit"]
 
@@ -44,6 +44,9 @@ class EnsembleFit:
         Seconds, of all fits together.
     member_ends : callable
         Is told of each member that is done.
+    is_one_of_many : bool, default=False
+        Whether other fits run beside this one: members are then fitted one after the
+        other, on the threads that this one is given, and Ctrl-C ends all of it.
 
     Attributes
     ----------
@@ -68,13 +71,14 @@ class EnsembleFit:
     n_threads: int
     time_limit: float | None
     member_ends: object
+    is_one_of_many: bool = False
     fitted: dict = field(default_factory=dict)
     held_out: dict = field(default_factory=dict)
     predictions: dict = field(default_factory=dict)
     interrupted: bool = False
 
     def run(self):
-        """Fit all members.
+        """Fit all members, in pieces: see `fastmlp.engine.pieces`.
 
         Raises
         ------
@@ -86,17 +90,18 @@ class EnsembleFit:
         started = time.perf_counter()
         config = get_config()  # which each thread has of its own
         works = (self._work(i, started) for i in range(len(self.members)))
-        # SciPy's threads, in members with lbfgs, would only take cores from ours
         try:
-            with threadpool_limits(1, user_api="blas"):
-                side_by_side(
-                    works, self.n_threads, self._take, lambda: set_config(**config)
-                )
+            if self.is_one_of_many:
+                yield from in_turn(works, self._take)
+            else:
+                with one_thread_of_blas():  # for members with lbfgs
+                    side_by_side(
+                        works, self.n_threads, self._take, lambda: set_config(**config)
+                    )
         except KeyboardInterrupt:
-            if not self.fitted:
+            if self.is_one_of_many or not self.fitted:
                 raise
             self.interrupted = True
-        return self
 
     def _take(self, position, result):
         if isinstance(result, Failure):
@@ -123,7 +128,8 @@ class EnsembleFit:
         if self.time_limit is not None:
             waiting = len(self.members) - position
             left = started + self.time_limit - time.perf_counter()
-            share = left * min(self.n_threads, waiting) / waiting
+            at_a_time = 1 if self.is_one_of_many else self.n_threads
+            share = left * min(at_a_time, waiting) / waiting
             member.time_limit = max(share, _LEAST_SECONDS)
         rows, held_out = self.part_of(position)
         validation, validation_rows = self.validation, None
@@ -133,7 +139,7 @@ class EnsembleFit:
         yield from member._pieces_of_fit(
             self.X, *self._samples(rows), classes=self.classes, rows=rows,
             validation=validation, validation_rows=validation_rows, checked=self.X,
-            warned=True,
+            warned=True, is_one_of_many=True,
         )  # fmt: skip
         if held_out is None:
             return None

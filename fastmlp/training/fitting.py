@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain
@@ -28,6 +28,7 @@ from fastmlp.tables.fitted import FittedModel, parameters_of
 from fastmlp.tables.losses import LOSSES
 from fastmlp.tables.optimizers import DECAY_OF_ADAMW, REFUSED_BY_LBFGS
 from fastmlp.tables.registered import values_of_registered
+from fastmlp.training.blas import one_thread_of_blas
 from fastmlp.training.checkpoint import Checkpoint
 from fastmlp.training.diagnosis import (
     EPOCHS_TO_LEARN,
@@ -77,6 +78,8 @@ class Fit:
         From a `FittedModel` to an estimator that predicts with it: for scorers.
     kept_jobs : fastmlp.training.kept_jobs.KeptJobs, default=None
         Where `partial_fit` leaves a job for its next call.
+    is_one_of_many : bool, default=False
+        Whether Ctrl-C is to end other fits, too, and not only this one early.
 
     Raises
     ------
@@ -96,8 +99,9 @@ class Fit:
         validation=None,
         as_estimator=None,
         kept_jobs=None,
+        is_one_of_many=False,
     ):
-        self._kept_jobs = kept_jobs
+        self._kept_jobs, self._is_one_of_many = kept_jobs, is_one_of_many
         self._started = time.perf_counter()
         self.settings = settings
         if issparse(samples.X):
@@ -440,17 +444,22 @@ class Fit:
         limit = settings.time_limit
         clock = TimeLimit(math.inf if limit is None else limit)
         team = yield n_threads
-        result = minimize_loss(
-            job,
-            team,
-            max_iter=settings.max_iter,
-            max_fun=settings.max_fun,
-            tol=settings.tol,
-            verbose=_prints(settings.verbose),
-            events=Listeners([events, clock] if events else [clock]),
-        )
+        # whoever runs fits side by side limits it for all of them
+        limits = nullcontext() if self._is_one_of_many else one_thread_of_blas()
+        with limits:
+            result = minimize_loss(
+                job,
+                team,
+                max_iter=settings.max_iter,
+                max_fun=settings.max_fun,
+                tol=settings.tol,
+                verbose=_prints(settings.verbose),
+                events=Listeners([events, clock] if events else [clock]),
+            )
         n_iter = result.nit
         if result.status == -1:
+            if self._is_one_of_many:
+                raise KeyboardInterrupt
             warn_as_sklearn("Training interrupted by user.")
         elif clock.is_over:
             _warn_of_limit(limit)
@@ -541,6 +550,7 @@ class Fit:
             checkpoint=checkpoint,
             gives_up=self._can_change_precision,
             blocks=blocks,
+            is_one_of_many=self._is_one_of_many,
         )
         try:
             history = yield from run.train()

@@ -68,6 +68,8 @@ class _Objective:
 def minimize_loss(job, team, *, max_iter, max_fun, tol, verbose=False, events=None):
     """Minimise the loss of a job over the parameters of its network.
 
+    The caller limits BLAS: see `fastmlp.training.blas`.
+
     Parameters
     ----------
     job : fastmlp.engine.jobs.TrainingJob

@@ -193,6 +193,8 @@ class Run:
         will be done again in float64.
     blocks : fastmlp.training.stream.Blocks, default=None
         Gives a job for each of the blocks that an epoch then has.
+    is_one_of_many : bool, default=False
+        Whether Ctrl-C is to end other fits, too, and not only this one early.
 
     Attributes
     ----------
@@ -215,6 +217,7 @@ class Run:
     checkpoint: object = None
     gives_up: bool = False
     blocks: object = None
+    is_one_of_many: bool = False
     history: History = field(default_factory=History)
 
     def train(self):
@@ -230,6 +233,8 @@ class Run:
             while (yield from go_on()):
                 pass
         except KeyboardInterrupt:
+            if self.is_one_of_many:
+                raise
             self.history.interrupted = True
         except TimeIsUp:
             self.history.out_of_time = True

@@ -142,17 +142,21 @@ class OfFraction(Constant):
     def rates(self, start, end, n_steps):
         start, end = min(1.0, start), min(1.0, end)
         fractions = start + (end - start) * np.arange(n_steps) / n_steps
-        factors = [
-            number_returned(self._factor(fraction), self._factor, "learning_rate")
-            for fraction in fractions
-        ]
-        if not np.isfinite(factors).all() or min(factors) < 0:
+        # Python floats: with those of NumPy, a call takes longer than some steps
+        factors = [*map(self._factor, fractions.tolist())]
+        if not all(isinstance(factor, float) for factor in factors):
+            factors = [
+                number_returned(factor, self._factor, "learning_rate")
+                for factor in factors
+            ]
+        array = np.array(factors)
+        if not np.isfinite(array).all() or array.min() < 0:
             raise ValueError(
                 "learning_rate must return finite factors that are not negative; for "
                 f"fractions from {start:g} to {end:g} it returned {min(factors)} to "
                 f"{max(factors)}"
             )
-        rates = self.initial * np.array(factors)
+        rates = self.initial * array
         self.rate = float(rates[-1])
         return rates
 

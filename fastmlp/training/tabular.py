@@ -9,12 +9,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from fastmlp.engine.network import Network
-from fastmlp.engine.pieces import Failure, finish, side_by_side
-from fastmlp.engine.threads import Team, resolve_threads, threads_that_pay
+from fastmlp.engine.pieces import Failure, in_turn, side_by_side
+from fastmlp.engine.threads import resolve_threads, threads_that_pay
 from fastmlp.training.folds import mean_of_held_out, splits
 from fastmlp.training.member import Member, job_for, layers_for
 
-__all__ = ["TabularFit", "in_parallel", "temperature_of"]
+__all__ = ["TabularFit", "temperature_of"]
 
 #: Fewest samples of which some are held out.
 _LEAST_TO_SPLIT = 20
@@ -82,21 +82,6 @@ def temperature_of(outputs, codes, weights=None):
     return math.exp(found.x)
 
 
-def in_parallel(works, n_threads, on_done=lambda: None):
-    """Do works side by side; what the first one that fails raises is raised.
-
-    on_done : callable
-        Called after each work.
-    """
-
-    def on_result(_, result):
-        if isinstance(result, Failure):
-            raise result.error
-        on_done()
-
-    side_by_side(works, n_threads, on_result)
-
-
 @dataclass
 class TabularFit:
     """Several networks, trained on the same table.
@@ -121,6 +106,9 @@ class TabularFit:
     time_limit : float, default=inf
         Seconds.
     events : fastmlp.training.events.Events, default=None
+    is_one_of_many : bool, default=False
+        Whether other fits run beside this one: networks are then trained one after the
+        other, on the threads that this one is given, and Ctrl-C ends all of it.
 
     Attributes
     ----------
@@ -143,23 +131,42 @@ class TabularFit:
     n_jobs: object = None
     time_limit: float = math.inf
     events: object = None
+    is_one_of_many: bool = False
     interrupted: bool = False
 
     def run(self):
-        """Train all members."""
+        """Train all members, in pieces: see `fastmlp.engine.pieces`."""
         self.deadline = time.perf_counter() + self.time_limit
         self._plan_threads()
         if math.isfinite(self.time_limit):
-            self._plan_time()
+            yield from self._plan_time()
         self.held_out = self._parts()
         self._draw_seeds()
         try:
-            in_parallel(self.works(range(self.n_members)), self.n_threads)
+            yield from self.train(self.works(range(self.n_members)))
         except KeyboardInterrupt:
-            if not self.members:
+            if self.is_one_of_many or not self.members:
                 raise
             self.interrupted = True
-        return self
+
+    def train(self, works, on_done=lambda: None):
+        """Do trainings, in pieces; what the first one that fails raises is raised.
+
+        works : iterable
+            See `works`.
+        on_done : callable
+            Called after each of them.
+        """
+
+        def on_result(_, result):
+            if isinstance(result, Failure):
+                raise result.error
+            on_done()
+
+        if self.is_one_of_many:
+            yield from in_turn(works, on_result)
+        else:
+            side_by_side(works, self.n_threads, on_result)
 
     def like(self, recipe, columns):
         """Networks of another recipe, none trained yet: samples are held out alike."""
@@ -246,10 +253,12 @@ class TabularFit:
         self.n_threads = resolve_threads(
             self.n_jobs, self.n_members * pays, self.n_members * pays
         )
-        self._at_a_time = min(self.n_members, self.n_threads)
+        self._at_a_time = 1
+        if not self.is_one_of_many:
+            self._at_a_time = min(self.n_members, self.n_threads)
         self._threads_of_member = min(pays, self.n_threads)
 
-    def _member(self, held_out, seed, samples=None):
+    def _member(self, held_out, seed, samples=None, n_threads=None):
         held = None
         if samples is None:
             trains = np.ones(len(self.X), bool)
@@ -263,7 +272,7 @@ class TabularFit:
             held = self.X, held_out, self.score_for(held_out)
         return Member(
             self.columns, self.X, self.targets, self.sample_weight, self.recipe,
-            samples, held, seed=seed, n_threads=self._threads_of_member,
+            samples, held, seed=seed, n_threads=n_threads or self._threads_of_member,
             deadline=self.deadline, events=self.events, make_job=self._make_job,
         )  # fmt: skip
 
@@ -275,16 +284,16 @@ class TabularFit:
         """Fewer epochs, or fewer members, so that all ends within the limit."""
         n = len(self.X)
         rows = np.arange(min(n, 20 * self.recipe.batch_size))
-        trial = self._member((), 0, rows)
+        n_threads = 1 if self.is_one_of_many else self.n_threads // self._at_a_time
+        trial = self._member((), 0, rows, n_threads)
         trial.run.deadline = math.inf
         trial.run.begin()
         epochs = 0
-        with Team(self.n_threads // self._at_a_time) as team:
-            finish(trial.run.epoch(), team)  # which compiles kernels, or loads them
-            started = time.perf_counter()
-            while time.perf_counter() - started < _TRIAL_SECONDS:
-                finish(trial.run.epoch(), team)
-                epochs += 1
+        yield from trial.run.epoch()  # which compiles kernels, or loads them
+        started = time.perf_counter()
+        while time.perf_counter() - started < _TRIAL_SECONDS:
+            yield from trial.run.epoch()
+            epochs += 1
         an_epoch = (time.perf_counter() - started) / epochs * n / len(rows)
         left = _PLANNED_SHARE * (self.deadline - time.perf_counter())
         rounds = math.ceil(self.n_members / self._at_a_time)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fastmlp.training.selection import greedy_weights
-from fastmlp.training.tabular import TabularFit, in_parallel
+from fastmlp.training.tabular import TabularFit
 
 __all__ = ["Candidate", "Tuning"]
 
@@ -131,32 +131,37 @@ class Tuning:
         )
 
     def run(self):
-        """Try all candidates, or as many as there is time for, and weigh them."""
+        """Try all candidates, or as many as there is time for, and weigh them.
+
+        In pieces: see `fastmlp.engine.pieces`.
+        """
         self.candidates = [Candidate(self.base)]
         self.candidates[0].note()
         try:
             while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
-                if not self._compete(min(n, _BATCH)):
+                if not (yield from self._compete(min(n, _BATCH))):
                     break
         except KeyboardInterrupt:
+            if self.base.is_one_of_many:
+                raise
             self.interrupted = True
         for candidate in self.candidates:
             candidate.note()
         self._weigh()
-        return self
 
     def _compete(self, n):
         """A batch of so many; returns whether there was time for all of it."""
         batch = [Candidate(self.base.like(*self.draw())) for _ in range(n)]
         self.candidates += batch
         first = min(_FIRST_MEMBERS, self.base.n_members)
-        in_time = self._train(batch, range(first))
+        in_time = yield from self._train(batch, range(first))
         for candidate in batch:
             candidate.note()
         scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
         scored.sort(key=lambda candidate: -candidate.score)
         kept = scored[: _n_kept(n)]
-        return self._train(kept, range(first, self.base.n_members)) and in_time
+        rest = range(first, self.base.n_members)
+        return (yield from self._train(kept, rest)) and in_time
 
     def _train(self, candidates, positions):
         """Train members of the candidates; returns whether there was time for all."""
@@ -173,7 +178,7 @@ class Tuning:
                         return
                     yield work
 
-        in_parallel(works(), self.base.n_threads, self._tell)
+        yield from self.base.train(works(), self._tell)
         return in_time
 
     def _tell(self):
