@@ -112,7 +112,9 @@ class Squares:
             added = after - old
             self._n_rounds += 1
             part = 1 / min(self._n_rounds, _ROUNDS)
-            self._of_all = self._of_all + part * ((1 - decay) * gradient**2 - self._of_all)
+            self._of_all = self._of_all + part * (
+                (1 - decay) * gradient**2 - self._of_all
+            )
             self._of_shards = self._of_shards + part * (added - self._of_shards)
             # where there are no gradients, a difference is rounding
             is_seen = self._of_shards > 1e-6 * after
