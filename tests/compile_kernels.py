@@ -10,6 +10,7 @@ import sys
 from numba import types
 
 import fastmlp
+from fastmlp.kernels.differentiating import differentiate
 from fastmlp.kernels.passes import FOR_TABLES, predict, train_steps
 
 #: tiles, sparse, strips: see `fastmlp.kernels.passes.train_steps`.
@@ -51,6 +52,8 @@ def main(precision):
     for output in (types.float32, types.float64):
         for choices in ((True, None, None), (None, True, None), (None, None, True)):
             predict.compile((i, kind, output, i, *_types_of(choices)))
+    for encoded in (None, True):
+        differentiate.compile((i, kind, i, *_types_of([encoded])))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.losses import LOSSES, REGRESSION_LOSSES
+from fastmlp.tables.losses import (
+    CLASSIFICATION_LOSSES,
+    LOSSES,
+    REGRESSION_LOSSES,
+)
 
 settings.register_profile(
     "fastmlp",
@@ -47,14 +51,20 @@ def pytest_sessionstart(session):
         process.wait()  # what does not compile, tests say better than a message here
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("long") and "FASTMLP_TEST_ALL" not in os.environ:
+        pytest.skip("takes long; set FASTMLP_TEST_ALL=1, as .ci/run does")
+
+
 @pytest.fixture(autouse=True)
 def nothing_stays_registered():
     """What a test, or an example of the documentation, has registered."""
     yield
-    for table, names in ((ACTIVATIONS, set()), (LOSSES, REGRESSION_LOSSES)):
+    for table in (ACTIVATIONS, LOSSES):
         for name in [name for name, row in table.items() if row.registered is not None]:
             del table[name]
-            names.discard(name)
+            REGRESSION_LOSSES.discard(name)
+            CLASSIFICATION_LOSSES.discard(name)
 
 
 @pytest.fixture(scope="module")

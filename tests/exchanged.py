@@ -1,6 +1,7 @@
 """Fitted models of all kinds, whose predictions other programs are to repeat."""
 
 import copy
+import math
 import warnings
 from functools import cache
 
@@ -34,6 +35,26 @@ OUTPUTS = {
     ),
     "means": (MLPRegressor, {"loss": "poisson"}, _rng.poisson(2.0, ROWS).astype(float)),
 }  # fmt: skip
+
+
+def dent(z):
+    """An activation that no program knows."""
+    return math.log1p(z**2) if z >= 0 else math.expm1(z)
+
+
+def dent_slope(z):
+    """Its derivative."""
+    return 2 * z / (1 + z * z) if z >= 0 else math.exp(z)
+
+
+def models_with_dents():
+    """(precision, model) of networks and of networks for tables."""
+    for precision in ("float32", "float64"):
+        yield precision, network("classes", precision, ["dent", "relu"])
+    estimator = TabularMLPRegressor(
+        "fast", activation="dent", n_members=2, max_iter=2, random_state=0
+    )
+    yield "float32", estimator.fit(X, X[:, 0])
 
 
 @cache

@@ -10,11 +10,11 @@ aligned as their numbers are: kernels need no more.
 
 import ctypes
 import faulthandler
+import functools
 import mmap
 import os
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 from random import Random
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -52,6 +52,8 @@ WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "all tiles":
 
 #: Fields of LAYER that lead to parameters.
 PARAMETERS = ("weights", "per_output")
+
+_LONGEST_CASE = 1000
 
 #: Activations and losses that need no choice at compile time.
 PLAIN = (
@@ -233,8 +235,16 @@ def training_job(layers, X, y, weights, *, dtype, optimizer, choices=None, **set
 
 
 def note(case):
-    """Write down what is tried: a process that is killed cannot say it."""
-    Path("case").write_text(str(case))
+    """Write down what is tried: a process that is killed cannot say it.
+
+    Over what was tried before, in a file that stays open: there are thousands of them.
+    """
+    os.pwrite(_case_file(os.getcwd()), str(case).ljust(_LONGEST_CASE).encode(), 0)
+
+
+@functools.cache
+def _case_file(folder):
+    return os.open(os.path.join(folder, "case"), os.O_WRONLY | os.O_CREAT)
 
 
 def edges(dtype):

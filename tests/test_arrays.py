@@ -331,7 +331,7 @@ def fit(i):
 expected = [fit(i) for i in range(4)]
 thread = threading.Thread(target=disturb)
 thread.start()
-for i in range(40):
+for i in range(20):
     with suppress(ValueError):  # of what was wrong when it was looked at
         fit(i)
 over.set()

@@ -214,7 +214,7 @@ def sweep_prediction():
 def sweep_differentiation():
     """Derivatives by the inputs, of no, one or several sums of outputs."""
     rng = np.random.default_rng(0)
-    for case, memory, X in guards.cases(["dense"]):
+    for case, memory, X in guards.cases(["dense", "all encoded"]):
         n_cotangents = case.rows % 3
         v = rng.standard_normal((len(X), n_cotangents, case.units[-1]))
         settings = {
@@ -222,7 +222,7 @@ def sweep_differentiation():
         }  # fmt: skip
 
         def job_of(case=case, X=X, v=v, settings=settings):
-            network = Network(case.units, case.dtype, differentiable=True)
+            network = Network(case.layers, case.dtype, differentiable=True)
             network.write(*case.weights)
             return DerivativesJob(network, X, v, **settings)
 
@@ -420,9 +420,6 @@ def test_kernels_stay_between_guard_pages(names, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs mprotect")
-@pytest.mark.skipif(
-    "FASTMLP_TEST_ALL" not in os.environ,
-    reason="compiles for long; set FASTMLP_TEST_ALL=1, as .ci/run does",
-)
+@pytest.mark.long
 def test_a_buffer_one_number_further_is_noticed(tmp_path):
     run(SWEEPS, tmp_path, seconds=300, arguments=["one_number_further"])

@@ -33,8 +33,8 @@ ESTIMATORS = [
     MLPEnsembleRegressor(
         hidden_layer_sizes=(), n_estimators=2, solver="lbfgs", bootstrap=True
     ),
-    *(cls("fast", n_members=1, random_state=0)
-      for cls in (TabularMLPClassifier, TabularMLPRegressor)),
+    TabularMLPClassifier("fast", n_members=1, max_iter=16, random_state=0),
+    TabularMLPRegressor("fast", n_members=1, random_state=0),
 ]  # fmt: skip
 
 

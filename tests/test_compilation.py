@@ -435,7 +435,7 @@ def test_a_full_disk_costs_one_warning_and_leaves_nothing_behind(environment):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_sixteen_processes_that_start_cold_at_once(environment, tmp_path):
+def test_eight_processes_that_start_cold_at_once(environment, tmp_path):
     """Children of one that has imported what takes long, and compiled nothing."""
     meeting = tmp_path / "meeting"
     meeting.mkdir()
@@ -445,13 +445,13 @@ replace, meeting = os.replace, Path({str(meeting)!r})
 def replace_together(*names):
     (meeting / str(os.getpid())).touch()
     last = time.monotonic() + 100
-    while len(os.listdir(meeting)) < 16 and time.monotonic() < last:
+    while len(os.listdir(meeting)) < 8 and time.monotonic() < last:
         time.sleep(0.01)
     replace(*names)
 os.replace = replace_together
 faulthandler.cancel_dump_traceback_later()  # its thread would stay behind
 children = []
-while len(children) < 15 and all(children):
+while len(children) < 7 and all(children):
     children.append(os.fork())
 faulthandler.dump_traceback_later(120, exit=True)
 """
@@ -463,7 +463,7 @@ if all(children):  # in the parent
     first = start(environment, before=meet, script=SCRIPT + wait, kinds=["float64"])
     hits, directory, errors = finish(first)
     assert (hits, errors) == (0, "")
-    assert len(list(meeting.iterdir())) == 16
+    assert len(list(meeting.iterdir())) == 8
     assert len(list(directory.iterdir())) == 1
     assert run(environment, kinds=["float64"]) == (1, directory, "")
 

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import joblib
 import numpy as np
@@ -20,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import LabelBinarizer, StandardScaler
 from sklearn.utils.fixes import parse_version
 
 import fastmlp
@@ -394,6 +395,27 @@ def test_numbers_beyond_float32_are_fitted_in_float64():
         MLPRegressor(
             solver="sgd", learning_rate_init=1e5, precision="float32", max_iter=50
         ).fit(X * 1e12, y)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, bool])
+def test_a_matrix_of_0_and_1_is_seen_at_a_glance(dtype):
+    """And is what scikit-learn makes of it, score included."""
+    _, X, y = problem("multilabel")
+    y = y.astype(dtype)
+    model = MLPClassifier(max_iter=5, random_state=0)
+    with (
+        mock.patch.object(LabelBinarizer, "fit", side_effect=AssertionError),
+        mock.patch.object(LabelBinarizer, "transform", side_effect=AssertionError),
+        mock.patch("sklearn.metrics.accuracy_score", side_effect=AssertionError),
+    ):
+        model.fit(X, y)
+        score = model.score(X, y)
+    assert score == accuracy_score(y, model.predict(X))
+    ours, theirs = dict(vars(model._label_binarizer)), vars(LabelBinarizer().fit(y))
+    assert ours.keys() == theirs.keys()
+    np.testing.assert_array_equal(ours.pop("classes_"), theirs["classes_"])
+    assert ours.items() <= theirs.items()
+    assert model.classes_.dtype == theirs["classes_"].dtype
 
 
 @pytest.mark.parametrize("y_values", [(0, 2), (-1, 1), (0, 0.5)])

@@ -297,7 +297,7 @@ def test_integrated_gradients_are_complete(task, monkeypatch):
         parts = model.integrated_gradients(X, baseline, of=of)
         change = outputs(model, X) - outputs(model, baseline[np.newaxis])
         np.testing.assert_allclose(parts.sum(axis=-1), change, atol=1e-6)
-    monkeypatch.setattr("fastmlp.estimators.gradients._NUMBERS_AT_ONCE", 1000)
+    monkeypatch.setattr("fastmlp.estimators.gradients.NUMBERS_AT_ONCE", 1000)
     np.testing.assert_array_equal(
         model.integrated_gradients(X, baseline, of="raw"), parts
     )

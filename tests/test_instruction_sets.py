@@ -16,10 +16,7 @@ from fastmlp.kernels.simd import INSTRUCTION_SET
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        "FASTMLP_TEST_ALL" not in os.environ,
-        reason="compiles for minutes; set FASTMLP_TEST_ALL=1, as .ci/run does",
-    ),
+    pytest.mark.long,
 ]
 
 AVX2 = "+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+bmi,+bmi2"

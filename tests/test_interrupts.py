@@ -17,7 +17,7 @@ from fastmlp import MLPClassifier
 from fastmlp.engine.jobs import TrainingJob
 
 rng = np.random.default_rng(0)
-X = rng.standard_normal((20_000, 784)).astype(np.float32)
+X = rng.random((20_000, 784), np.float32)
 y = rng.integers(0, 10, len(X))
 model = MLPClassifier((1024, 1024), batch_size=512, max_iter=1, random_state=0,
                       n_jobs=int(sys.argv[1]))
@@ -47,21 +47,24 @@ run_steps = TrainingJob.run
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_epoch_of_a_large_network_ends_within_half_a_second(n_jobs, tmp_path):
-    """An epoch takes more than a second; the soonest of three, for a busy machine."""
+    """An epoch takes more than a second; a busy machine has three tries."""
     script = """
 for delay in (0.3, 0.41, 0.57):
     interrupt_after(delay)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         model.fit(X, y)
-    print(time.monotonic() - sent)
+    late = time.monotonic() - sent
     assert [str(w.message) for w in seen] == ["Training interrupted by user."], seen
     assert all(np.isfinite(c).all() for c in model.coefs_ + model.intercepts_)
     assert model.predict(X[:100]).shape == (100,)
     model.partial_fit(X[:512], y[:512])
+    if late < 0.5:
+        break
+else:
+    raise AssertionError(late)
 """
-    printed = run(LARGE + script, tmp_path, arguments=[str(n_jobs)])
-    assert min(map(float, printed.split())) < 0.5
+    run(LARGE + script, tmp_path, arguments=[str(n_jobs)])
 
 
 def test_the_weights_are_those_of_a_whole_number_of_steps(tmp_path):

@@ -13,7 +13,10 @@ from exchanged import (
     TUNED,
     X,
     assert_close,
+    dent,
+    dent_slope,
     ensemble,
+    models_with_dents,
     network,
     new_rows,
     of_tables,
@@ -140,6 +143,23 @@ def test_scaling_is_done_in_float64():
     far = X + 1e6
     model = MLPRegressor(max_iter=5, random_state=0, standardize=True).fit(far, X[:, 0])
     assert_same(model, far)
+
+
+def test_activations_of_users():
+    def of_arrays(z):
+        return np.where(z >= 0, np.log1p(z**2), np.expm1(np.minimum(z, 0)))
+
+    fastmlp.register_activation("dent", dent, dent_slope)
+    for precision, model in models_with_dents():
+        fastmlp.register_activation("dent", dent, dent_slope, onnx=of_arrays)
+        assert_same(model, X, precision)
+        del ACTIVATIONS["dent"]
+        fastmlp.register_activation("dent", dent, dent_slope)
+        with pytest.raises(ValueError, match="'dent' is your own, which ONNX does not"):
+            exported(model)
+    fastmlp.register_activation("dent", dent, dent_slope, onnx=np.vectorize(dent))
+    with pytest.raises(ValueError, match="functions of NumPy that ONNX has, too"):
+        exported(model)
 
 
 def test_layers_of_their_own_or_none():

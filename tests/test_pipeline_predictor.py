@@ -455,6 +455,50 @@ def test_containers_of_many_rows():
         )
 
 
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [FunctionTransformer(np.log1p), KBinsDiscretizer(5)],
+        [FunctionTransformer(np.sqrt), FunctionTransformer(np.exp), StandardScaler()],
+        make_column_transformer(
+            (FunctionTransformer(np.log1p), ["single", "whole"]),
+            (StandardScaler(), ["double"]),
+        ),
+        make_column_transformer(
+            (StandardScaler(), ["single"]), (OneHotEncoder(drop="first"), ["town"])
+        ),
+        [
+            make_column_transformer(
+                (OneHotEncoder(drop="first", sparse_output=False), ["town"]),
+                (StandardScaler(), ["single"]),
+            ),
+            RobustScaler(),
+        ],
+        [
+            make_column_transformer(
+                (StandardScaler(), ["single"]), (MinMaxScaler(), ["double"])
+            ),
+            make_column_transformer((RobustScaler(), [0])),
+        ],
+    ],
+    ids=str,
+)
+def test_each_column_of_a_frame_has_its_dtype(steps):
+    """Functions are computed in it, and an encoder without columns has one, too."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({
+        "single": rng.uniform(0, 9, 200).astype(np.float32),
+        "double": rng.uniform(0, 9, 200), "whole": rng.integers(0, 9, 200),
+        "town": ["Bern"] * 200,
+    })  # fmt: skip
+    if isinstance(steps, list) and isinstance(steps[0], FunctionTransformer):
+        frame = frame.drop(columns="town")
+    model = fitted(steps, frame, rng.integers(0, 2, 200))
+    found, expected = fastmlp.predictor(model)(frame), results(model, frame)
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_many_rows_go_in_parts(monkeypatch):
     monkeypatch.setattr("fastmlp.inference.pipelines._MOST_NUMBERS", 100)
     columns = make_column_transformer((OneHotEncoder(), TEXT), remainder="passthrough")

@@ -11,7 +11,10 @@ from exchanged import (
     TUNED,
     X,
     assert_close,
+    dent,
+    dent_slope,
     ensemble,
+    models_with_dents,
     network,
     new_rows,
     of_tables,
@@ -49,6 +52,30 @@ def test_every_activation_with_every_output_and_back(activation, precision):
         assert again.activation == activation
         assert again.hidden_layer_sizes == model.hidden_layer_sizes
         assert_close(outputs(module, X, precision), again, X, precision)
+
+
+def test_activations_of_users():
+    def of_tensors(z):
+        left = torch.clamp(z, max=0)
+        return torch.where(z >= 0, torch.log1p(z**2), torch.expm1(left))
+
+    fastmlp.register_activation("dent", dent, dent_slope)
+    for precision, model in models_with_dents():
+        fastmlp.register_activation("dent", dent, dent_slope, torch=of_tensors)
+        module = fastmlp.to_torch(model)
+        given = X if isinstance(model, MLPClassifier) else module.encode(X)
+        assert_close(outputs(module, given, precision), model, X, precision)
+        if isinstance(model, MLPClassifier):
+            assert "dent" in repr(module)
+            again = fastmlp.from_torch(module, classes=model.classes_)
+            assert again.activation == ["dent", "relu"]
+        del ACTIVATIONS["dent"]
+        fastmlp.register_activation("dent", dent, dent_slope)
+        with pytest.raises(ValueError, match="'dent' is your own, which PyTorch does"):
+            fastmlp.to_torch(model)
+    fastmlp.register_activation("dent", dent, dent_slope, torch=torch.tanh)
+    with pytest.raises(ValueError, match="given as torch= of 'dent' is another one"):
+        fastmlp.to_torch(model)
 
 
 def test_layers_of_their_own_or_none():

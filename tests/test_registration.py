@@ -26,9 +26,10 @@ from fastmlp import (
     TabularMLPClassifier,
     TabularMLPRegressor,
 )
-from fastmlp.exchange.networks import form_of
+from fastmlp.exchange.networks import counterpart_of
 from fastmlp.tables.activations import ACTIVATIONS
 from fastmlp.tables.losses import LOSSES, REGRESSION_LOSSES
+from fastmlp.tables.registered import functions_of_registered
 
 
 def bump(z):
@@ -65,6 +66,7 @@ def own_poisson_slope(z, y):
     return math.exp(z) - y
 
 
+FORMULA = "$e^{-z^2/4}$"
 NAMES = "bump", "own_relu", "own_square", "own_poisson"
 
 
@@ -77,7 +79,7 @@ def forget(*names):
 
 @pytest.fixture(scope="module")
 def rows():
-    fastmlp.register_activation("bump", bump, bump_slope, formula="$e^{-z^2/4}$")
+    fastmlp.register_activation("bump", bump, bump_slope, formula=FORMULA)
     fastmlp.register_activation(
         "own_relu", own_relu, own_relu_slope, initialization="he_uniform"
     )
@@ -364,10 +366,47 @@ def test_another_process_loads_them(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(X))
 
 
-def test_other_programs_do_not_know_them():
+def bump_of_arrays(z):
+    return np.exp(-(z**2) / 4) + 0.2 * z
+
+
+def test_other_programs_are_told_what_they_do_not_know():
+    """The counterparts themselves are tested with ONNX Runtime and PyTorch."""
     X, y = problem("binary")[1:]
     model = MLPClassifier((5,), "bump", max_iter=1, random_state=0).fit(X, y)
-    with pytest.raises(ValueError, match="'bump' is your own: other programs"):
-        form_of(model)
-    with pytest.raises(ValueError, match="bump"):
+    with pytest.raises(ValueError, match=r"your own, which ONNX .* again with onnx="):
+        counterpart_of("bump", "onnx")
+    with pytest.raises(ValueError, match="scikit-learn has no activation='bump'"):
         model.to_sklearn()
+    for wrong, error, message in (
+        (np.exp, ValueError, r"as onnx= of 'bump' is another one: at z = .* it gives"),
+        (bump, TypeError, "cannot be called with an array"),
+        (lambda z: z.sum(), ValueError, r"makes the shape \(\) of"),
+        ("bump", TypeError, "onnx is no function: 'bump'"),
+    ):
+        with pytest.raises(error, match=message):
+            fastmlp.register_activation("bump", bump, bump_slope, formula=FORMULA,
+                                        onnx=wrong)  # fmt: skip
+        with pytest.raises(error):
+            fastmlp.register_activation("other", bump, bump_slope, onnx=wrong)
+        assert "other" not in ACTIVATIONS
+    fastmlp.register_activation(
+        "bump", bump, bump_slope, formula=FORMULA, onnx=bump_of_arrays
+    )
+    assert counterpart_of("bump", "onnx") is bump_of_arrays
+    with pytest.raises(ValueError, match=r"your own, which PyTorch .* with torch="):
+        counterpart_of("bump", "torch")
+    with pytest.raises(ValueError, match="another activation is registered as 'bump'"):
+        fastmlp.register_activation("bump", bump, bump_slope, onnx=bump_of_arrays)
+    # packages that store functions by value take it along
+    (found,) = functions_of_registered({"activation": "bump"})
+    assert found[-1]["onnx"] is bump_of_arrays
+    assert counterpart_of("relu", "onnx") is None
+
+
+def test_a_loss_of_your_own_does_not_matter_to_scikit_learn():
+    X, y = problem("counts")[1:]
+    model = MLPRegressor("own_poisson", max_iter=2, random_state=0).fit(X, y)
+    with pytest.warns(UserWarning, match="scikit-learn has no loss='own_poisson'"):
+        theirs = model.to_sklearn()
+    np.testing.assert_allclose(theirs.predict(X), model.predict(X), rtol=1e-5)

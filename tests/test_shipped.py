@@ -17,7 +17,7 @@ from fastmlp.commands import build_kernels
 from fastmlp.compilation import levels, shipped
 from fastmlp.compilation.sources import SOURCES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 FIT = """
 import sys, warnings
@@ -86,7 +86,7 @@ def fit(seed):
 LOKY = """
 from joblib import Parallel, delayed
 if __name__ == "__main__":
-    results = Parallel(n_jobs=8)(delayed(fit)(seed) for seed in range(16))
+    results = Parallel(n_jobs=3)(delayed(fit)(seed) for seed in range(6))
 """
 
 DASK = """

@@ -14,7 +14,7 @@ def test_as_numpy_does_it(size, seed, monkeypatch):
     monkeypatch.setattr(shuffling, "_LEAST_NUMBERS", 0)
     ours, theirs = np.random.RandomState(seed), np.random.RandomState(seed)
     a, b = np.arange(size), np.arange(size)
-    shuffle = shuffling.shuffler(ours, a)
+    shuffle = shuffling.Shuffler(ours, a)
     for _ in range(3):
         shuffle()
         theirs.shuffle(b)
@@ -33,6 +33,6 @@ def test_another_generator_is_left_to_numpy():
     ours = np.random.RandomState(np.random.PCG64(0))
     theirs = np.random.RandomState(np.random.PCG64(0))
     a, b = np.arange(5000), np.arange(5000)
-    shuffling.shuffler(ours, a)()
+    shuffling.Shuffler(ours, a)()
     theirs.shuffle(b)
     np.testing.assert_array_equal(a, b)

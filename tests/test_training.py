@@ -310,6 +310,7 @@ def test_an_interrupt_counts_the_steps_that_were_made():
     job = training_job(
         (3, 4, 1), X, y, *random_network((3, 4, 1)), optimizer="sgd", batch_size=4
     )
+    job.steps_per_chunk = 1
     with (
         mock.patch("fastmlp.engine.pieces.Team", Interrupting),
         mock.patch("fastmlp.training.run._CHUNK_SECONDS", 0.0),

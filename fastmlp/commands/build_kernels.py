@@ -80,9 +80,10 @@ def entry_points(precision, *, few=False):
         yield passes.train_steps, (int, kind, int, int, int, *chosen)
         for output in (np.float32, np.float64):
             yield passes.predict, (int, kind, output, int, none, none, bool)
+        yield differentiating.differentiate, (int, kind, int, bool)
     yield passes.refresh_transposed, (int, kind)
     if not few:
-        yield differentiating.differentiate, (int, kind, int)
+        yield differentiating.differentiate, (int, kind, int, none)
     yield packing.pack_layer, (int, int, kind, int, int, int, int, int, bool)
     if precision == _PRECISIONS[0]:  # there is one for both
         yield shuffling.shuffle, (int,) * 4

@@ -6,6 +6,7 @@ each process, which takes a fraction of a second.
 """
 
 import ctypes
+import math
 from types import CellType, FunctionType
 
 import numba
@@ -14,7 +15,12 @@ from numba.core import errors
 
 from fastmlp.native_threads import undisturbed
 
-__all__ = ["CompiledActivation", "CompiledLoss"]
+__all__ = [
+    "CompiledActivation",
+    "CompiledLoss",
+    "CompiledLossOfClasses",
+    "CompiledLossOfLabels",
+]
 
 _TYPES = {np.dtype(np.float32): numba.float32, np.dtype(np.float64): numba.float64}
 
@@ -159,7 +165,7 @@ class CompiledLoss(_Compiled):
     def _compile(kind, value, slope):
         pointer = numba.types.CPointer(kind)
 
-        def block(z, targets, losses, n_outputs, rows):
+        def block(z, targets, losses, parameters, n_outputs, rows):
             """losses[r] = mean loss of the outputs; z <- derivatives of it."""
             share = kind(1.0) / kind(n_outputs)
             for r in range(rows):
@@ -173,14 +179,128 @@ class CompiledLoss(_Compiled):
                     losses[r] += x if is_nan else share * loss
                     z[i] = x if is_nan else share * derivative
 
-        signature = numba.void(pointer, pointer, pointer, numba.int64, numba.int64)
-        return numba.cfunc(signature, error_model="numpy")(block)
+        return numba.cfunc(_of_blocks(pointer), error_model="numpy")(block)
 
-    def __call__(self, z, y):
+    def __call__(self, z, y, *parameters):
         """(losses of samples, derivatives) of arrays (n_samples, n_outputs)."""
         n_samples, n_outputs = np.shape(z)
         deltas = np.array(np.transpose(z), dtype=np.float64, order="C")
         targets = np.array(np.transpose(y), dtype=np.float64, order="C")
         losses = np.empty(n_samples)
-        self._call(deltas, targets, losses, n_outputs, n_samples)
+        given = np.array([*parameters, 0.0])
+        self._call(deltas, targets, losses, given, n_outputs, n_samples)
         return losses, deltas.T.copy()
+
+
+def _of_blocks(pointer):
+    """The signature of losses: see `fastmlp.kernels.losses.any_loss_and_deltas`."""
+    return numba.void(*(pointer,) * 4, numba.int64, numba.int64)
+
+
+class CompiledLossOfClasses(CompiledLoss):
+    """The loss of a sample by the logarithm of the probability of its class.
+
+    With smoothed targets y_j, p = softmax z and l the function, the loss is
+    sum_j y_j l(log p_j). With h_j = y_j l'(log p_j), its derivative with respect to z_k
+    is h_k (1 - p_k) - p_k sum_{j != k} h_j.
+
+    Everything is computed in float64, for float32 as well: the function is given the
+    logarithm, which is precise for any p, down to those that no number can hold.
+
+    Parameters
+    ----------
+    function, derivative : callable
+        l and l', of log p.
+    """
+
+    _n_arguments = 1
+
+    def __init__(self, function, derivative):
+        double = numba.float64
+        self._value = _scalar(function, double, 1, "function")
+        self._slope = _scalar(derivative, double, 1, "derivative")
+        self._blocks = {
+            dtype: undisturbed(self._compile, kind, self._value, self._slope)
+            for dtype, kind in _TYPES.items()
+        }
+
+    def at(self, log_p):
+        """(values of the function, of the derivative) at numbers, as arrays."""
+        return tuple(
+            np.array([f(number) for number in log_p], dtype=np.float64)
+            for f in (self._value, self._slope)
+        )
+
+    @staticmethod
+    def _compile(kind, value, slope):
+        pointer, double = numba.types.CPointer(kind), numba.float64
+
+        def block(z, targets, losses, parameters, n_outputs, rows):
+            """losses[r] = loss of row r, whose class is targets[r]; z <- derivatives.
+
+            parameters : the share of a target that is spread over all classes.
+            """
+            low = double(parameters[0]) / n_outputs
+            high = 1.0 - parameters[0] + low
+            for r in range(rows):
+                top = 0
+                for j in range(1, n_outputs):
+                    top = j if z[j * rows + r] > z[top * rows + r] else top
+                largest, others = double(z[top * rows + r]), 0.0
+                for j in range(n_outputs):
+                    if j != top:
+                        others += math.exp(z[j * rows + r] - largest)
+                log_sum = math.log1p(others)
+                loss, total = 0.0, 0.0
+                for j in range(n_outputs):
+                    y = high if targets[r] == j else low
+                    if y != 0.0:
+                        log_p = (z[j * rows + r] - largest) - log_sum
+                        loss += y * value(log_p)
+                        total += y * slope(log_p)
+                is_nan = (
+                    others != others
+                )  # which must be noticed, whatever l makes of it
+                losses[r] = kind(others if is_nan else loss)
+                for j in range(n_outputs):
+                    y = high if targets[r] == j else low
+                    log_p = (z[j * rows + r] - largest) - log_sum
+                    own = y * slope(log_p) if y != 0.0 else 0.0
+                    delta = -math.expm1(log_p) * own - math.exp(log_p) * (total - own)
+                    z[j * rows + r] = kind(others if is_nan else delta)
+
+        return numba.cfunc(_of_blocks(pointer), error_model="numpy")(block)
+
+
+class CompiledLossOfLabels(CompiledLossOfClasses):
+    """The same of labels, each of which is there or not, summed over them.
+
+    With p = 1 / (1 + exp(-z)) and q = 1 - p, it is y l(log p) + (1 - y) l(log q), and
+    its derivative y l'(log p) q - (1 - y) l'(log q) p.
+    """
+
+    @staticmethod
+    def _compile(kind, value, slope):
+        pointer, double = numba.types.CPointer(kind), numba.float64
+
+        def block(z, targets, losses, parameters, n_outputs, rows):
+            """losses[r] = sum of the losses of labels; z <- derivatives."""
+            for r in range(rows):
+                loss = 0.0
+                for j in range(n_outputs):
+                    i = j * rows + r
+                    x, y, delta = double(z[i]), double(targets[i]), 0.0
+                    tail = math.log1p(math.exp(-abs(x)))
+                    log_p, log_q = min(x, 0.0) - tail, min(-x, 0.0) - tail
+                    if y != 0.0:
+                        loss += y * value(log_p)
+                        delta += y * slope(log_p) * math.exp(log_q)
+                    if y != 1.0:
+                        loss += (1.0 - y) * value(log_q)
+                        delta -= (1.0 - y) * slope(log_q) * math.exp(log_p)
+                    is_nan = x != x
+                    loss = x if is_nan else loss
+                    z[i] = kind(x if is_nan else delta)
+                losses[r] = kind(loss)
+
+        return numba.cfunc(_of_blocks(pointer), error_model="numpy")(block)

@@ -8,11 +8,12 @@ from sklearn.metrics import d2_pinball_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
-from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.losses import BINARY, LOSSES
 
 __all__ = [
     "PLAIN_LABELS",
     "Targets",
+    "are_indicators",
     "class_targets",
     "labels_of",
     "number_targets",
@@ -194,7 +195,8 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
     y : ndarray
         Labels.
     binarizer : sklearn.preprocessing.LabelBinarizer
-    loss : {'log_loss', 'focal'}, default='log_loss'
+    loss : str, default='log_loss'
+        'log_loss', 'focal', or one that a user has registered.
     gamma : float, default=2.0
         Of the focal loss.
     smoothing : float, default=0.0
@@ -217,21 +219,35 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
         codes = np.searchsorted(classes, y).reshape(-1, 1)
         if loss == "log_loss" and smoothing == 0:
             return Targets("log_loss", codes, len(classes), "classes")
+        if LOSSES[loss].registered is not None:
+            parameters = (float(smoothing),)
+            return Targets(loss, codes, len(classes), "classes", parameters=parameters)
         # without its exponent, the focal loss is the log loss of smoothed targets
         parameters = (float(gamma) if loss == "focal" else 0.0, float(smoothing))
         return Targets("focal", codes, len(classes), "classes", parameters=parameters)
-    if multilabel or y.dtype.kind not in PLAIN_LABELS:
+    if multilabel and are_indicators(y) and y.shape[1] == len(classes):
+        values = y.astype(bool)
+    elif multilabel or y.dtype.kind not in PLAIN_LABELS:
         # whatever stands for "yes", 1 or another number that is not 0
         values = binarizer.transform(y).astype(bool)
     else:  # the same, in a fraction of the time
         values = (y == classes[-1]).reshape(-1, 1) & (len(classes) > 1)
-    name, parameters = "binary_log_loss", ()
-    if loss == "focal":
-        name, parameters = "binary_focal", (float(gamma),)
+    parameters = (float(gamma),) if loss == "focal" else ()
     return Targets(
-        name, values, values.shape[1], "labels", len(classes) == 1, parameters,
+        BINARY + loss, values, values.shape[1], "labels", len(classes) == 1, parameters,
         float(smoothing),
     )  # fmt: skip
+
+
+def are_indicators(y):
+    """Whether it is seen at a glance that y has a column of 0 and 1 for each label."""
+    return (
+        type(y) is np.ndarray
+        and y.ndim == 2
+        and y.shape[1] > 1
+        and y.dtype.kind in "biu"
+        and bool(((y == 0) | (y == 1)).all())
+    )
 
 
 def _plain_binarizer(y):
@@ -240,13 +256,17 @@ def _plain_binarizer(y):
     That takes longer than some epochs of a small network. None for other labels, and
     if there are so many classes that scikit-learn warns of it.
     """
-    if y.ndim != 1 or y.dtype.kind not in PLAIN_LABELS:
+    if are_indicators(y):
+        classes, kind = np.arange(y.shape[1]), "multilabel-indicator"
+    elif y.ndim != 1 or y.dtype.kind not in PLAIN_LABELS:
         return None
-    classes = np.unique(y)
-    if 2 * len(classes) > len(y):
-        return None
+    else:
+        classes = np.unique(y)
+        kind = "multiclass" if len(classes) > 2 else "binary"
+        if 2 * len(classes) > len(y):
+            return None
     binarizer = LabelBinarizer()
-    binarizer.y_type_ = "multiclass" if len(classes) > 2 else "binary"
+    binarizer.y_type_ = kind
     binarizer.sparse_input_ = False
     binarizer.classes_ = classes
     return binarizer

@@ -2,17 +2,19 @@
 
 import numpy as np
 
-from fastmlp.engine.jobs import Job
+from fastmlp.engine.jobs import Job, PredictionJob
 from fastmlp.engine.network import Network
 from fastmlp.engine.threads import Team, threads_for_prediction
 from fastmlp.kernels import differentiating, passes
 from fastmlp.kernels.buffers import Buffer, Sizes, round_up
+from fastmlp.kernels.layers.encoding import Encoding
+from fastmlp.tables.encodings import FLAG, Column
 
-__all__ = ["DerivativesJob", "input_derivatives"]
+__all__ = ["DerivativesJob", "EncodedNetwork", "input_derivatives"]
 
 
 class DerivativesJob(Job):
-    """See `input_derivatives`."""
+    """See `input_derivatives`; of a network with an Encoding, by what that gives."""
 
     def __init__(self, network, X, cotangents, *, activation, n_threads):
         super().__init__(network, X, activation, n_threads)
@@ -33,6 +35,7 @@ class DerivativesJob(Job):
             n_features=network.units[0],
             n_outputs=n_outputs,
             block_rows=block_rows,
+            encoding=network.encoding,
         )
         parts = {key: n * capacity for key, n in own.items()}
         self._allocate([
@@ -51,15 +54,17 @@ class DerivativesJob(Job):
 
     def run(self, team):
         """Compute; returns an array (n_samples, n_cotangents, n_features)."""
-        n_samples, n_features = len(self._kept["targets"]), self.network.units[0]
+        network = self.network
+        n_samples, encoded = len(self._kept["targets"]), network.encoded
+        n_features = network.units[1 if encoded else 0]
         shape = n_samples, self._n_cotangents, n_features
-        derivatives = np.empty(shape, self.network.dtype)
+        derivatives = np.empty(shape, network.dtype)
         self._join(team)
         self._set(outputs=derivatives)
         passes.refresh_transposed(self.address, self.precision)
 
         def differentiate(thread, job=self):  # keeps memory alive in a thread
-            differentiating.differentiate(job.address, job.precision, thread)
+            differentiating.differentiate(job.address, job.precision, thread, encoded)
 
         team.run(differentiate)
         return derivatives
@@ -91,6 +96,10 @@ def input_derivatives(parameters, X, cotangents, *, activation, precision, n_job
     units = [len(weights[0]), *(w.shape[1] for w in weights)]
     network = Network(units, precision, differentiable=True)
     network.write(*parameters)
+    return _derivatives(network, X, cotangents, activation, n_jobs)
+
+
+def _derivatives(network, X, cotangents, activation, n_jobs):
     # a pass back costs as much as one forward
     n_passes = 1 + cotangents.shape[1]
     n_threads = threads_for_prediction(n_jobs, network, len(X), n_passes)
@@ -99,3 +108,69 @@ def input_derivatives(parameters, X, cotangents, *, activation, precision, n_job
     )
     with Team(n_threads) as team:
         return job.run(team)
+
+
+class EncodedNetwork:
+    """The layers of a network for tables that come after its Encoding.
+
+    Their inputs are what that gives: not only for rows of a table, but also between
+    these.
+
+    Parameters
+    ----------
+    layers : sequence of fastmlp.kernels.layers.dense.Dense
+    groups : dict of str to list of ndarray
+        Their parameters: group -> arrays, see `Network.read`.
+    activation : str
+        Of the hidden layers.
+    precision : {'float32', 'float64'}
+    n_jobs : int or None
+        Number of threads.
+    """
+
+    def __init__(self, layers, groups, *, activation, precision, n_jobs):
+        n_inputs = layers[0].fan_in
+        passed_on = Encoding((Column(FLAG),) * n_inputs, n_cosines=0)
+        network = Network([passed_on, *layers], precision, differentiable=True)
+        none = [np.zeros(0, network.dtype)]
+        own = {"factors": [np.ones(n_inputs)], "cosines": none, "tables": none}
+        groups = {**groups, **own}
+        network.write(*(groups[group] for group in network.groups))
+        self._network, self._n_jobs = network, n_jobs
+        self._activation = [activation] * (len(layers) - 1)
+
+    def raw_outputs(self, E):
+        """What the output units give for inputs E, in float64.
+
+        Parameters
+        ----------
+        E : ndarray of shape (n_samples, n_inputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_outputs)
+        """
+        n_threads = threads_for_prediction(self._n_jobs, self._network, len(E))
+        job = PredictionJob(
+            self._network, E, activation=self._activation, dtype=np.float64,
+            output_activation="identity", n_threads=n_threads,
+        )  # fmt: skip
+        with Team(n_threads) as team:
+            return job.run(team)
+
+    def derivatives(self, E, cotangents):
+        """Derivatives of weighted sums of raw outputs by the inputs.
+
+        Parameters
+        ----------
+        E : ndarray of shape (n_samples, n_inputs)
+        cotangents : ndarray of shape (n_samples, n_cotangents, n_outputs)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_cotangents, n_inputs)
+            In the precision of the computation.
+        """
+        return _derivatives(
+            self._network, E, cotangents, self._activation, self._n_jobs
+        )

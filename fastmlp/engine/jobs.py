@@ -4,6 +4,8 @@ A job keeps every array alive whose address the record holds, and checks whateve
 make a kernel leave these arrays.
 """
 
+from contextlib import nullcontext
+
 import numpy as np
 from scipy.sparse import issparse
 
@@ -19,6 +21,7 @@ from fastmlp.engine.options import StepOptions
 from fastmlp.engine.threads import threads_that_pay
 from fastmlp.kernels import passes, strips
 from fastmlp.kernels.buffers import Buffer, Sizes, round_up
+from fastmlp.kernels.epochs import EPOCH_NUMBERS
 from fastmlp.kernels.job import JOB
 from fastmlp.kernels.panels import unit_rows
 from fastmlp.kernels.team import team_size
@@ -49,6 +52,11 @@ _X, _OUTPUTS, _N_SAMPLES = (
 
 #: Fields of a JOB for what the rule of an optimizer keeps.
 _STATE = "first_state", "second_state"
+
+#: What is guessed to take a tenth of a second on a slow computer, in units of
+#: `threads_that_pay`; and what the smallest step costs.
+_WORK_OF_CHUNK = 100.0
+_LEAST_WORK = 0.01
 
 #: Fewest samples per strip, and most strips per batch.
 _STRIP_ROWS = 40
@@ -277,7 +285,12 @@ class TrainingJob(Job):
     n_steps : int
         Mini-batches per epoch.
     steps_done : int
-        Mini-batches of this epoch that have been run.
+        Mini-batches that have been run: of this epoch, or of the last call of
+        `run_epochs`.
+    steps_per_chunk : int
+        How many are sure, or at first are guessed, to take a tenth of a second or less.
+    loss_sums : list of float
+        What `run` would have returned for each epoch of the last call of `run_epochs`.
     order : ndarray of int64 of shape (n_samples,)
         The samples in the order of the next epoch; shuffle it in place.
     """
@@ -310,7 +323,9 @@ class TrainingJob(Job):
         self.n_steps = -(-self.n_samples // batch_size)
         self.steps_done = 0
         self._tiny = float(np.finfo(dtype).tiny)
-        self.steps_per_chunk = 1  # a guess, see fastmlp.training.run
+        self.loss_sums = []
+        work = _LEAST_WORK + threads_that_pay(network, batch_size)
+        self.steps_per_chunk = max(1, int(_WORK_OF_CHUNK / work))
         self.rates = np.zeros(self.n_steps)
         self._settings = None  # of the steps, as they were written last
         factor = 1.0
@@ -516,6 +531,50 @@ class TrainingJob(Job):
         self.steps_done = last_step  # even if an interrupt is raised afterwards
         team.run(self._steps(first_step, last_step))
         return float(record["loss_sum"])
+
+    def run_epochs(
+        self, team, most, shuffler, *, tol, patience, best_loss, no_improvement,
+        n_updates=0, **rates,
+    ):  # fmt: skip
+        """Run whole epochs, up to one after which the fit may have to end.
+
+        `loss_sums` and `steps_done` tell what was done, also when this raises.
+
+        Parameters
+        ----------
+        team : Team
+        most : int
+            Epochs at most.
+        shuffler : fastmlp.engine.shuffling.Shuffler or None
+            Is used before each epoch but the first.
+        tol, patience, best_loss, no_improvement
+            Of `fastmlp.training.run.Stopping`, whose rule ends the call, as does a
+            loss that is not finite.
+        n_updates : int
+            Steps before the first of these epochs.
+        rates
+            Other arguments of `run`, the same for all epochs.
+        """
+        updates = range(n_updates, n_updates + most * self.n_steps, self.n_steps)
+        epochs = np.empty((most, EPOCH_NUMBERS))
+        # as `run` computes them: a power of numba's could be another number
+        epochs[:, 0] = [rates["beta_1"] ** n for n in updates]
+        epochs[:, 1] = [rates["beta_2"] ** n for n in updates]
+        generator, shuffled, _, picks = shuffler.addresses if shuffler else (0,) * 4
+        self._set(
+            n_epochs=most, epochs=epochs, epochs_done=0, generator=generator,
+            shuffled=shuffled, picks=picks, tol=tol, patience=patience,
+            best_loss=best_loss, no_improvement=no_improvement,
+        )  # fmt: skip
+        self._kept["shuffler"] = shuffler
+        try:
+            with shuffler.lock if shuffler else nullcontext():
+                self.run(team, 0, self.n_steps, n_updates=n_updates, **rates)
+        finally:
+            done = int(self._records[0]["epochs_done"])
+            self._set(n_epochs=1)
+            self.steps_done = done * self.n_steps
+            self.loss_sums = epochs[:done, -1].tolist()
 
     def _write_settings(self, rate, beta_1, beta_2, epsilon, strength):
         """Write what is mostly the same for all epochs."""

@@ -95,7 +95,7 @@ class Network:
         Whether to keep a moving average of the parameters.
     differentiable : bool, default=False
         Whether there is room for transposed weights of all layers, for derivatives with
-        respect to the inputs; all layers are then Dense.
+        respect to the inputs; after an Encoding, to what that gives.
 
     Attributes
     ----------
@@ -158,22 +158,21 @@ class Network:
         self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
         self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
         self._places = {}  # of panels, by key, as they are asked for
-        self._allocate(0 if differentiable else 1)
+        self._allocate(differentiable)
         for key, parameter in self._declared.items():
             if parameter.initial:
                 for _, _, panel in self._panels(key, self._numbers("parameters")):
                     panel[...] = parameter.initial
 
-    def _allocate(self, first_transposed):
-        """Make the arrays, and the records that lead to them.
-
-        first_transposed : the layer to which backward passes go.
-        """
+    def _allocate(self, differentiable):
+        """Make the arrays, and the records that lead to them."""
         fan_in, fan_out = np.array(self.units[:-1]), np.array(self.units[1:])
         whole_in, whole_out = (round_up(n, self.shape.lanes) for n in (fan_in, fan_out))
         sizes = dict(enumerate(map(int, whole_in * whole_out)))
-        goes_back = self.optimizer is not None or first_transposed == 0
-        transposed = {i: n for i, n in sizes.items() if i >= first_transposed}
+        goes_back = self.optimizer is not None or differentiable
+        # the layer whose weights backward passes go through last
+        last_passed = 0 if differentiable and self.encoding is None else 1
+        transposed = {i: n for i, n in sizes.items() if i >= last_passed}
         self.arena = Arena(
             [
                 *(Buffer(name, self.sizes, packed=True) for name in self.vectors),

@@ -24,6 +24,7 @@ from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import wild_columns
 from fastmlp.data.targets import (
     PLAIN_LABELS,
+    are_indicators,
     class_targets,
     number_targets,
     quantile_score,
@@ -263,6 +264,11 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
 
     def _score_labels(self, X, y, sample_weight):
         classes = self.classes_
+        multilabel = self._label_binarizer.y_type_.startswith("multilabel")
+        if sample_weight is None and multilabel and are_indicators(y):
+            predicted = self.predict(X)
+            if type(predicted) is np.ndarray and predicted.shape == y.shape:
+                return float(np.average((y == predicted).all(axis=1)))
         if (
             sample_weight is None
             and type(y) is np.ndarray
@@ -270,7 +276,7 @@ class NetworkEstimator(DifferentiableModel, StoresParameters, BaseEstimator):
             and y.dtype.kind == classes.dtype.kind
             and y.dtype.kind in PLAIN_LABELS
             and 2 * len(classes) <= len(y)
-            and not self._label_binarizer.y_type_.startswith("multilabel")
+            and not multilabel
         ):
             predicted = self.predict(X)
             if predicted.shape == y.shape:

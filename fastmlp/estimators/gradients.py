@@ -13,13 +13,53 @@ from fastmlp.data.scaling import Standardization
 from fastmlp.native_threads import lazily
 from fastmlp.tables.fitted import parameters_of
 
-__all__ = ["DifferentiableModel", "cotangents_of", "derivatives_of"]
+__all__ = [
+    "NUMBERS_AT_ONCE",
+    "DifferentiableModel",
+    "NamesOutputs",
+    "cotangents_of",
+    "derivatives_of",
+    "nodes_on_the_line",
+    "scaled_to_one",
+]
 
 #: Rows times features of interpolated inputs that are differentiated together.
-_NUMBERS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = 2**22
 
 
-class DifferentiableModel:
+class NamesOutputs:
+    """Which outputs of a fitted model are differentiated; not for use by itself."""
+
+    def _shown(self, derivatives, columns):
+        """Without the axis of outputs, where there is but one."""
+        is_number = derivatives.shape[1] == 1 and not hasattr(self, "classes_")
+        return derivatives[:, 0] if columns is not None or is_number else derivatives
+
+    def _columns_of(self, target, n_samples):
+        """The output of each sample that is asked for; None for all of them."""
+        if target is None:
+            return None
+        classes = getattr(self, "classes_", None)
+        what = "outputs" if classes is None else "classes"
+        known = np.arange(self.n_outputs_) if classes is None else np.asarray(classes)
+        target = np.asarray(target)
+        if target.ndim > 1 or (target.ndim and len(target) != n_samples):
+            raise ValueError(
+                f"target has shape {target.shape}: expected one label or column "
+                f"number, or one for each of the {n_samples} samples"
+            )
+        try:
+            order = np.searchsorted(known, target)
+            found = known[np.minimum(order, len(known) - 1)] == target
+        except TypeError:  # text among numbers
+            found = np.zeros(target.shape, bool)
+        if not np.all(found):
+            wrong = target[~np.asarray(found)].tolist()[0]
+            raise ValueError(f"target {wrong!r} is not among the {what}: {known}")
+        return np.broadcast_to(order, (n_samples,))
+
+
+class DifferentiableModel(NamesOutputs):
     """Methods that need but `_derivatives` of a fitted model; not for use by itself."""
 
     def input_gradients(self, X, target=None, of="prediction"):
@@ -120,8 +160,7 @@ class DifferentiableModel:
         X = self._checked_to_differentiate(X, of)
         X = X.toarray() if issparse(X) else X
         n_samples, n_features = X.shape
-        if n_steps != int(n_steps) or n_steps < 1:
-            raise ValueError(f"n_steps must be a whole number > 0, got {n_steps!r}")
+        nodes, weights = nodes_on_the_line(n_steps)
         columns = self._columns_of(target, n_samples)
         baseline = np.asarray(baseline, dtype=np.float64)
         try:
@@ -131,19 +170,18 @@ class DifferentiableModel:
                 f"baseline has shape {baseline.shape}: expected a number, or an array "
                 f"of shape ({n_features},) or ({n_samples}, {n_features})"
             ) from None
-        nodes, weights = np.polynomial.legendre.leggauss(int(n_steps))
-        # from X backwards: what is left of the difference
-        left = (1 - nodes) / 2
         sums = []
-        n_rows = max(1, _NUMBERS_AT_ONCE // (len(nodes) * n_features))
+        n_rows = max(1, NUMBERS_AT_ONCE // (len(nodes) * n_features))
         for start in range(0, n_samples, n_rows):
             rows = slice(start, start + n_rows)
-            points = X[rows, np.newaxis] - left[:, np.newaxis] * difference[rows, None]
+            # from X backwards: what is left of the difference
+            left = (1 - nodes)[:, np.newaxis] * difference[rows, None]
+            points = X[rows, np.newaxis] - left
             own = None if columns is None else columns[rows].repeat(len(nodes))
             points = points.astype(X.dtype, copy=False).reshape(-1, n_features)
             derivatives = self._derivatives(points, own, of)
             by_node = derivatives.reshape(-1, len(nodes), *derivatives.shape[1:])
-            sums.append(np.einsum("k,rk...->r...", weights / 2, by_node))
+            sums.append(np.einsum("k,rk...->r...", weights, by_node))
         results = np.concatenate(sums) * difference[:, np.newaxis]
         return self._shown(results.astype(derivatives.dtype), columns)
 
@@ -153,34 +191,6 @@ class DifferentiableModel:
             raise ValueError(f"of must be 'prediction' or 'raw', got {of!r}")
         check_is_fitted(self)
         return self._plain(X)
-
-    def _shown(self, derivatives, columns):
-        """Without the axis of outputs, where there is but one."""
-        is_number = derivatives.shape[1] == 1 and not hasattr(self, "classes_")
-        return derivatives[:, 0] if columns is not None or is_number else derivatives
-
-    def _columns_of(self, target, n_samples):
-        """The output of each sample that is asked for; None for all of them."""
-        if target is None:
-            return None
-        classes = getattr(self, "classes_", None)
-        what = "outputs" if classes is None else "classes"
-        known = np.arange(self.n_outputs_) if classes is None else np.asarray(classes)
-        target = np.asarray(target)
-        if target.ndim > 1 or (target.ndim and len(target) != n_samples):
-            raise ValueError(
-                f"target has shape {target.shape}: expected one label or column "
-                f"number, or one for each of the {n_samples} samples"
-            )
-        try:
-            order = np.searchsorted(known, target)
-            found = known[np.minimum(order, len(known) - 1)] == target
-        except TypeError:  # text among numbers
-            found = np.zeros(target.shape, bool)
-        if not np.all(found):
-            wrong = target[~np.asarray(found)].tolist()[0]
-            raise ValueError(f"target {wrong!r} is not among the {what}: {known}")
-        return np.broadcast_to(order, (n_samples,))
 
 
 def cotangents_of(raw, output_activation, columns, of):
@@ -219,6 +229,29 @@ def cotangents_of(raw, output_activation, columns, of):
     others = ((1 - hits) * p).sum(axis=2, keepdims=True)
     own = (hits * p).sum(axis=2, keepdims=True)
     return own * (hits * others - (1 - hits) * p)
+
+
+def scaled_to_one(cotangents):
+    """(cotangents as numbers around 1, of which float32 loses none, their sizes).
+
+    Sizes have the shape (n_samples, n_asked, 1).
+    """
+    sizes = np.abs(cotangents).max(axis=2, keepdims=True)
+    return cotangents / np.where(sizes > 0, sizes, 1.0), sizes
+
+
+def nodes_on_the_line(n_steps):
+    """(points between 0 and 1, weights) of the Gauss-Legendre rule.
+
+    Raises
+    ------
+    ValueError
+        If `n_steps` is not a whole number above 0.
+    """
+    if n_steps != int(n_steps) or n_steps < 1:
+        raise ValueError(f"n_steps must be a whole number > 0, got {n_steps!r}")
+    nodes, weights = np.polynomial.legendre.leggauss(int(n_steps))
+    return (1 + nodes) / 2, weights / 2
 
 
 def derivatives_of(model, X, columns, of):
@@ -262,9 +295,7 @@ def _derivatives(model, X, columns, of, precision, scaling):
         )
     with np.errstate(over="ignore", invalid="ignore"):
         cotangents = cotangents_of(raw, activation, columns, of)
-        # as numbers around 1, of which none is lost in float32
-        sizes = np.abs(cotangents).max(axis=2, keepdims=True)
-        cotangents = cotangents / np.where(sizes > 0, sizes, 1.0)
+        cotangents, sizes = scaled_to_one(cotangents)
         derivatives = lazily("engine.differentiation").input_derivatives(
             parameters_of(model), X, cotangents, activation=model.activation,
             precision=precision, n_jobs=model.n_jobs,

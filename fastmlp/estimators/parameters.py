@@ -116,9 +116,9 @@ OF_ENSEMBLES = {
 }
 
 #: Constraints of what only some estimators have.
-CLASSIFICATION_LOSS = [StrOptions(set(CLASSIFICATION_LOSSES))]
-REGRESSION_LOSS = [StrOptions(REGRESSION_LOSSES)]  # users may add some
-ANY_LOSS = [StrOptions({"auto", *CLASSIFICATION_LOSSES}), *REGRESSION_LOSS]
+CLASSIFICATION_LOSS = [StrOptions(CLASSIFICATION_LOSSES)]  # users may add some
+REGRESSION_LOSS = [StrOptions(REGRESSION_LOSSES)]
+ANY_LOSS = [StrOptions({"auto"}), *CLASSIFICATION_LOSS, *REGRESSION_LOSS]
 TASK = [StrOptions({"auto", "classification", "regression"})]
 
 #: Solvers that take steps down the gradient of mini-batches.

@@ -19,7 +19,9 @@ from fastmlp.estimators.streaming import is_source
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.native_threads import lazily
 from fastmlp.tables.losses import (
+    BINARY,
     CLASSIFICATION_LOSSES,
+    LOSSES,
     REGRESSION_LOSSES,
     predicts_exponentials,
 )
@@ -227,7 +229,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
 
     _parameter_constraints: dict = {
         **TabularModel._parameter_constraints,
-        "loss": [StrOptions(set(CLASSIFICATION_LOSSES))],
+        "loss": [StrOptions(CLASSIFICATION_LOSSES)],
         "focal_gamma": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left"), None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -285,9 +287,11 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def _targets(self, y, state, recipe):
         smoothing = float(recipe.smoothing)
         gamma = float(self.focal_gamma) if self.loss == "focal" else 0.0
+        is_own = LOSSES[self.loss].registered is not None
         if state["_is_multilabel"]:
-            name = "binary_focal" if gamma else "binary_log_loss"
-            parameters = (gamma,) if gamma else ()
+            # without its exponent, the focal loss is the log loss
+            choice = self.loss if is_own or gamma else "log_loss"
+            name, parameters = BINARY + choice, (gamma,) if gamma else ()
             return Targets(
                 name, y.astype(bool), y.shape[1], "labels", False, parameters, smoothing
             )
@@ -298,10 +302,12 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         )
         if unknown.any():
             raise ValueError(f"y_val has classes that y lacks: {np.unique(y[unknown])}")
+        name, parameters = "focal", (gamma, smoothing)
+        if is_own:
+            name, parameters = self.loss, (smoothing,)
         return Targets(
-            "focal", codes.reshape(-1, 1), len(classes), "classes",
-            parameters=(gamma, smoothing),
-        )  # fmt: skip
+            name, codes.reshape(-1, 1), len(classes), "classes", parameters=parameters
+        )
 
     def _weigh_classes(self, sample_weight, y):
         if self.class_weight is None:
@@ -344,19 +350,17 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
             return 1.0
         tabular = lazily("training.tabular")
         outputs, codes, chosen = [], [], []
-        for member, held_out in zip(fit.members, fit.held_out, strict=False):
-            if member.held_out is None or member.held_out.outputs is None:
-                continue
-            outputs.append(member.held_out.outputs)
-            values = (
-                val_targets.values if held_out is None else targets.values[held_out]
-            )
-            codes.append(values[:, 0].astype(int))
-            if held_out is None:
-                of_these = weight_val
-            else:
-                of_these = None if weights is None else weights[held_out]
-            chosen.append(np.ones(len(values)) if of_these is None else of_these)
+        found = fit.outputs_of_held_out()
+        enough = tabular.to_calibrate([len(raw) for raw, _ in found])
+        for (raw, samples), some in zip(found, enough, strict=True):
+            known, of_these = targets, weights
+            if samples is None:
+                known, of_these, samples = val_targets, weight_val, np.arange(len(raw))
+            samples = samples[some]
+            outputs.append(raw[some].astype(np.float64))
+            codes.append(known.values[samples, 0].astype(int))
+            ones = np.ones(len(samples))
+            chosen.append(ones if of_these is None else of_these[samples])
         if not outputs or not sum(map(np.sum, chosen)):
             return 1.0
         return tabular.temperature_of(
@@ -366,7 +370,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def _shown_out_of_fold(self, outputs, targets, weights, state):
         score = lazily("training.folds").score_of_held_out(outputs, targets, weights)
         # of many samples and classes, they should not take much memory
-        probabilities = outputs.astype(np.float32)
+        probabilities = outputs.astype(np.float32, copy=False)
         return {"oof_decision_function_": probabilities, "oof_score_": score}
 
     def predict_proba(self, X):
@@ -543,6 +547,10 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         numbers = outputs * state["_scale"] + state["_center"]
         numbers = np.minimum(np.maximum(numbers, state["_lowest"]), state["_highest"])
         return numbers.ravel() if numbers.shape[1] == 1 else numbers
+
+    def _slopes_of_numbers(self, outputs):
+        numbers = outputs * self._scale + self._center
+        return self._scale * ((numbers > self._lowest) & (numbers < self._highest))
 
     def predict(self, X):
         """Predict numbers.

@@ -25,6 +25,7 @@ from sklearn.utils.validation import (
 from fastmlp.data.columns import Columns
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.estimators.streaming import is_source
+from fastmlp.estimators.tabular_gradients import DifferentiableTables
 from fastmlp.estimators.tabular_sources import encoded_source
 from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.native_threads import lazily
@@ -116,7 +117,7 @@ class TabularPredictor:
         return model._finish(model._columns.transform(X))
 
 
-class TabularModel(StoresParameters, BaseEstimator):
+class TabularModel(DifferentiableTables, StoresParameters, BaseEstimator):
     """What both estimators share; not for use by itself."""
 
     #: Parameter -> the field of a recipe that it gives.
@@ -358,7 +359,12 @@ class TabularModel(StoresParameters, BaseEstimator):
 
         def held_out(fit):
             temperature = temperature_of(fit)
-            return fit.predict_held_out(lambda raw: output.value(raw / temperature))
+
+            def predictions_of(raw):
+                values = output.value(raw.astype(np.float64) / temperature)
+                return values.astype(raw.dtype)  # which take half the memory
+
+            return fit.predict_held_out(predictions_of)
 
         def out_of_fold(predictions):
             """The attributes that predictions of held-out samples make."""

@@ -151,13 +151,18 @@ _OPERATORS = {
     np.add: "Add", np.subtract: "Sub", np.multiply: "Mul", np.divide: "Div",
     np.negative: "Neg", np.absolute: "Abs", np.minimum: "Min", np.matmul: "MatMul",
     np.sqrt: "Sqrt", np.exp: "Exp", np.log: "Log", np.tanh: "Tanh",
-    np.sin: "Sin", np.isnan: "IsNaN", np.equal: "Equal",
-    np.less: "Less", np.greater: "Greater", np.bitwise_and: "And",
+    np.sin: "Sin", np.power: "Pow", np.sign: "Sign", np.isnan: "IsNaN",
+    np.equal: "Equal", np.less: "Less", np.greater: "Greater",
+    np.less_equal: "LessOrEqual", np.greater_equal: "GreaterOrEqual",
+    np.bitwise_and: "And",
     np.bitwise_or: "Or", np.invert: "Not",
 }  # fmt: skip
 
 #: Operators whose results are true or false.
-_PREDICATES = {"IsNaN", "Equal", "Less", "Greater", "And", "Or", "Not"}
+_PREDICATES = {
+    "IsNaN", "Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or",
+    "Not",
+}  # fmt: skip
 
 
 # --- functions that take several nodes, or other arguments ----------------------------
@@ -231,7 +236,9 @@ _COMPOSED = {
     np.remainder: _remainder,
     np.floor_divide: lambda x, divisor: (x - x % divisor) / divisor,
     np.not_equal: lambda x, y: ~(x == y),
+    np.square: lambda x: x * x,
     np.expm1: lambda x: np.exp(x) - 1,
+    np.log1p: lambda x: np.log(x + 1),
     np.logaddexp: lambda x, y: np.maximum(x, y) + np.log(np.exp(-abs(x - y)) + 1),
     ndtr: _normal_cdf,
 }

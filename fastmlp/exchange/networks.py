@@ -34,6 +34,7 @@ __all__ = [
     "Encoder",
     "NetworkForm",
     "averaged",
+    "counterpart_of",
     "form_of",
     "outputs_of",
 ]
@@ -43,6 +44,13 @@ ESTIMATORS = (
     MLPClassifier, MLPRegressor, MLPEstimator, MLPEnsembleClassifier,
     MLPEnsembleRegressor, TabularMLPClassifier, TabularMLPRegressor,
 )  # fmt: skip
+
+
+#: Parameter of `fastmlp.register_activation` -> what it is for, and a function of what.
+_PROGRAMS = {
+    "torch": ("PyTorch", "tensors, by functions of torch"),
+    "onnx": ("ONNX", "arrays, by functions of NumPy"),
+}
 
 
 class Dense(NamedTuple):
@@ -181,8 +189,6 @@ def averaged(model):
         If it is not fitted.
     TypeError
         If it is no estimator of fastmlp.
-    ValueError
-        If it has an activation that a user has registered.
     """
     if not isinstance(model, ESTIMATORS):
         raise TypeError(f"expected an estimator of fastmlp, got {type(model).__name__}")
@@ -207,19 +213,39 @@ def form_of(model):
     """
     (_, model), *_ = averaged(model)
     if isinstance(model, MultiLayerPerceptron):
-        return _without_registered(_form_of_network(model))
-    return _without_registered(_form_of_tables(model))
+        return _form_of_network(model)
+    return _form_of_tables(model)
 
 
-def _without_registered(form):
-    """The form, or an error if it has functions that no other program can know."""
-    for layer in form.layers[:-1]:
-        if ACTIVATIONS[layer.activation].registered is not None:
-            raise ValueError(
-                f"the activation {layer.activation!r} is your own: other programs do "
-                "not know it, so that the model cannot be exported"
-            )
-    return form
+def counterpart_of(activation, program):
+    """What a user has registered for an activation to be used elsewhere.
+
+    Parameters
+    ----------
+    activation : str
+        A row of `fastmlp.tables.activations`.
+    program : {'torch', 'onnx'}
+
+    Returns
+    -------
+    callable or None
+        None for a function of the package.
+
+    Raises
+    ------
+    ValueError
+        If the user has registered the activation, but nothing for this program.
+    """
+    registered = ACTIVATIONS[activation].registered
+    if registered is None:
+        return None
+    if program not in registered.counterparts:
+        name, arrays = _PROGRAMS[program]
+        raise ValueError(
+            f"the activation {activation!r} is your own, which {name} does not know: "
+            f"register it again with {program}=, the same function of {arrays}"
+        )
+    return registered.counterparts[program]
 
 
 def _form_of_network(model):

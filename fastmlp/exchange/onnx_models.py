@@ -26,7 +26,13 @@ from fastmlp.data.frames import read, said
 from fastmlp.estimators import MLPClassifier, MLPEstimator, MLPRegressor
 from fastmlp.estimators.tabular_model import TabularModel
 from fastmlp.exchange.graphs import Graph, Tensor
-from fastmlp.exchange.networks import ESTIMATORS, averaged, form_of, outputs_of
+from fastmlp.exchange.networks import (
+    ESTIMATORS,
+    averaged,
+    counterpart_of,
+    form_of,
+    outputs_of,
+)
 from fastmlp.exchange.onnx_columns import TIMES, kinds_of, matrix_of
 from fastmlp.tables.activations import ACTIVATIONS
 
@@ -54,13 +60,38 @@ _OUTPUT_ACTIVATIONS = {
     "exp": np.exp,
 }
 
+
+def _activation_of(name):
+    """An activation, as a function of tensors."""
+    own = counterpart_of(name, "onnx")
+    if own is None:
+        return ACTIVATIONS[name].value
+
+    def value(z):
+        try:
+            result = own(z)
+        except TypeError as error:
+            result, reason = None, f": {error}"
+        else:
+            reason = f", but gives {type(result).__name__}"
+        if not isinstance(result, Tensor):
+            raise ValueError(
+                f"the function that was registered as onnx= of {name!r} must be made "
+                "of arithmetic, comparisons, np.where and functions of NumPy that ONNX "
+                f"has, too{reason}"
+            )
+        return result.astype(z.dtype)
+
+    return value
+
+
 #: See `fastmlp.exchange.networks.outputs_of`.
 _XP = SimpleNamespace(
     clip=np.clip, where=np.where, isnan=np.isnan, sqrt=np.sqrt, cos=np.cos,
     einsum=np.einsum, concatenate=np.concatenate,
     astype=lambda x, dtype: x.astype(dtype),
     take=lambda tables, rows: rows.graph.tensor(tables).take(rows, axis=1),
-    activation=lambda name: ACTIVATIONS[name].value,
+    activation=_activation_of,
     output_activation=_OUTPUT_ACTIVATIONS.get,
 )  # fmt: skip
 

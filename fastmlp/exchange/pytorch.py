@@ -80,6 +80,8 @@ def _module_of(form, model):
     from fastmlp.exchange import torch_modules
 
     if isinstance(model, TabularModel):
+        for layer in form.layers[:-1]:
+            torch_modules.activation_of(layer.activation)  # an error if there is none
         return torch_modules.TabularNetworks(form, model._columns)
     modules = OrderedDict()
     if form.inputs is not None:
@@ -87,7 +89,7 @@ def _module_of(form, model):
     *hidden, last = form.layers
     for i, layer in enumerate(hidden):
         modules[f"hidden_{i}"] = torch_modules.linear(layer.weights, layer.biases)
-        modules[f"activation_{i}"] = torch_modules.ACTIVATIONS[layer.activation]()
+        modules[f"activation_{i}"] = torch_modules.activation_of(layer.activation)
     modules["outputs"] = torch_modules.linear(last.weights, last.biases)
     if form.output_activation != "identity":
         make = torch_modules.OUTPUT_ACTIVATIONS[form.output_activation]

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from fastmlp.data.scaling import Scaling
-from fastmlp.exchange.networks import Dense, outputs_of
+from fastmlp.engine.registration import check_counterpart
+from fastmlp.exchange.networks import Dense, counterpart_of, outputs_of
+from fastmlp.tables.activations import ACTIVATIONS as ACTIVATION_ROWS
 
 __all__ = [
     "ACTIVATIONS",
@@ -23,6 +25,7 @@ __all__ = [
     "Scale",
     "Standardize",
     "TabularNetworks",
+    "activation_of",
     "linear",
     "parts_of",
 ]
@@ -36,6 +39,49 @@ ACTIVATIONS = {
     # PyTorch's is the identity from 20 on, where float64 still sees a difference
     "softplus": partial(nn.Softplus, threshold=40),
 }  # fmt: skip
+
+
+class OwnActivation(nn.Module):
+    """An activation that a user has registered.
+
+    Parameters
+    ----------
+    name : str
+    function : callable
+        Of a tensor.
+    """
+
+    def __init__(self, name, function):
+        super().__init__()
+        self.name, self.function = name, function
+
+    def forward(self, z):
+        """The function."""
+        return self.function(z)
+
+    def extra_repr(self):
+        """Its name, for `print`."""
+        return self.name
+
+
+def activation_of(name):
+    """A module of an activation.
+
+    Raises
+    ------
+    ValueError
+        If it is a user's own, and there is nothing for PyTorch, or not the same.
+    """
+    function = counterpart_of(name, "torch")
+    if function is None:
+        return ACTIVATIONS[name]()
+
+    def of_array(z):
+        with torch.no_grad():
+            return function(torch.tensor(z)).numpy()
+
+    check_counterpart(ACTIVATION_ROWS[name], "torch", of_array)
+    return OwnActivation(name, function)
 
 
 def linear(weights, biases):
@@ -101,6 +147,8 @@ class BothClasses(nn.Module):
         return torch.cat([1 - p, p], dim=1)
 
 
+_ACTIVATION_MODULES = {name: make() for name, make in ACTIVATIONS.items()}
+
 #: See `fastmlp.exchange.networks.outputs_of`.
 _XP = SimpleNamespace(
     clip=torch.clip, where=torch.where, isnan=torch.isnan, sqrt=torch.sqrt,
@@ -108,7 +156,9 @@ _XP = SimpleNamespace(
     concatenate=lambda tensors, axis: torch.cat(tensors, dim=axis),
     astype=lambda x, name: x.to(getattr(torch, name)),
     take=lambda tables, rows: tables[:, rows],
-    activation={name: make() for name, make in ACTIVATIONS.items()}.get,
+    activation=lambda name: (
+        counterpart_of(name, "torch") or _ACTIVATION_MODULES[name]
+    ),
     output_activation={name: make() for name, make in OUTPUT_ACTIVATIONS.items()}.get,
 )  # fmt: skip
 
@@ -281,6 +331,8 @@ def _settings_of(module):
 
 def _activation_of(module):
     """The row of `ACTIVATIONS` that a module is."""
+    if isinstance(module, OwnActivation):
+        return module.name
     for name, make in ACTIVATIONS.items():
         row = make()
         if type(row) is type(module) and _settings_of(row) == _settings_of(module):

@@ -34,6 +34,7 @@ from fastmlp.inference.steps import (
     Imputed,
     Indicated,
     Linear,
+    OfColumns,
     OneHot,
     Values,
     joined,
@@ -239,6 +240,10 @@ def _function(transformer, source, place):
             "Only func=None and NumPy's functions of one number, such as np.log1p, can "
             "be folded: take this step out and call it yourself.",
         )
+    if isinstance(source, Cells):  # a data frame, for scikit-learn
+        return OfColumns(source, (function,))
+    if isinstance(source, OfColumns):  # which it still is
+        return OfColumns(source.cells, (*source.functions, function))
     return Elementwise(source.numbers(), [(function, None, False)])
 
 

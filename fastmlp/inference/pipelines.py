@@ -67,9 +67,11 @@ def predictor(model):
     NumPy's such as ``np.log1p``, and `ColumnTransformer`, `FeatureUnion` and
     `Pipeline` of them. A subclass of one of these is not: it may do something else.
 
-    The numbers are those of the pipeline, to the last bit, with two exceptions, which
-    may differ in rounding: products with matrices (`PCA` and the like), and functions
-    of float32 columns beside others in a data frame, which are computed in float64.
+    The numbers are those of the pipeline, to the last bit, but for products with
+    matrices (`PCA` and the like), which may differ in rounding, and for functions of
+    small integers and truth values in a data frame, which NumPy computes in float16 or
+    float32, and the predictor in float64. So may float32 columns that one
+    `ColumnTransformer` passes through beside others, and the next one takes alone.
 
     What is missing may be None, NaN, NaT or pandas' NA. Where no step fills it in, and
     where a number is infinite, the call raises a ValueError with the name of the

@@ -29,6 +29,7 @@ __all__ = [
     "Missing",
     "Mixed",
     "Numbers",
+    "OfColumns",
     "OneHot",
     "Selected",
     "Values",
@@ -132,6 +133,8 @@ class Mixed:
 
     def select(self, indices):
         """Some of the features; those of one part stay of its kind."""
+        if not any(isinstance(part, Cells) for part in self.parts):
+            return Selected(self.numbers(), indices)  # in the dtype of all together
         runs = []
         for index in indices:
             part, i = self._places[index]
@@ -152,7 +155,7 @@ def joined(parts, is_sparse=False):
         each
         for part in parts
         for each in (part.parts if isinstance(part, Mixed) else [part])
-        if each.origins
+        if each.origins or isinstance(each, OneHot)  # which gives a dtype, and errors
     ]
     if len(parts) == 1 and parts[0].is_sparse == is_sparse:
         return parts[0]
@@ -250,6 +253,30 @@ class Elementwise(_Step):
             for function, constants, casts in self.operations
         ]
         return Elementwise(self.source.select(indices), operations)
+
+
+class OfColumns(_Step):
+    """Functions of each number, in the dtype of its column of a data frame.
+
+    Parameters
+    ----------
+    cells : Cells
+    functions : tuple of ufunc
+    """
+
+    def __init__(self, cells, functions):
+        self.cells, self.functions = cells, functions
+        self.origins = cells.origins
+        every = range(len(self.origins))
+        operations = [(function, None, False) for function in functions]
+        self._together = Elementwise(cells.numbers(), operations)
+        self._each = Join(
+            [Elementwise(cells.select([i]).numbers(), operations) for i in every]
+        )
+
+    def __call__(self, data):
+        is_of_one_dtype = data.is_row or data.X.dtype is not None
+        return (self._together if is_of_one_dtype else self._each)(data)
 
 
 def _cast(constants, dtype):

@@ -99,6 +99,15 @@ _INTEGERS = (
     "kept_shares",  # address of a float64 per layer: of its inputs, what dropout keeps
     "seed",  # of the dropout masks
     "n_updates",  # steps before this epoch
+    # epochs that follow each other, see epochs
+    "n_epochs",  # that a call may run; 0 or 1 for steps of one
+    "epochs",  # address of EPOCH_NUMBERS float64 for each
+    "epochs_done",
+    "goes_on",  # whether another one follows
+    "generator",  # addresses for shuffling.shuffle_numbers, or 0
+    "shuffled",
+    "picks",
+    "no_improvement",  # epochs in a row, see training.run.Stopping
 )
 _FLOATS = (
     "l2",
@@ -113,6 +122,9 @@ _FLOATS = (
     "weight_decay",
     "clip_norm",  # 0 for none
     "average_decay",
+    "tol",
+    "patience",
+    "best_loss",
 )
 
 #: All that a kernel needs.  Unless said otherwise, arrays have its precision.

@@ -307,7 +307,7 @@ KERNELS = {
 
 @jit
 def _call(code, z, targets, n_outputs, rows, losses, parameters):
-    call_address(code, (z, targets, losses, n_outputs, rows))
+    call_address(code, (z, targets, losses, parameters, n_outputs, rows))
 
 
 def _dispatch(rows):

@@ -20,6 +20,7 @@ by `fastmlp.engine.jobs`, tells them where everything is.
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import RELU_CODE
 from fastmlp.kernels.buffers import Buffer, of_thread, round_up
+from fastmlp.kernels.epochs import begin_next_epoch
 from fastmlp.kernels.gathering import gather
 from fastmlp.kernels.job import (
     begin_step,
@@ -166,13 +167,7 @@ def _first_layer_forward(
 def _forward(job, workspace, parameters, layer, first, tiles, stored, encoded):
     """Forward pass of a layer that is not the first."""
     if encoded is not None:
-        a, c = inputs_of(job, workspace, layer), outputs_of(job, workspace, layer)
-        weights = dense.weights_of(parameters, layer)
-        biases = advance(parameters, layer.per_output)
-        none = cast(0, layer.activation)
-        dense.add_products(a, weights, biases, c, first, tiles, job.depth, none)
-        if layer.derivatives >= 0:
-            parametric.forward(job, workspace, parameters, layer, first, tiles)
+        parametric.forward_layer(job, workspace, parameters, layer, first, tiles)
         return
     dense.forward(job, workspace, parameters, layer, first, tiles, stored)
 
@@ -452,12 +447,64 @@ def tiles_buffers(sizes):
 # --- steps ----------------------------------------------------------------------------
 
 
+@jit
+def _run_steps(
+    job, like, thread, first_step, last_step, tiles, sparse, strips, stored, masks,
+    with_parameters, scaled, encoded,
+):  # fmt: skip
+    """Mini-batches of one epoch; returns whether the team is still there."""
+    workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
+    scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
+    model = model_of(job, like)
+    sample_losses = pointer(job.sample_losses, like)
+    power_1, power_2 = job.beta_1_power, job.beta_2_power
+    loss_sum = job.loss_sum
+    for number in range(first_step, last_step):
+        step = begin_step(job, number, power_1, power_2, like)
+        power_1, power_2 = step.power_1, step.power_2
+        if tiles is not None:
+            _rows_phase(
+                job, workspace, model, scratch, step, thread, sparse, stored, masks,
+                with_parameters, scaled, encoded,
+            )  # fmt: skip
+        if strips is not None:
+            strips_phase(
+                job, workspace, model, scratch, step, thread, stored, masks,
+                with_parameters, scaled,
+            )  # fmt: skip
+        if not wait_for_team(job):
+            return False
+        if thread == 0:
+            loss_sum += sum_of(sample_losses, step.rows) * step.loss_scale
+        if tiles is not None:
+            _tiles_phase(job, workspace, model, step, scratch, thread, sparse, encoded)
+        if strips is not None:
+            slices_phase(job, model, step, thread)
+        if not wait_for_team(job):
+            return False
+        if job.clip_norm > 0:
+            if tiles is not None:
+                _updates_phase(job, model, step, thread, encoded)
+            if strips is not None:
+                update_slices_phase(job, model, step, thread)
+            if not wait_for_team(job):
+                return False
+        if thread == 0:
+            loss_sum += penalties_of(job, model, step.rule) * step.loss_scale
+    if thread == 0:
+        job.loss_sum = loss_sum
+        job.beta_1_power, job.beta_2_power = power_1, power_2
+    return True
+
+
 @jit(entry=True)
 def train_steps(
     job_address, precision, thread, first_step, last_step, tiles, sparse, strips,
     stored, masks, with_parameters, scaled, encoded,
 ):  # fmt: skip
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
+
+    If these are all, and the job says so, more epochs follow.
 
     All threads of the team make this call at the same time, each with its own number
     `thread`.  The job's loss_sum grows by the sum over batches of
@@ -480,48 +527,12 @@ def train_steps(
     """
     control = flush_denormals()
     job = job_at(job_address)
-    like = precision
-    workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
-    scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
-    model = model_of(job, like)
-    sample_losses = pointer(job.sample_losses, like)
-    power_1, power_2 = job.beta_1_power, job.beta_2_power
-    loss_sum = job.loss_sum
-    for number in range(first_step, last_step):
-        step = begin_step(job, number, power_1, power_2, like)
-        power_1, power_2 = step.power_1, step.power_2
-        if tiles is not None:
-            _rows_phase(
-                job, workspace, model, scratch, step, thread, sparse, stored, masks,
-                with_parameters, scaled, encoded,
-            )  # fmt: skip
-        if strips is not None:
-            strips_phase(
-                job, workspace, model, scratch, step, thread, stored, masks,
-                with_parameters, scaled,
-            )  # fmt: skip
-        if not wait_for_team(job):
+    while _run_steps(
+        job, precision, thread, first_step, last_step, tiles, sparse, strips, stored,
+        masks, with_parameters, scaled, encoded,
+    ):  # fmt: skip
+        if not begin_next_epoch(job, thread):
             break
-        if thread == 0:
-            loss_sum += sum_of(sample_losses, step.rows) * step.loss_scale
-        if tiles is not None:
-            _tiles_phase(job, workspace, model, step, scratch, thread, sparse, encoded)
-        if strips is not None:
-            slices_phase(job, model, step, thread)
-        if not wait_for_team(job):
-            break
-        if job.clip_norm > 0:
-            if tiles is not None:
-                _updates_phase(job, model, step, thread, encoded)
-            if strips is not None:
-                update_slices_phase(job, model, step, thread)
-            if not wait_for_team(job):
-                break
-        if thread == 0:
-            loss_sum += penalties_of(job, model, step.rule) * step.loss_scale
-    if thread == 0:
-        job.loss_sum = loss_sum
-        job.beta_1_power, job.beta_2_power = power_1, power_2
     restore_denormals(control)
 
 

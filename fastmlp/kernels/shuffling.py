@@ -10,7 +10,7 @@ import numpy as np
 from fastmlp.compilation import jit
 from fastmlp.kernels.simd import advance, pointer
 
-__all__ = ["STATE_WORDS", "shuffle"]
+__all__ = ["STATE_WORDS", "shuffle", "shuffle_numbers"]
 
 #: uint32 in the generator's state: its key, then how many of its words are used up.
 STATE_WORDS = 625
@@ -47,8 +47,8 @@ def _tempered(y):
     return np.uint32(y ^ (y >> np.uint32(18)))
 
 
-@jit(entry=True)
-def shuffle(state, numbers, count, picks):
+@jit
+def shuffle_numbers(state, numbers, count, picks):
     """Shuffle ``numbers[:count]`` in place (Fisher-Yates, from the end).
 
     state, numbers, picks : addresses of STATE_WORDS uint32, of `count` int64 and of
@@ -88,3 +88,9 @@ def shuffle(state, numbers, count, picks):
         if i <= mask >> 1:
             mask >>= 1
     used_up[0] = np.uint32(used)
+
+
+@jit(entry=True)
+def shuffle(state, numbers, count, picks):
+    """`shuffle_numbers`, for Python."""
+    shuffle_numbers(state, numbers, count, picks)

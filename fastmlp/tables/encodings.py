@@ -27,6 +27,7 @@ __all__ = [
     "Column",
     "encode",
     "levels_of",
+    "slopes_of_encoding",
     "smooth_clip",
 ]
 
@@ -114,7 +115,7 @@ def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
             missing = np.isnan(x)
             with np.errstate(invalid="ignore", over="ignore"):
                 z = column.scale * (x - column.center)
-            z = smooth_clip(np.where(np.isnan(z), 0, z))
+            z = smooth_clip(np.where(missing, 0, z))
             inputs.append(z[:, None])
             if n_cosines:
                 frequencies, phases, *weights, biases = cosines[number]
@@ -136,3 +137,45 @@ def encode(columns, X, factors, cosines, tables, n_cosines, n_embedded):
             inputs.append(tables[row + levels_of(x, column.n_levels)])
             row += column.n_levels
     return np.concatenate(inputs, axis=1) * factors
+
+
+def slopes_of_encoding(columns, X, factors, cosines, n_cosines, n_embedded):
+    """The derivative of each input of the network by the number that it is made of.
+
+    Parameters
+    ----------
+    columns, X, factors, cosines, n_cosines, n_embedded
+        See `encode`.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_inputs)
+        By the number in X, as it is there. 0 where it is missing, where the embedding
+        is cut off, and for inputs that are not made of numbers.
+    """
+    cosines = np.reshape(cosines, (-1, n_cosines + 3, N_FREQUENCIES))
+    slopes, number = [], 0
+    for column, x in zip(columns, np.asarray(X, np.float64).T, strict=True):
+        n_inputs = column.n_inputs(n_cosines, n_embedded)
+        of_column = np.zeros((len(x), n_inputs))
+        slopes.append(of_column)
+        if column.kind != NUMBER:
+            continue
+        missing = np.isnan(x)
+        z = column.scale * np.where(missing, 0, x - column.center)
+        z = np.clip(z, -MOST, MOST)
+        slope = column.scale * (1 + (z / 3) ** 2) ** -1.5
+        of_column[:, 0] = slope
+        if n_cosines:
+            frequencies, phases, *weights, _ = cosines[number]
+            waves = smooth_clip(z)[:, None] * frequencies
+            if column.is_piecewise:
+                waves += phases
+                turned = frequencies * ((waves > 0) & (waves < 1))
+            else:
+                turned = -2 * np.pi * frequencies * np.sin(2 * np.pi * waves + phases)
+            embedded = turned @ np.transpose(weights)
+            of_column[:, 1 : 1 + n_cosines] = slope[:, None] * embedded
+            number += 1
+        of_column[missing] = 0
+    return np.concatenate(slopes, axis=1) * factors

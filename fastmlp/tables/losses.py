@@ -12,6 +12,7 @@ import numpy as np
 from scipy.special import expit, log_softmax, softmax, xlogy
 
 __all__ = [
+    "BINARY",
     "CLASSIFICATION_LOSSES",
     "LOSSES",
     "OUTPUT_ACTIVATIONS",
@@ -20,6 +21,10 @@ __all__ = [
     "OutputActivation",
     "predicts_exponentials",
 ]
+
+
+#: What the name of a row of two classes, or labels, begins with.
+BINARY = "binary_"
 
 
 class OutputActivation(NamedTuple):
@@ -207,8 +212,8 @@ _ROWS = (
 #: name -> row; rows that users have registered come last
 LOSSES = {row.name: row for row in _ROWS}
 
-#: What the parameter `loss` may be.
-CLASSIFICATION_LOSSES = frozenset(row.choice for row in _ROWS if row.is_of_classes)
+#: What the parameter `loss` may be; users may add some.
+CLASSIFICATION_LOSSES = {row.choice for row in _ROWS if row.is_of_classes}
 REGRESSION_LOSSES = {row.choice for row in _ROWS if not row.is_of_classes}
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.losses import LOSSES
+from fastmlp.tables.losses import BINARY, LOSSES
 
 __all__ = ["check_registered", "functions_of_registered", "values_of_registered"]
 
@@ -33,6 +33,8 @@ def _names_of(parameters):
 def _values_of(kind, name):
     """Some values of a function, as a list."""
     row = _TABLES[kind][name]
+    if kind == "loss" and row.is_of_classes:
+        row = LOSSES[BINARY + name]  # a function of one output
     arguments = (_POINTS,) if kind == "activation" else (_POINTS, np.ones_like(_POINTS))
     return np.ravel(row.value(*arguments)).tolist()
 
@@ -65,7 +67,7 @@ def functions_of_registered(parameters):
         kind, name, function, derivative, options.
     """
     return [
-        (kind, name, row.function, row.derivative, row.options)
+        (kind, name, row.function, row.derivative, {**row.options, **row.counterparts})
         for kind, names in _names_of(parameters).items()
         for name in names
         for row in [_TABLES[kind][name].registered]

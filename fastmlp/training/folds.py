@@ -1,5 +1,7 @@
 """What several networks are trained on, what they hold out, and how they predict it."""
 
+from itertools import repeat
+
 import numpy as np
 
 __all__ = ["bootstrap", "mean_of_held_out", "score_of_held_out", "splits"]
@@ -101,9 +103,9 @@ def mean_of_held_out(predictions, held_out, n_samples, weights=None):
 
     Parameters
     ----------
-    predictions : sequence of ndarray of shape (n_held_out, n_outputs)
+    predictions : iterable of ndarray of shape (n_held_out, n_outputs)
         Of each network.
-    held_out : sequence of ndarray of shape (n_held_out,)
+    held_out : iterable of ndarray of shape (n_held_out,)
         Indices of the samples that these are of.
     n_samples : int
     weights : sequence of float, default=None
@@ -114,15 +116,18 @@ def mean_of_held_out(predictions, held_out, n_samples, weights=None):
     ndarray of shape (n_samples, n_outputs)
         In the dtype of the predictions; NaN for samples that nobody held out.
     """
-    weights = np.ones(len(predictions)) if weights is None else weights
-    shape = n_samples, predictions[0].shape[1]
-    total, weight_of = np.zeros(shape), np.zeros((n_samples, 1))
-    for outputs, samples, weight in zip(predictions, held_out, weights, strict=True):
+    # one network at a time and in place: of many samples, each array takes much memory
+    total = None
+    weights = repeat(1.0) if weights is None else map(float, weights)
+    for outputs, samples, weight in zip(predictions, held_out, weights, strict=False):
+        if total is None:
+            total = np.zeros((n_samples, outputs.shape[1]), outputs.dtype)
+            weight_of = np.zeros((n_samples, 1), outputs.dtype)
         total[samples] += weight * outputs
         weight_of[samples] += weight
     with np.errstate(invalid="ignore"):
-        total /= weight_of  # in place: of many samples, another array takes much memory
-    return total.astype(predictions[0].dtype, copy=False)
+        total /= weight_of
+    return total
 
 
 def score_of_held_out(outputs, targets, sample_weight=None):
@@ -135,7 +140,9 @@ def score_of_held_out(outputs, targets, sample_weight=None):
     sample_weight : ndarray of shape (n_samples,), default=None
     """
     known = ~np.isnan(outputs).any(axis=1)
-    weights = None if sample_weight is None else sample_weight[known]
-    if not known.any() or (weights is not None and not weights.any()):
+    if not known.all():
+        outputs, targets = outputs[known], targets.of(known)
+        sample_weight = None if sample_weight is None else sample_weight[known]
+    if not len(outputs) or (sample_weight is not None and not sample_weight.any()):
         return float("nan")
-    return targets.of(known).score(outputs[known], weights)
+    return targets.score(outputs, sample_weight)

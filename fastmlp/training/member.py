@@ -223,7 +223,8 @@ class HeldOut:
 
     def keep(self):
         """Remember these parameters."""
-        self._best, self.outputs = self._parameters.copy(), self._now
+        self._best = self._parameters.copy()
+        self.outputs = self._now.astype(self._parameters.dtype)  # nothing is lost
 
     def release(self):
         """Forget all but the outputs."""

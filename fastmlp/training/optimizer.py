@@ -60,6 +60,11 @@ class Optimizer:
         names = {self.name, state["name"]}
         return any(names.issubset(rules) for rules in SOLVERS.values())
 
+    @property
+    def is_steady(self):
+        """Whether `rates` are the same for all epochs, until patience is at its end."""
+        return self.schedule.is_steady and self.strength is None
+
     def rates(self, start, end, n_steps):
         """Keyword arguments of `TrainingJob.run` for the next epoch.
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from queue import Empty
 
 import numpy as np
+from sklearn.utils import check_random_state
 
-from fastmlp.engine.shuffling import shuffler
+from fastmlp.engine.jobs import TrainingJob
+from fastmlp.engine.shuffling import Shuffler
 from fastmlp.training.events import Events
 
 __all__ = ["History", "Run", "Stopping", "TimeIsUp", "run_steps"]
@@ -126,12 +128,15 @@ def run_steps(job, rates, n_threads, deadline=math.inf, first=0):
         total = job.run(team, step, end, **rates)
         seconds = time.perf_counter() - started
         # a slow machine makes the chunk shorter at once, a fast one longer slowly
-        chunk = max(
-            1, min(2 * chunk, int((end - step) * _CHUNK_SECONDS / max(seconds, 1e-9)))
-        )
+        chunk = _next_chunk(chunk, end - step, seconds)
         step = end
     job.steps_per_chunk = chunk
     return total
+
+
+def _next_chunk(chunk, n_steps, seconds):
+    """Steps of a chunk after one in which `n_steps` steps took some seconds."""
+    return max(1, min(2 * chunk, int(n_steps * _CHUNK_SECONDS / max(seconds, 1e-9))))
 
 
 def _shuffler(job, random_state, once=False):
@@ -145,7 +150,7 @@ def _shuffler(job, random_state, once=False):
     order = job.order if job.n_steps > 1 else job.order.copy()
     if once and len(order) < _FEW_TO_SHUFFLE:
         return lambda: random_state.shuffle(order)
-    return shuffler(random_state, order)
+    return Shuffler(random_state, order)
 
 
 @dataclass
@@ -223,7 +228,8 @@ class Run:
         """
         self.begin()
         try:
-            while (yield from self.epoch()):
+            go_on = self._epochs if self._is_unwatched() else self.epoch
+            while (yield from go_on()):
                 pass
         except KeyboardInterrupt:
             self.history.interrupted = True
@@ -256,7 +262,7 @@ class Run:
         self.events.train_begins()  # a file may have another rate than is set here
         if self.checkpoint is not None:
             self.checkpoint.restore(self)
-        self._shuffle = lambda: None
+        self._shuffle = None
         if self.shuffle and self.blocks is None:
             self._shuffle = _shuffler(self.job, self.random_state, self.incremental)
         # epochs of other calls count for the schedule, as far as they are known
@@ -285,7 +291,8 @@ class Run:
         if history.finished or epoch > self._last_epoch:
             return False
         self.events.begin(epoch)
-        self._shuffle()
+        if self._shuffle:
+            self._shuffle()
         loss = yield from self._run_steps(epoch)
         history.loss_curve.append(np.float64(loss))
         if self.gives_up and not math.isfinite(loss):
@@ -293,6 +300,11 @@ class Run:
         if self.log:  # formatting takes longer than some steps
             self.log(f"Iteration {epoch}, loss = {loss:.8f}")
         score = yield from self._evaluate()
+        return self._goes_on(epoch, loss, score)
+
+    def _goes_on(self, epoch, loss, score=None):
+        """Draw the consequences of an epoch; returns whether another should follow."""
+        history = self.history
         self._update_stopping(loss, score)
         self.optimizer.schedule.epoch_ends(self.n_seen + epoch * self.n_samples)
         self._stop_or_slow_down()
@@ -306,6 +318,62 @@ class Run:
         if self.stopping.by_score or math.isfinite(loss):
             return True
         return self.network.is_finite()  # nothing can mend weights that are not
+
+    def _is_unwatched(self):
+        """Whether nobody looks, and no setting changes, between two epochs.
+
+        Others may draw from the global generator meanwhile, which a call of the kernel
+        would keep them from.
+        """
+        can_shuffle = self._shuffle is None or (
+            getattr(self._shuffle, "addresses", None) is not None
+            and self.random_state is not check_random_state(None)
+        )
+        return (
+            can_shuffle
+            and isinstance(self.job, TrainingJob)
+            and type(self.events) is Events
+            and self.validation is self.log is self.checkpoint is None
+            and self.deadline == math.inf
+            and self.optimizer.is_steady
+        )
+
+    def _epochs(self):
+        """`epoch`, for as many epochs as a chunk has room for, in one call."""
+        job, history, optimizer = self.job, self.history, self.optimizer
+        done = len(history.loss_curve)
+        chunk = job.steps_per_chunk
+        most = min(chunk // job.n_steps, self._last_epoch - done)
+        if most < 2 or history.finished:
+            return (yield from self.epoch())
+        if self._shuffle:
+            self._shuffle()
+        stopping, goes_on = self.stopping, False
+        team = yield self.n_threads
+        started = time.perf_counter()
+        job.loss_sums, job.steps_done = [], 0
+        try:
+            job.run_epochs(
+                team,
+                most,
+                self._shuffle,
+                tol=stopping.tol,
+                patience=stopping.patience,
+                best_loss=stopping.best,
+                no_improvement=stopping.count,
+                **optimizer.rates(0.0, 0.0, job.n_steps),
+            )
+        finally:  # after an interrupt, too: the weights are those of the last one
+            optimizer.n_updates += job.steps_done
+            losses = [total / job.n_samples for total in job.loss_sums]
+            history.loss_curve += map(np.float64, losses)
+            for loss in losses[:-1]:  # after which the fit does not end
+                stopping.update(loss)
+            if losses and not (self.gives_up and not math.isfinite(losses[-1])):
+                goes_on = self._goes_on(len(history.loss_curve), losses[-1])
+        seconds = time.perf_counter() - started
+        job.steps_per_chunk = _next_chunk(chunk, job.steps_done, seconds)
+        return goes_on
 
     def end(self):
         """Choose the weights that remain; returns the history."""

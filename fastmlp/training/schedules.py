@@ -46,6 +46,8 @@ class Constant:
     changes_every_step = False
     #: Whether the next rate follows from the last one, so that it can be set.
     can_be_set = True
+    #: Whether the rate stays as it is until the loss stops improving.
+    is_steady = True
 
     def rates(self, start, end, n_steps):
         """The rate of the next epoch, or an array with the rate of each of its steps.
@@ -74,7 +76,7 @@ class InverseScaling(Constant):
         r"$1 / (s + 1)^p$ from the second epoch on, $s$ samples seen, $p$ `power_t` "
         "(`adam`: 1)"
     )
-    can_be_set = False
+    can_be_set = is_steady = False
 
     def epoch_ends(self, n_seen):
         self.rate = self.initial / (n_seen + 1) ** self.power
@@ -106,6 +108,7 @@ class Plateau(Constant):
         "improvement"
     )
     factor = 0.1
+    is_steady = False
 
     def on_no_improvement(self, count, patience):
         half = max(1, int(min(patience, 20)) // 2)  # patience may be infinite
@@ -129,7 +132,7 @@ class OfFraction(Constant):
     """
 
     changes_every_step = True
-    can_be_set = False
+    can_be_set = is_steady = False
 
     def __init__(self, initial, power=0.5, *, factor, name="callable"):
         super().__init__(initial, power)

@@ -30,6 +30,26 @@ _PLANNED_SHARE = 0.85
 _LEAST_EPOCHS = 24
 
 
+def to_calibrate(sizes):
+    """Which samples of some parts are enough to find the temperature by.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Of the parts.
+
+    Yields
+    ------
+    slice
+        Of each part: together, every second, third, ... sample of all.
+    """
+    step = 1 + sum(sizes) // _MOST_TO_CALIBRATE
+    start = 0
+    for size in sizes:
+        yield slice(-start % step, None, step)
+        start += size
+
+
 def temperature_of(outputs, codes, weights=None):
     """What to divide raw outputs by, for the least log loss of held-out samples.
 
@@ -48,9 +68,6 @@ def temperature_of(outputs, codes, weights=None):
     ----------
     Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017).
     """
-    step = 1 + len(codes) // _MOST_TO_CALIBRATE
-    outputs, codes = outputs[::step], codes[::step]
-    weights = None if weights is None else weights[::step]
     rows = np.arange(len(codes))
     # as if one sample more were of every class alike: without that, a few samples that
     # are all predicted right would ask for certainty
@@ -157,6 +174,17 @@ class TabularFit:
         """Those that have been trained, in the order of `held_out`."""
         return [self._ended[position] for position in sorted(self._ended)]
 
+    def outputs_of_held_out(self):
+        """List of (raw outputs, indices of the samples) of members that have any.
+
+        Instead of indices, there is None for the validation set.
+        """
+        return [
+            (member.held_out.outputs, samples)
+            for member, samples in zip(self.members, self.held_out, strict=False)
+            if member.held_out is not None and member.held_out.outputs is not None
+        ]
+
     def predict_held_out(self, predictions_of):
         """What the members predict of samples that they were not trained on.
 
@@ -171,17 +199,13 @@ class TabularFit:
             Means over the members that were not trained on a sample; NaN if all were.
             Of the validation set, if there is one. None if nothing was held out.
         """
-        trained = zip(self.members, self.held_out, strict=False)
-        found = [
-            (predictions_of(member.held_out.outputs), samples)
-            for member, samples in trained
-            if member.held_out is not None and member.held_out.outputs is not None
-        ]
+        found = self.outputs_of_held_out()
         if not found:
             return None
-        predictions, samples = zip(*found, strict=True)
+        outputs, samples = zip(*found, strict=True)
+        predictions = map(predictions_of, outputs)
         if self.X_val is not None:
-            return sum(predictions) / len(predictions)
+            return sum(predictions) / len(outputs)
         return mean_of_held_out(predictions, samples, len(self.X))
 
     def works(self, positions):

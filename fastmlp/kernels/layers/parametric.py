@@ -23,8 +23,18 @@ boosted trees on tabular data" (2024).
 from fastmlp.compilation import jit
 from fastmlp.kernels.activations import activate_any, activate_any_with_derivative
 from fastmlp.kernels.buffers import of_thread
-from fastmlp.kernels.layers.dense import sum_deltas
-from fastmlp.kernels.layers.layer import deltas_of, derivatives_of, outputs_of
+from fastmlp.kernels.layers.dense import (
+    add_products,
+    hand_back,
+    sum_deltas,
+    weights_of,
+)
+from fastmlp.kernels.layers.layer import (
+    deltas_of,
+    derivatives_of,
+    inputs_of,
+    outputs_of,
+)
 from fastmlp.kernels.panels import clear_columns, multiply_panels, panels, width_at
 from fastmlp.kernels.simd import advance, cast, panel_width, tile_rows, vector_lanes
 from fastmlp.kernels.updating import make_gradient, rule_for, update_parameters
@@ -32,7 +42,9 @@ from fastmlp.kernels.updating import make_gradient, rule_for, update_parameters
 __all__ = [
     "alpha_buffers",
     "backward",
+    "backward_layer",
     "forward",
+    "forward_layer",
     "numbers_of_block",
     "predict",
     "sum_alphas",
@@ -101,6 +113,29 @@ def backward(job, workspace, layer, first_row, tiles):
     if layer.alphas >= 0:
         multiply_panels(_excess_of(job, workspace, layer), deltas, first_row, rows)
     multiply_panels(deltas, derivatives_of(job, workspace, layer), first_row, rows)
+
+
+@jit
+def forward_layer(job, workspace, parameters, layer, first_row, tiles):
+    """A Dense layer as a whole: products, then `forward` if it has an activation."""
+    a, c = inputs_of(job, workspace, layer), outputs_of(job, workspace, layer)
+    weights, biases = (
+        weights_of(parameters, layer),
+        advance(parameters, layer.per_output),
+    )
+    none = cast(0, layer.activation)
+    add_products(a, weights, biases, c, first_row, tiles, job.depth, none)
+    if layer.derivatives >= 0:
+        forward(job, workspace, parameters, layer, first_row, tiles)
+
+
+@jit
+def backward_layer(job, workspace, transposed, layer, before, first_row, tiles):
+    """The deltas of the layer before a Dense layer, without dropout."""
+    none, deltas = cast(0, first_row), deltas_of(job, workspace, before)
+    hand_back(job, workspace, transposed, layer, deltas, first_row, tiles, none)
+    if before.derivatives >= 0:
+        backward(job, workspace, before, first_row, tiles)
 
 
 @jit
