@@ -32,7 +32,7 @@ __all__ = ["DaskClassifier", "DaskEstimator", "DaskRegressor", "on_cluster"]
 #: Parameters besides those of the local estimator, and their defaults.
 _OWN = {
     "client": None,
-    "rounds_per_epoch": 4,
+    "rounds_per_epoch": 8,
     "n_shards": None,
     "sample_size": 100_000,
 }
@@ -42,7 +42,7 @@ _TEXT = """\
         Those of `%(local)s`, with the same defaults, and the following ones.
     client : distributed.Client, default=None
         The cluster. None for the client that was made last.
-    rounds_per_epoch : int or 'step', default=4
+    rounds_per_epoch : int or 'step', default=8
         How often in an epoch the weights of all shards are averaged. 'step' is after
         every step: as near to local training as it gets, and slow.
     n_shards : int, default=None

@@ -159,9 +159,11 @@ class DaskMLPClassifier(_DaskNetwork, DaskClassifier):
     Notes
     -----
     ``batch_size`` is the number of rows of a step of all shards together. Each takes
-    the share that it has of all rows, but 8 rows at least. The learning rate of 'adam',
-    'adamw', 'rmsprop' and 'lion' is multiplied by the square root of the number of
-    shards: their gradients are noisier by that than the one of all rows of a step.
+    the share that it has of all rows, but 8 rows at least. Gradients of fewer rows are
+    noisier. For 'adam' and 'adamw', how much is measured in each round, and the
+    averaged squares of gradients are corrected to those of all rows of a step. The
+    learning rate of 'rmsprop' and 'lion' is multiplied by the square root of the number
+    of shards.
 
     ``solver='lbfgs'`` and ``checkpoint`` are not supported.
 

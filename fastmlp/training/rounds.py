@@ -20,6 +20,7 @@ import numpy as np
 
 from fastmlp.engine.pieces import run_alone
 from fastmlp.engine.threads import resolve_threads, threads_that_pay
+from fastmlp.training.noise import Squares, rate_factors, variance_ratio
 from fastmlp.training.run import run_steps
 
 __all__ = [
@@ -36,8 +37,9 @@ __all__ = [
 #: The number of rounds that stands for one after each step.
 EVERY_STEP = "step"
 
-#: Rules whose steps are divided by the size of gradients, or have none.
-_ADAPTIVE = {"adam", "rmsprop", "lion"}
+#: Rules whose steps are the larger, the less noise gradients have, but of whose state
+#: it cannot be told apart as of Adam's: their rates are as if all were noise.
+_ADAPTIVE = {"rmsprop", "lion"}
 
 #: Rows of a mini-batch of a shard, at least: of fewer, each takes far longer.
 _LEAST_BATCH_ROWS = 8
@@ -72,19 +74,22 @@ class State(NamedTuple):
         one: `Network.vectors`.
     n_updates : int
         Steps so far.
+    noise : float
+        See `fastmlp.training.noise.Squares`.
     """
 
     vectors: np.ndarray
     n_updates: int = 0
+    noise: float = 1.0
 
     @classmethod
-    def of(cls, network, n_updates):
+    def of(cls, network, n_updates, noise=1.0):
         """The one of a network."""
         shape = len(network.vectors), network.n_parameters
         vectors = np.empty(shape, network.dtype)
         for name, vector in zip(network.vectors, vectors, strict=True):
             network.read(array=name, out=network.split(vector))
-        return cls(vectors, n_updates)
+        return cls(vectors, n_updates, noise)
 
     def write(self, network):
         """Write it to a network, whose job is then to be refreshed."""
@@ -105,12 +110,15 @@ class Contribution(NamedTuple):
         Rows that were trained on, or the sum of their sample weights.
     loss : float
         Sum, over batches, of loss times number of rows.
+    gradient : ndarray of float64 or 0
+        Of the first steps, times their weight; of Adam only.
     """
 
     vectors: np.ndarray | None = None
     n_updates: float = 0.0
     weight: float = 0.0
     loss: float = 0.0
+    gradient: np.ndarray | float = 0.0
 
     def __add__(self, other):
         if self.vectors is None or other.vectors is None:
@@ -122,6 +130,7 @@ class Contribution(NamedTuple):
             self.n_updates + other.n_updates,
             self.weight + other.weight,
             self.loss + other.loss,
+            self.gradient + other.gradient,
         )
 
     def mean(self, before):
@@ -168,15 +177,16 @@ class Training:
     Parameters
     ----------
     plan : object
-        ``plan.network()`` gives a network, and ``plan.prepare(network, shard, samples=,
-        batch_size=, penalty=, decay=, seed=, n_threads=)`` a job and an optimizer.
+        ``plan.network()`` gives a network, ``plan.optimizer()`` an optimizer, and
+        ``plan.job(network, shard, samples=, batch_size=, penalty=, decay=, seed=,
+        n_threads=)`` the steps.
         `penalty` and `decay` are factors on penalties of weights and on their decay.
     excluded : list of ndarray of int
         Of each shard, rows that are not to be trained on.
     batch_rows : list of int
         Rows of the mini-batches of each shard.
-    rate_factor : float
-        On the learning rates of rules that divide by the noise of gradients.
+    variance_ratio : float
+        See `fastmlp.training.noise.variance_ratio`.
     n_rounds : int
         Of an epoch.
     max_iter : int
@@ -188,7 +198,7 @@ class Training:
     plan: object
     excluded: list
     batch_rows: list
-    rate_factor: float
+    variance_ratio: float
     n_rounds: int
     max_iter: int
     seed: int
@@ -220,37 +230,64 @@ class Training:
         n_threads = resolve_threads(
             min(n_threads, pays), pays, -(-rows // network.shape.rows)
         )
-        factor = self.rate_factor if network.optimizer in _ADAPTIVE else 1.0
-        job, optimizer = self.plan.prepare(
+        optimizer = self.plan.optimizer()
+        optimizer.n_updates = state.n_updates
+        if which.rate is not None:
+            optimizer.schedule.rate = which.rate
+        is_corrected = corrects(optimizer.name, self.variance_ratio)
+        n_steps = -(-len(samples) // rows)
+        factors = np.ones(n_steps)
+        if is_corrected:
+            factors = rate_factors(
+                state.noise, optimizer.beta_2, state.n_updates, n_steps
+            )
+        elif optimizer.name in _ADAPTIVE:
+            factors *= math.sqrt(self.variance_ratio)
+        job = self.plan.job(
             network,
             shard,
             samples=samples,
             batch_size=rows,
             # penalties are divided by the rows of a batch
             penalty=rows / sum(self.batch_rows),
-            decay=1 / factor,  # which is multiplied with the rate
+            decay=1 / factors.mean(),  # which is multiplied with the rate
             seed=self._seed(_DROPOUT, position, which.epoch, which.number),
             n_threads=n_threads,
         )
         state.write(network)
         job.refresh()
-        optimizer.n_updates = state.n_updates
-        if which.rate is not None:
-            optimizer.schedule.rate = which.rate
         start, end = (
             (which.epoch - 1 + number / self.n_rounds) / self.max_iter
             for number in (which.number, which.number + 1)
         )
-        rates = optimizer.rates(start, end, job.n_steps)
-        rates["rate"] = rates["rate"] * factor
-        loss = run_alone(run_steps(job, rates, n_threads))
-        after = State.of(network, state.n_updates + job.n_steps)
+        rates = optimizer.rates(start, end, n_steps)
+        rates["rate"] = rates["rate"] * factors
+        loss, gradient = run_alone(
+            self._steps(job, rates, n_threads, state if is_corrected else None)
+        )
+        after = State.of(network, state.n_updates + n_steps)
         return Contribution(
             weight * after.vectors.astype(np.float64),
             weight * after.n_updates,
             weight,
             loss,
+            weight * gradient,
         )
+
+    @staticmethod
+    def _steps(job, rates, n_threads, before=None):
+        """All steps of a job: (loss, gradient of the first one), if `before` is given.
+
+        before : State
+        """
+        if before is None:
+            return (yield from run_steps(job, rates, n_threads)), 0.0
+        team = yield n_threads
+        loss = job.run(team, 0, 1, **rates)
+        gradient = _first_gradient(job.network, before, rates["beta_1"])
+        if job.n_steps > 1:
+            loss = yield from run_steps(job, rates, n_threads, first=1)
+        return loss, gradient
 
     def _samples(self, position, n_rows, which):
         """The samples of a round, in the order in which to train on them."""
@@ -292,28 +329,20 @@ def batch_rows_of(sizes, batch_size):
     return [min(size, max(least, round(batch_size * size / n))) for size in sizes]
 
 
-def rate_factor_of(sizes, batch_rows):
-    """What makes up for the noise of small mini-batches.
+def corrects(rule, ratio):
+    """Whether `Squares` are kept, of shards whose gradients have a ratio of variances.
 
-    Steps that are divided by the root of averaged squares of gradients are smaller for
-    the gradients of a shard, which are noisier, than for those of all shards together:
-    where noise prevails, by the root of the ratio of the variances.
-
-    Parameters
-    ----------
-    sizes : list of int
-        Rows of each shard.
-    batch_rows : list of int
-        Of their mini-batches.
-
-    References
-    ----------
-    Malladi, Lyu, Panigrahi and Arora, "On the SDEs and scaling rules for adaptive
-    gradient algorithms", NeurIPS (2022).
+    rule : str
+        Name of a row of `fastmlp.tables.optimizers`.
     """
-    pairs = [pair for pair in zip(sizes, batch_rows, strict=True) if all(pair)]
-    variance = sum(size / rows for size, rows in pairs) / sum(sizes)
-    return math.sqrt(variance * sum(batch_rows))
+    return rule == "adam" and ratio > 1
+
+
+def _first_gradient(network, before, beta_1):
+    """The gradient of one step of Adam since a `State`."""
+    first = network.vectors.index("first_moment")
+    moment = State.of(network, 0).vectors[first].astype(np.float64)
+    return (moment - beta_1 * before.vectors[first]) / (1 - beta_1)
 
 
 @dataclass
@@ -377,10 +406,13 @@ class RoundsJob:
         )
         wanted = most if self.n_rounds == EVERY_STEP else self.n_rounds
         self.n_steps = min(wanted, most)
+        ratio = variance_ratio(sizes, rows)
         training = Training(
-            self.plan, self.excluded, rows, rate_factor_of(sizes, rows), self.n_steps,
-            self.max_iter, self.seed, self.shuffle,
+            self.plan, self.excluded, rows, ratio, self.n_steps, self.max_iter,
+            self.seed, self.shuffle,
         )  # fmt: skip
+        is_corrected = corrects(self.network.optimizer, ratio)
+        self._squares = Squares(ratio) if is_corrected else None
         self._round = self.shards.run(training)
 
     def refresh(self):
@@ -390,12 +422,33 @@ class RoundsJob:
         """Rounds first..last of the epoch, see `TrainingJob.run`."""
         if first == 0:
             self._epoch, self._loss, self.steps_done = self._epoch + 1, 0.0, 0
-        state = State.of(self.network, n_updates + self.steps_done)
+        noise = 1.0 if self._squares is None else self._squares.noise
+        state = State.of(self.network, n_updates + self.steps_done, noise)
         rate = None if isinstance(rate, np.ndarray) else float(rate)
         for number in range(first, last):
             total = self._round(state, Round(self._epoch, number, rate))
-            state = total.mean(state)
+            state = self._after(state, total, settings)
             state.write(self.network)  # here, in case that the next is interrupted
             self.steps_done = state.n_updates - n_updates
             self._loss += total.loss
         return self._loss
+
+    def _after(self, before, total, settings):
+        """The `State` after a round.
+
+        before : State
+        total : Contribution
+        settings : dict
+            Of the steps.
+        """
+        after = total.mean(before)
+        if self._squares is None or total.vectors is None:
+            return after
+        second = self.network.vectors.index("second_moment")
+        after.vectors[second] = self._squares.corrected(
+            before.vectors[second].astype(np.float64),
+            total.vectors[second] / total.weight,
+            total.gradient / total.weight,
+            settings["beta_2"] ** (after.n_updates - before.n_updates),
+        )
+        return after._replace(noise=self._squares.noise)

@@ -91,7 +91,7 @@ class TimeIsUp(Exception):
     """The seconds that a fit may take are over."""
 
 
-def run_steps(job, rates, n_threads, deadline=math.inf):
+def run_steps(job, rates, n_threads, deadline=math.inf, first=0):
     """All steps of a job, in pieces of about `_CHUNK_SECONDS`: see `engine.pieces`.
 
     Parameters
@@ -103,6 +103,8 @@ def run_steps(job, rates, n_threads, deadline=math.inf):
         Threads that a piece can use.
     deadline : float, default=inf
         When to give up, by ``time.perf_counter``.
+    first : int, default=0
+        Steps that were done before.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def run_steps(job, rates, n_threads, deadline=math.inf):
         Behind the deadline, if there are steps left.
     """
     total = 0.0
-    step = 0
+    step = first
     chunk = job.steps_per_chunk
     while step < job.n_steps:
         end = min(step + chunk, job.n_steps)

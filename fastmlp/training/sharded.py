@@ -53,14 +53,18 @@ class NetworkPlan:
         return Network(
             self._units,
             self._precision,
-            optimizer=Optimizer.of(settings).name,
+            optimizer=self.optimizer().name,
             averaged=settings.ema_decay is not None,
         )
 
-    def prepare(
+    def optimizer(self):
+        """The optimizer, at the start of the training."""
+        return Optimizer.of(SimpleNamespace(**self._settings))
+
+    def job(
         self, network, shard, *, samples, batch_size, penalty, decay, seed, n_threads
     ):
-        """(job, optimizer): see `fastmlp.training.rounds.Training`."""
+        """The steps of a round: see `fastmlp.training.rounds.Training`."""
         changed = {"random_state": seed, "n_jobs": n_threads}
         changed |= {name: self._settings[name] * penalty for name in ("alpha", "l1")}
         settings = SimpleNamespace(**self._settings | changed)
@@ -75,7 +79,7 @@ class NetworkPlan:
         )
         fit.network = network
         job, _ = fit._make_job(batch_size, samples)
-        return job, Optimizer.of(settings)
+        return job
 
 
 class ShardedFit(Fit):
@@ -147,17 +151,20 @@ class MemberPlan:
         """The network, without weights."""
         return network_for(self._columns, self._targets.n_outputs, self._recipe)
 
-    def prepare(
+    def optimizer(self):
+        """The optimizer, at the start of the training."""
+        return optimizer_for(self._recipe)
+
+    def job(
         self, network, shard, *, samples, batch_size, penalty, decay, seed, n_threads
     ):
-        """(job, optimizer): see `fastmlp.training.rounds.Training`."""
+        """The steps of a round: see `fastmlp.training.rounds.Training`."""
         recipe = replace(self._recipe, decay=decay * self._recipe.decay)
-        job = job_for(
+        return job_for(
             network, shard.X, self._targets._replace(values=shard.values),
             shard.sample_weight, recipe, samples=samples, batch_size=batch_size,
             seed=seed, n_threads=n_threads,
         )  # fmt: skip
-        return job, optimizer_for(self._recipe)
 
 
 @dataclass
