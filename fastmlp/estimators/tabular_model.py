@@ -54,6 +54,9 @@ _idle = WeakKeyDictionary()
 #: Configurations that ``tune=True`` draws.
 _N_TUNED = 27
 
+#: Held-out samples that are scored together.
+_ROWS_AT_ONCE = 16_384
+
 
 def _one_hot_values(shares):
     """Values of one-hot inputs (other levels, this level): scaled like numbers.
@@ -493,9 +496,12 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
             numbers, parameters = targets.for_kernels(), targets.parameters
 
             def own_score(outputs):
-                losses = loss.value(outputs, numbers, *parameters)
+                losses = _by_blocks(
+                    lambda z, y: loss.value(z, y, *parameters), outputs, numbers
+                )
                 mean = np.average(losses, weights=weights)
-                return self._own_score(predictions_of(outputs), mean, targets, weights)
+                predictions = _by_blocks(predictions_of, outputs)
+                return self._own_score(predictions, mean, targets, weights)
 
             return own_score
         scorer = self.scoring if callable(self.scoring) else get_scorer(self.scoring)
@@ -608,6 +614,14 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
         """
         check_is_fitted(self)
         return self._columns.summary()
+
+
+def _by_blocks(function, *arrays):
+    """A function of rows, of some at a time: what it needs meanwhile can be much."""
+    blocks = range(0, len(arrays[0]), _ROWS_AT_ONCE)
+    return np.concatenate(
+        [function(*(array[i : i + _ROWS_AT_ONCE] for array in arrays)) for i in blocks]
+    )
 
 
 def _warn(message, category=UserWarning):
