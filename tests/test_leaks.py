@@ -23,9 +23,9 @@ def fits(count):
             model = MLPRegressor(**settings).fit(X, numbers)
         model.predict(X[: 1 + i % 50])
 
-fits(100)
+fits(50)
 before = held()
-fits(400)
+fits(200)
 after = held()
 print(before, after)
 assert abs(after[0] - before[0]) <= MEMORY_NOISE

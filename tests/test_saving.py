@@ -226,7 +226,7 @@ def damage(state):
 
 refused = worked = 0
 originals = list(models())
-for i in range(3000):
+for i in range(1500):
     model = originals[i % len(originals)]
     state = copy.deepcopy(model.__getstate__())
     for _ in range(rng.choice([1, 1, 2, 3])):
@@ -248,5 +248,5 @@ print(refused, worked)
 """
     printed = run(script, tmp_path).splitlines()  # a junk `verbose` prints, too
     refused, worked = map(int, printed[-1].split())
-    assert refused > 1000
-    assert worked > 1000
+    assert refused > 500
+    assert worked > 500
