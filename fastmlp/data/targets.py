@@ -216,7 +216,7 @@ def class_targets(y, binarizer, loss="log_loss", *, gamma=2.0, smoothing=0.0):
             f"The object was not fitted with {other} input, but with {known} input."
         )
     if binarizer.y_type_ == "multiclass":
-        codes = np.searchsorted(classes, y).reshape(-1, 1)
+        codes = _codes_of(y, classes).reshape(-1, 1)
         if loss == "log_loss" and smoothing == 0:
             return Targets("log_loss", codes, len(classes), "classes")
         if LOSSES[loss].registered is not None:
@@ -281,8 +281,24 @@ def _are_known(y, classes):
         and y.dtype.kind in PLAIN_LABELS
     ):
         return False
+    if _are_consecutive(classes):
+        return bool(len(y) and y.min() >= classes[0] and y.max() <= classes[-1])
     places = np.minimum(classes.searchsorted(y), len(classes) - 1)
     return bool((classes[places] == y).all())
+
+
+def _are_consecutive(classes):
+    """Whether sorted classes are whole numbers without a gap."""
+    first, last = classes[0], classes[-1]
+    return classes.dtype.kind in "iu" and int(last) - int(first) == len(classes) - 1
+
+
+def _codes_of(y, classes):
+    """Where labels are among sorted classes, of which they are."""
+    if y.dtype.kind in "iu" and _are_consecutive(classes):
+        # to search for them takes longer than some steps of training
+        return np.subtract(y, classes[0], dtype=np.int64)
+    return np.searchsorted(classes, y)
 
 
 def labels_of(y, known=None, old=None, *, exactly=False):
