@@ -1,6 +1,7 @@
 """Searches within joblib's backends of Ray and of Spark, where these are installed."""
 
 import shutil
+import sys
 
 import joblib
 import numpy as np
@@ -25,8 +26,9 @@ def ray_backend():
 
 
 @pytest.fixture
-def spark_backend():
+def spark_backend(monkeypatch):
     """Two workers of Spark on this machine."""
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)  # else whatever is on the path
     pyspark = pytest.importorskip("pyspark.sql", reason="needs pyspark")
     backend = pytest.importorskip("joblibspark", reason="needs joblibspark")
     if not shutil.which("java"):
