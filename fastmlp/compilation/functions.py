@@ -258,9 +258,7 @@ class CompiledLossOfClasses(CompiledLoss):
                         log_p = (z[j * rows + r] - largest) - log_sum
                         loss += y * value(log_p)
                         total += y * slope(log_p)
-                is_nan = (
-                    others != others
-                )  # which must be noticed, whatever l makes of it
+                is_nan = others != others  # to be noticed, whatever l makes of it
                 losses[r] = kind(others if is_nan else loss)
                 for j in range(n_outputs):
                     y = high if targets[r] == j else low
