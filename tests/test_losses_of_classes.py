@@ -9,13 +9,13 @@ import cloudpickle
 import numpy as np
 import pytest
 from data import problem
+from own_functions import assert_all_that_fits_can_do
 from scipy.special import log_expit
 from sklearn.base import clone
 
 import fastmlp
 from fastmlp import (
     MLPClassifier,
-    MLPEnsembleClassifier,
     MLPEstimator,
     MLPRegressor,
     TabularMLPClassifier,
@@ -284,31 +284,13 @@ def test_tables_train_alike(task):
 def test_all_that_fits_can_do(tmp_path):
     X, y = problem("multiclass")[1:]
     own = {"loss": "cross_entropy", "random_state": 0}
-    model = MLPClassifier((20,), **own, max_iter=4, dropout=0.2, early_stopping=True)
-    model.fit(X, y)
-    model.set_params(warm_start=True, early_stopping=False).fit(X, y, X_val=X, y_val=y)
-    assert model.partial_fit(X, y).score(X, y) > 0.3
+    assert_all_that_fits_can_do(own, X, y, tmp_path)
     assert MLPEstimator((20,), **own, max_iter=2).fit(X, y).task_ == "classification"
-    resumed = MLPClassifier(
-        (20,), **own, max_iter=6, checkpoint=tmp_path / "file", callbacks=[stop]
-    )
-    with pytest.raises(RuntimeError):
-        resumed.fit(X, y)
-    resumed.set_params(callbacks=None).fit(X, y)
-    whole = MLPClassifier((20,), **own, max_iter=6).fit(X, y)
-    np.testing.assert_array_equal(resumed.coefs_[0], whole.coefs_[0])
-    ensemble = MLPEnsembleClassifier((5,), **own, n_estimators=2, max_iter=3).fit(X, y)
-    assert ensemble.predict(X).shape == y.shape
     search = GridSearchCV(
         MLPClassifier((5,), max_iter=3, random_state=0),
         {"loss": ["log_loss", "poly1", "cross_entropy"]}, cv=2, error_score="raise",
     )  # fmt: skip
     assert len(search.fit(X, y).cv_results_["params"]) == 3
-
-
-def stop(state):
-    if state.epoch == 3:
-        raise RuntimeError
 
 
 def test_saved_models_name_what_is_missing(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 import reference
 import skops.io
 from data import problem
+from own_functions import assert_all_that_fits_can_do
 from processes import run
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
@@ -21,7 +22,6 @@ from sklearn.model_selection import GridSearchCV
 import fastmlp
 from fastmlp import (
     MLPClassifier,
-    MLPEnsembleClassifier,
     MLPRegressor,
     TabularMLPClassifier,
     TabularMLPRegressor,
@@ -238,20 +238,7 @@ def test_a_loss_with_means():
 def test_all_that_fits_can_do(tmp_path):
     X, y = problem("binary")[1:]
     own = {"activation": "bump", "random_state": 0}
-    model = MLPClassifier((20,), **own, max_iter=4, dropout=0.2, early_stopping=True)
-    model.fit(X, y)
-    model.set_params(warm_start=True, early_stopping=False).fit(X, y)
-    assert model.partial_fit(X, y).score(X, y) > 0.5
-    resumed = MLPClassifier(
-        (20,), **own, max_iter=6, checkpoint=tmp_path / "file", callbacks=[stop]
-    )
-    with pytest.raises(RuntimeError):
-        resumed.fit(X, y)
-    resumed.set_params(callbacks=None).fit(X, y)
-    whole = MLPClassifier((20,), **own, max_iter=6).fit(X, y)
-    np.testing.assert_array_equal(resumed.coefs_[0], whole.coefs_[0])
-    ensemble = MLPEnsembleClassifier((5,), **own, n_estimators=2, max_iter=3).fit(X, y)
-    assert ensemble.predict(X).shape == y.shape
+    assert_all_that_fits_can_do(own, X, y, tmp_path)
     table = TabularMLPClassifier(
         "fast", n_members=1, max_iter=2, activation="bump", random_state=0
     ).fit(X, y)
@@ -262,11 +249,6 @@ def test_all_that_fits_can_do(tmp_path):
     ).fit(X, y)
     same = clone(table).set_params(loss="squared_error").fit(X, y)
     np.testing.assert_allclose(table.predict(X), same.predict(X), rtol=1e-4)
-
-
-def stop(state):
-    if state.epoch == 3:
-        raise RuntimeError
 
 
 def test_threads_use_what_is_registered_at_once():
