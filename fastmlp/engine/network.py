@@ -157,11 +157,11 @@ class Network:
         self.n_parameters = sum(counts.values())
         self.n_weights = sum(n for key, n in counts.items() if key[1] == "weights")
         self.sizes = {key: p.size(self.shape) for key, p in self._declared.items()}
-        self._places = {}  # of panels, by key, as they are asked for
+        self._views = {}  # of panels, by key and array, as they are asked for
         self._allocate(differentiable)
         for key, parameter in self._declared.items():
             if parameter.initial:
-                for _, _, panel in self._panels(key, self._numbers("parameters")):
+                for _, _, panel in self._panels(key, "parameters"):
                     panel[...] = parameter.initial
 
     def _allocate(self, differentiable):
@@ -227,16 +227,20 @@ class Network:
         return True if isinstance(self.architecture[0], Scale) else None
 
     def _panels(self, key, array):
-        """Yield (first column, last column, view of the rows) of each panel."""
-        places = self._places.get(key)
-        if places is None:
-            places = self._places[key] = [*self._places_of_panels(key)]
-        for first, last, start, end, shape, n_rows in places:
-            panel = array[start:end].reshape(shape)
-            yield first, last, panel[:n_rows, : last - first]
+        """(First column, last column, view of the rows) of each panel.
 
-    def _places_of_panels(self, key):
-        """Yield columns, start and end in an array, shape and rows of each panel."""
+        array : one of `vectors`, or an array of the same layout.
+        """
+        if not isinstance(array, str):
+            return self._views_of(key, array)
+        found = self._views.get((key, array))
+        if found is None:
+            found = self._views[key, array] = [
+                *self._views_of(key, self._numbers(array))
+            ]
+        return found
+
+    def _views_of(self, key, numbers):
         i, field = key
         parameter, place = self._declared[key], int(self.layers[field][i])
         *rows, columns = parameter.shape  # no rows: a row of numbers
@@ -245,9 +249,8 @@ class Network:
             count = min(self.shape.width, columns - first)
             width = round_up(count, self.shape.lanes)
             start = place + first * height
-            end = start + height * width
-            n_rows = rows[0] if rows else 1
-            yield first, first + count, start, end, (height, width), n_rows
+            panel = numbers[start : start + height * width].reshape(height, width)
+            yield first, first + count, panel[: rows[0] if rows else 1, :count]
 
     def _numbers(self, array):
         if not isinstance(array, str):
@@ -275,17 +278,17 @@ class Network:
                 )
             for key, values in zip(keys, arrays, strict=True):
                 i, field = key
-                shape, name = self._declared[key].shape, self._names[key]
-                if np.shape(values) != shape:
+                shape = self._declared[key].shape
+                if getattr(values, "shape", 0) != shape and np.shape(values) != shape:
                     raise ValueError(
                         f"layer {i} cannot hold {group} of shape {np.shape(values)}, "
                         f"expected {shape}"
                     )
-                check_numbers(values, len(shape), name)
+                check_numbers(values, len(shape), self._names[key])
                 if field in ("weights", "per_output"):
                     given[i][field] = values
                     continue
-                for first, last, panel in self._panels(key, numbers):
+                for first, last, panel in self._panels(key, array):
                     panel[...] = values[first:last]
         flat = address_of(numbers)
         for i, arrays in enumerate(given):
@@ -338,7 +341,7 @@ class Network:
         tuple of lists of ndarray
         """
         dtype = self.dtype if dtype is None else dtype
-        flat = self._numbers(array)
+        self._numbers(array)  # which refuses other names
         if out is None:
             out = tuple(
                 [np.empty(self._declared[key].shape, dtype) for key in keys]
@@ -346,7 +349,7 @@ class Network:
             )
         for keys, arrays in zip(self._lists.values(), out, strict=True):
             for key, copy in zip(keys, arrays, strict=True):
-                for first, last, panel in self._panels(key, flat):
+                for first, last, panel in self._panels(key, array):
                     copy[..., first:last] = panel
         return out
 

@@ -182,6 +182,8 @@ _NEEDS = {
     "quantile": ("loss", "quantile"),
 }
 
+_MAY_BE_UNUSED = tuple({**SOLVERS_OF, **_NEEDS})
+
 #: Parameters that partial_fit, which is one epoch of many, takes no notice of.
 _OF_WHOLE_FITS = ("callbacks", "checkpoint", "time_limit")
 
@@ -562,7 +564,11 @@ def unused_parameters(estimator, *, n_hidden, has_validation_set, incremental):
     def tell(name, reason):
         found.append(f"{name}={getattr(estimator, name)!r} has no effect {reason}")
 
-    for name in [*SOLVERS_OF, *(n for n in _NEEDS if n not in SOLVERS_OF)]:
+    defaults = _defaults(type(estimator))
+    for name in _MAY_BE_UNUSED:
+        # most are the very objects that are their defaults
+        if getattr(estimator, name, None) is defaults.get(name):
+            continue
         if not _is_set(estimator, name):
             continue
         solvers = SOLVERS_OF.get(name, (solver,))

@@ -17,10 +17,12 @@ Settings = make_dataclass(
 )
 
 
+_PARAMETERS = tuple(Settings.__dataclass_fields__.keys() - {"estimator"})
+
+
 def settings_of(estimator):
     """The `Settings` of an estimator as they are now."""
-    names = Settings.__dataclass_fields__.keys() - {"estimator"}
-    values = {name: getattr(estimator, name, None) for name in names}
+    values = {name: getattr(estimator, name, None) for name in _PARAMETERS}
     return Settings(**values, estimator=type(estimator).__name__)
 
 

@@ -353,9 +353,12 @@ class Fit:
 
     def _finish(self, finite):
         model = self.model()
-        # a model for float32 X may not hold what was computed in float64
-        arrays = chain(*parameters_of(model))
-        if not (finite and all(np.isfinite(array).all() for array in arrays)):
+        holds_all = np.can_cast(self.network.dtype, self.dtype)
+        if finite and not (holds_all and self._what_predicts == "parameters"):
+            # a model for float32 X may not hold what was computed in float64
+            arrays = chain(*parameters_of(model))
+            finite = all(np.isfinite(array).all() for array in arrays)
+        if not finite:
             self.close()
             raise ValueError(
                 "Solver produced non-finite parameter weights. The input data may"
@@ -558,13 +561,14 @@ class Fit:
             if blocks is not None:
                 blocks.close()
         ended = not (history.interrupted or history.out_of_time)
-        in_range = np.isfinite(history.loss_curve).all() and self._stayed_in_range()
-        if self._can_change_precision and ended and not in_range:
+        in_range = self._stayed_in_range()
+        is_finite = in_range and np.isfinite(history.loss_curve).all()
+        if self._can_change_precision and ended and not is_finite:
             raise _TooLarge
         self._done_with = checkpoint if ended else None
         model = self._finish(history.finite)
         # the moments of sgd are its steps: they make weights infinite, or were undone
-        if settings.solver != "sgd" and not self._stayed_in_range():
+        if settings.solver != "sgd" and not in_range:
             self._warn_of_range()
         if ended and not incremental:
             n_steps = len(history.loss_curve) * run.n_steps
