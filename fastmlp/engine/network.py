@@ -279,6 +279,7 @@ class Network:
             for key, values in zip(keys, arrays, strict=True):
                 i, field = key
                 shape = self._declared[key].shape
+                # np.shape takes longer, and is for what is no array
                 if getattr(values, "shape", 0) != shape and np.shape(values) != shape:
                     raise ValueError(
                         f"layer {i} cannot hold {group} of shape {np.shape(values)}, "
