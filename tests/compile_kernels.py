@@ -14,27 +14,7 @@ from fastmlp.kernels.differentiating import differentiate
 from fastmlp.kernels.passes import FOR_TABLES, predict, train_steps
 
 #: tiles, sparse, strips: see `fastmlp.kernels.passes.train_steps`.
-_WAYS = {
-    "tiles": (True, None, None),
-    "sparse": (True, True, None),
-    "strips": (None, None, True),
-}
-
-#: stored, masks, with_parameters, scaled, encoded
-_PLAIN, _ALL = (None,) * 5, (True, True, True, None, None)
-_FOR_DENSE = [
-    _PLAIN,
-    (True, None, None, None, None),
-    (None, True, None, None, None),
-    (None, None, True, None, None),
-    _ALL,
-    (True, True, True, True, None),
-]
-_CHOICES = {
-    "tiles": [*_FOR_DENSE, FOR_TABLES[3:]],
-    "sparse": [_PLAIN, _ALL],
-    "strips": _FOR_DENSE,
-}
+_WAYS = ((True, None, None), (True, True, None), (None, None, True))
 
 
 def _types_of(choices):
@@ -45,12 +25,11 @@ def main(precision):
     """Compile them all; what is in the cache is only loaded."""
     fastmlp.warmup([precision])
     kind, i = getattr(types, precision), types.int64
-    for way, several in _CHOICES.items():
-        for choices in several:
-            chosen = _types_of((*_WAYS[way], *choices))
-            train_steps.compile((i, kind, i, i, i, *chosen))
+    for_dense = [(*way, full, None) for way in _WAYS for full in (None, True)]
+    for choices in (*for_dense, FOR_TABLES):
+        train_steps.compile((i, kind, i, i, i, *_types_of(choices)))
     for output in (types.float32, types.float64):
-        for choices in ((True, None, None), (None, True, None), (None, None, True)):
+        for choices in ((True, None), (None, True)):  # sparse, encoded
             predict.compile((i, kind, output, i, *_types_of(choices)))
     for encoded in (None, True):
         differentiate.compile((i, kind, i, *_types_of([encoded])))

@@ -35,16 +35,8 @@ __all__ = ["NoLinker", "build", "entry_points"]
 
 _PRECISIONS = ("float32", "float64")
 
-#: tiles, sparse, strips; then stored, masks, with_parameters, scaled, encoded: see
-#: `fastmlp.kernels.passes.train_steps` and `fastmlp.engine.jobs.features_of`.
+#: tiles, sparse, strips: see `fastmlp.kernels.passes.train_steps`.
 _WAYS = ((True, None, None), (True, True, None), (None, None, True))
-_FEATURES = (
-    (None, None, None),
-    (True, None, None),
-    (None, True, None),
-    (None, None, True),
-    (True, True, True),
-)
 
 
 class NoLinker(Exception):
@@ -55,7 +47,7 @@ def entry_points(precision, *, few=False):
     """(entry point, types of its arguments) for all that the public classes use.
 
     few : whether to leave out most, for tests: float32 is then for sparse X only,
-        float64 for strips, and there are no features.
+        float64 for strips, and plain fits are all.
     """
     import numpy as np
 
@@ -63,23 +55,22 @@ def entry_points(precision, *, few=False):
 
     kind = np.dtype(precision).type
     none = type(None)
-    ways, several, layouts = _WAYS, _FEATURES, (none, bool)
+    ways, fullness, layouts = _WAYS, (None, True), (none, bool)
     if few:
         i = _PRECISIONS.index(precision)
-        ways, several, layouts = [_WAYS[1 + i]], _FEATURES[:1], [(bool, none)[i]]
+        ways, fullness, layouts = [_WAYS[1 + i]], [None], [(bool, none)[i]]
     for way in ways:
-        for features in several:
-            chosen = (*way, *features, None, None)
-            choices = [bool if each else none for each in chosen]
+        for full in fullness:
+            choices = [bool if each else none for each in (*way, full, None)]
             yield passes.train_steps, (int, kind, int, int, int, *choices)
     for output in (np.float32, np.float64):
         for sparse in layouts:
-            yield passes.predict, (int, kind, output, int, sparse, none, none)
+            yield passes.predict, (int, kind, output, int, sparse, none)
     if precision == _PRECISIONS[0] and not few:  # of models for tables
         chosen = [bool if each else none for each in passes.FOR_TABLES]
         yield passes.train_steps, (int, kind, int, int, int, *chosen)
         for output in (np.float32, np.float64):
-            yield passes.predict, (int, kind, output, int, none, none, bool)
+            yield passes.predict, (int, kind, output, int, none, bool)
         yield differentiating.differentiate, (int, kind, int, bool)
     yield passes.refresh_transposed, (int, kind)
     if not few:

@@ -94,16 +94,6 @@ def strips_of(network, batch_size):
     return n_strips if fits and pays else 0
 
 
-def features_of(**asked):
-    """Which features a kernel is compiled for, each True or None.
-
-    None, one, or all of them: code for those that are not asked for costs little time,
-    and each choice of some would be one more kernel to compile, or to ship.
-    """
-    several = sum(map(bool, asked.values())) > 1
-    return [True if several or is_asked else None for is_asked in asked.values()]
-
-
 class Job:
     """A record `fastmlp.kernels.job.JOB` and the arrays that it points to."""
 
@@ -384,14 +374,9 @@ class TrainingJob(Job):
         self._lay_out(targets.shape[1], n_strips)
         # the kernels' last arguments, see `passes.train_steps`
         way = (None, None, True) if self.strips else (True, self.sparse, None)
-        features = features_of(
-            stored=(self.layers["derivatives"] >= 0).any(),
-            masks=options.dropout,
-            with_parameters=LOSSES[loss].is_parametric,
-        )
-        if network.scaled:  # which nobody can ask for yet: one kernel is enough
-            features = [True, True, True]
-        self._choices = *way, *features, network.scaled, None
+        has_derivatives = (self.layers["derivatives"] >= 0).any()  # a Scale has, too
+        full = has_derivatives or options.dropout or LOSSES[loss].is_parametric
+        self._choices = *way, True if full else None, None
         if network.encoded:
             self._choices = passes.FOR_TABLES
 
@@ -686,7 +671,7 @@ class PredictionJob(Job):
     def _predict(self, thread):
         passes.predict(
             self.address, self.precision, self._output_type, thread, self.sparse,
-            self.network.scaled, self.network.encoded,
+            self.network.encoded,
         )  # fmt: skip
 
     def run(self, team):

@@ -13,7 +13,6 @@ from fastmlp.kernels.buffers import Buffer, round_up
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.kernels.layers.layer import LAYER, Layer
-from fastmlp.kernels.layers.scale import Scale
 from fastmlp.kernels.packing import pack_layer
 from fastmlp.kernels.simd import tile_shape
 from fastmlp.tables.fitted import PARAMETERS
@@ -220,11 +219,6 @@ class Network:
     def encoded(self):
         """The argument of kernels of this name: True, or None."""
         return None if self.encoding is None else True
-
-    @property
-    def scaled(self):
-        """The argument of kernels of this name: True, or None."""
-        return True if isinstance(self.architecture[0], Scale) else None
 
     def _panels(self, key, array):
         """(First column, last column, view of the rows) of each panel.

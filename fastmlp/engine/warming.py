@@ -5,26 +5,14 @@ from scipy.sparse import csr_array
 
 from fastmlp.engine.jobs import PredictionJob, TrainingJob
 from fastmlp.engine.network import Network
-from fastmlp.engine.options import StepOptions
 from fastmlp.engine.shuffling import shuffle_once
 from fastmlp.engine.threads import Team
 
 __all__ = ["compile_kernels"]
 
+#: Settings of steps in the plain kernel and in the full one, see `passes.train_steps`.
 _PLAIN = {"activation": "relu", "loss": "squared_error"}
-
-#: Choices at compile time for what scikit-learn lacks: stored derivatives, dropout
-#: masks, losses with parameters, and several of them.
-_GENERAL = (
-    {**_PLAIN, "activation": "gelu"},
-    {**_PLAIN, "options": StepOptions(dropout=(0.0, 0.5))},
-    {**_PLAIN, "loss": "huber", "options": StepOptions(loss_parameters=(1.0,))},
-    {
-        "activation": "gelu",
-        "loss": "huber",
-        "options": StepOptions(dropout=(0.0, 0.5), loss_parameters=(1.0,)),
-    },
-)
+_FULL = {**_PLAIN, "activation": "gelu"}
 
 
 def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=False):
@@ -48,12 +36,12 @@ def compile_kernels(precisions=("float32", "float64"), *, sparse=False, general=
             for batch_size in (1,) if sparse else (1, 16):  # tiles, strips
                 y = np.zeros((batch_size, 1))
                 X = csr_array(y) if sparse else y
-                for settings in _GENERAL if general else (_PLAIN,):
-                    training = TrainingJob(
-                        network, X, y, batch_size=batch_size, **settings
-                    )  # fmt: skip
-                    training.refresh()
-                    training.run(alone, 0, 1)
+                training = TrainingJob(
+                    network, X, y, batch_size=batch_size,
+                    **(_FULL if general else _PLAIN),
+                )  # fmt: skip
+                training.refresh()
+                training.run(alone, 0, 1)
             for dtype in ("float32", "float64"):
                 PredictionJob(
                     network, X, activation="relu", output_activation="identity",

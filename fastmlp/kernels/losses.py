@@ -335,7 +335,7 @@ def evaluate(job, z, n_outputs, order, count, rows, targets, losses, parametric)
     z, n_outputs, rows, losses : see `any_loss_and_deltas`.
     order : indices of `count` samples; the last one fills up the rows.
     targets : room for those of the block.
-    parametric : True if the loss has parameters, else None.
+    parametric : True if the loss may have parameters, else None.
     """
     like, n_targets = z[0], job.n_targets
     for j in range(n_targets):

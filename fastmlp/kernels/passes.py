@@ -106,33 +106,29 @@ def loss_buffers(sizes):
 
 
 @jit
-def _losses_and_deltas(job, outputs, scratch, step, first, rows, with_parameters):
-    """Sample losses of some rows; their raw outputs become the output deltas.
-
-    with_parameters : True if the loss has parameters, else None.
-    """
+def _losses_and_deltas(job, outputs, scratch, step, first, rows, full):
+    """Sample losses of some rows; their raw outputs become the output deltas."""
     z, targets = advance(scratch, job.raw_outputs), advance(scratch, job.loss_targets)
     order = advance(pointer(job.order, 0), step.start + first)
     losses = advance(pointer(job.sample_losses, z[0]), first)
     to_output_major(outputs, first, rows, z)
     # rows that round the batch up to whole tiles are ignored
     count, n_outputs = step.rows - first, outputs.columns
-    evaluate(job, z, n_outputs, order, count, rows, targets, losses, with_parameters)
+    evaluate(job, z, n_outputs, order, count, rows, targets, losses, full)
     from_output_major(z, outputs, first, rows)
 
 
 @jit
 def _first_layer_forward(
-    job, workspace, parameters, scratch, first, tiles, step, rows, sparse, stored,
-    masks, scaled, encoded,
-):  # fmt: skip
+    job, workspace, parameters, scratch, first, tiles, step, rows, sparse, full, encoded
+):
     """Forward pass of the first layer: `rows` rows of the batch, from row `first`."""
     layer = layer_of(job, 0)
     start = step.start + first
     if sparse is None:
         a = inputs_of(job, workspace, layer)
         gather(job, a, first, first + rows, step.start, False)
-        if masks is not None and encoded is None:  # codes of categories are no numbers
+        if full is not None and encoded is None:  # codes of categories are no numbers
             key, keep = inputs_mask(job, step, 0)
             if keep < 1.0:
                 drop(a, first, rows, key, keep)
@@ -140,15 +136,15 @@ def _first_layer_forward(
             values = advance(scratch, job.encoding_values)
             encoding.scale_numbers(job, workspace, values, layer, first, rows)
             encoding.forward(job, workspace, parameters, values, layer, first, rows)
-        elif scaled is not None:
+        elif full is not None and scale.is_scale(layer):
             scale.forward(job, workspace, parameters, layer, first, tiles)
         else:
-            dense.forward(job, workspace, parameters, layer, first, tiles, stored)
+            dense.forward(job, workspace, parameters, layer, first, tiles, full)
     else:
         weights = dense.weights_of(parameters, layer)
         biases = advance(parameters, layer.per_output)
         c = outputs_of(job, workspace, layer)
-        if masks is None:
+        if full is None:
             sparse_forward(job, weights, biases, c, first, rows, start, False)
         else:
             key, keep = inputs_mask(job, step, 0)
@@ -160,40 +156,36 @@ def _first_layer_forward(
             else:  # there is no room for masked entries
                 sparse_forward(job, weights, biases, c, first, rows, start, False)
         if layer.activation != 0:
-            dense.activate_outputs(job, workspace, layer, c, first, tiles, stored)
+            dense.activate_outputs(job, workspace, layer, c, first, tiles, full)
 
 
 @jit
-def _forward(job, workspace, parameters, layer, first, tiles, stored, encoded):
+def _forward(job, workspace, parameters, layer, first, tiles, full, encoded):
     """Forward pass of a layer that is not the first."""
     if encoded is not None:
         parametric.forward_layer(job, workspace, parameters, layer, first, tiles)
         return
-    dense.forward(job, workspace, parameters, layer, first, tiles, stored)
+    dense.forward(job, workspace, parameters, layer, first, tiles, full)
 
 
 @jit
-def _backward(
-    job, workspace, transposed, i, first, tiles, step, rows, stored, masks, encoded
-):
+def _backward(job, workspace, transposed, i, first, tiles, step, rows, full, encoded):
     """Compute the deltas of the layer before layer i from those of layer i."""
     layer, before = layer_of(job, i), layer_of(job, i - 1)
     kept = cast(1, step.rule.scale)
-    if masks is not None:
+    if full is not None:
         key, keep = inputs_mask(job, step, i)
         kept = cast(keep, kept)
     if encoded is not None:
         none, deltas = cast(0, first), deltas_of(job, workspace, before)
         dense.hand_back(job, workspace, transposed, layer, deltas, first, tiles, none)
-        if masks is not None and keep < 1.0:
+        if full is not None and keep < 1.0:
             drop(deltas, first, rows, key, keep)
         if before.derivatives >= 0:
             parametric.backward(job, workspace, before, first, tiles)
         return
-    dense.backward(
-        job, workspace, transposed, layer, before, first, tiles, kept, stored
-    )
-    if masks is not None and keep < 1.0:
+    dense.backward(job, workspace, transposed, layer, before, first, tiles, kept, full)
+    if full is not None and keep < 1.0:
         deltas = deltas_of(job, workspace, before)
         if before.activation == RELU_CODE:  # what was dropped is 0, so is its delta
             scale_rows(deltas, first, rows, cast(1.0 / keep, kept))
@@ -202,10 +194,7 @@ def _backward(
 
 
 @jit
-def _carry_rows(
-    job, workspace, model, scratch, step, first, sparse, stored, masks, with_parameters,
-    scaled, encoded,
-):  # fmt: skip
+def _carry_rows(job, workspace, model, scratch, step, first, sparse, full, encoded):
     """Forward and backward pass of a block of rows, starting at row `first`."""
     mr = tile_rows(scratch)
     rows = min(job.block_rows, step.rows - first)
@@ -213,29 +202,25 @@ def _carry_rows(
     last = job.n_layers - 1
     _first_layer_forward(
         job, workspace, model.parameters, scratch, first, tiles, step, rows, sparse,
-        stored, masks, scaled, encoded,
+        full, encoded,
     )  # fmt: skip
     for i in range(1, job.n_layers):
         layer = layer_of(job, i)
-        if masks is not None:
+        if full is not None:
             key, keep = inputs_mask(job, step, i)
             if keep < 1.0:
                 drop(inputs_of(job, workspace, layer), first, rows, key, keep)
-        _forward(job, workspace, model.parameters, layer, first, tiles, stored, encoded)
+        _forward(job, workspace, model.parameters, layer, first, tiles, full, encoded)
     outputs = outputs_of(job, workspace, layer_of(job, last))
-    _losses_and_deltas(job, outputs, scratch, step, first, tiles * mr, with_parameters)
+    _losses_and_deltas(job, outputs, scratch, step, first, tiles * mr, full)
     for i in range(last, 0, -1):
         _backward(
-            job, workspace, model.transposed, i, first, tiles, step, rows, stored,
-            masks, encoded,
-        )  # fmt: skip
+            job, workspace, model.transposed, i, first, tiles, step, rows, full, encoded
+        )
 
 
 @jit
-def _rows_phase(
-    job, workspace, model, scratch, step, thread, sparse, stored, masks,
-    with_parameters, scaled, encoded,
-):  # fmt: skip
+def _rows_phase(job, workspace, model, scratch, step, thread, sparse, full, encoded):
     """Phase 1: forward and backward passes of blocks of rows of the batch."""
     like = step.rule.scale
     if thread == 0:
@@ -243,7 +228,7 @@ def _rows_phase(
         if sparse is not None:
             n_features = layer_of(job, 0).fan_in
             transpose_batch(job, n_features, step.start, step.rows, like)
-            if masks is not None:
+            if full is not None:
                 key, keep = inputs_mask(job, step, 0)
                 if keep < 1.0:
                     drop_entries(job, n_features, key, keep, like)
@@ -251,10 +236,7 @@ def _rows_phase(
     piece = next_piece(job, ROWS, thread, n_pieces)
     while piece >= 0:
         first = piece * job.block_rows
-        _carry_rows(
-            job, workspace, model, scratch, step, first, sparse, stored, masks,
-            with_parameters, scaled, encoded,
-        )  # fmt: skip
+        _carry_rows(job, workspace, model, scratch, step, first, sparse, full, encoded)
         piece = next_piece(job, ROWS, thread, n_pieces)
 
 
@@ -449,9 +431,8 @@ def tiles_buffers(sizes):
 
 @jit
 def _run_steps(
-    job, like, thread, first_step, last_step, tiles, sparse, strips, stored, masks,
-    with_parameters, scaled, encoded,
-):  # fmt: skip
+    job, like, thread, first_step, last_step, tiles, sparse, strips, full, encoded
+):
     """Mini-batches of one epoch; returns whether the team is still there."""
     workspace = advance(pointer(job.workspace, like), thread * job.workspace_size)
     scratch = advance(pointer(job.scratch, like), thread * job.scratch_size)
@@ -464,14 +445,10 @@ def _run_steps(
         power_1, power_2 = step.power_1, step.power_2
         if tiles is not None:
             _rows_phase(
-                job, workspace, model, scratch, step, thread, sparse, stored, masks,
-                with_parameters, scaled, encoded,
-            )  # fmt: skip
+                job, workspace, model, scratch, step, thread, sparse, full, encoded
+            )
         if strips is not None:
-            strips_phase(
-                job, workspace, model, scratch, step, thread, stored, masks,
-                with_parameters, scaled,
-            )  # fmt: skip
+            strips_phase(job, workspace, model, scratch, step, thread, full)
         if not wait_for_team(job):
             return False
         if thread == 0:
@@ -499,8 +476,8 @@ def _run_steps(
 
 @jit(entry=True)
 def train_steps(
-    job_address, precision, thread, first_step, last_step, tiles, sparse, strips,
-    stored, masks, with_parameters, scaled, encoded,
+    job_address, precision, thread, first_step, last_step, tiles, sparse, strips, full,
+    encoded,
 ):  # fmt: skip
     """Mini-batches first_step..last_step of an epoch, by one thread of the team.
 
@@ -519,25 +496,23 @@ def train_steps(
     tiles : whether to use the phases above;
     sparse : if so, whether X is sparse;
     strips : whether to use the phases of `fastmlp.kernels.strips`;
-    stored : whether some layer stores the derivatives of its outputs;
-    masks : whether there may be dropout;
-    with_parameters : whether the loss may have parameters;
-    scaled : whether the first layer is a Scale, and not Dense;
+    full : whether there may be layers that store derivatives, dropout, a loss with
+        parameters, or a Scale as the first layer; None for plain fits;
     encoded : whether it is an Encoding; then activations may be parametric.
     """
     control = flush_denormals()
     job = job_at(job_address)
     while _run_steps(
-        job, precision, thread, first_step, last_step, tiles, sparse, strips, stored,
-        masks, with_parameters, scaled, encoded,
+        job, precision, thread, first_step, last_step, tiles, sparse, strips, full,
+        encoded,
     ):  # fmt: skip
         if not begin_next_epoch(job, thread):
             break
     restore_denormals(control)
 
 
-#: Its last arguments for a network with an Encoding: one kernel with all features.
-FOR_TABLES = (True, None, None, True, True, True, None, True)
+#: Its last arguments for a network with an Encoding.
+FOR_TABLES = (True, None, None, True, True)
 
 
 # --- prediction -----------------------------------------------------------------------
@@ -575,9 +550,7 @@ def _read_rows(job, workspace, first, rows, encoded):
 
 
 @jit
-def _predict_rows(
-    job, workspace, parameters, z, first, rows, like, sparse, scaled, encoded
-):
+def _predict_rows(job, workspace, parameters, z, first, rows, like, sparse, encoded):
     """Outputs of a network for samples first..first + rows, in z, output by output.
 
     One row by itself is not filled up to a tile.  Returns from one output in z to the
@@ -602,7 +575,7 @@ def _predict_rows(
             fused = cast(0, fused)
         else:
             a, is_dense = inputs_of(job, workspace, layer), True
-            if scaled is not None and i == 0:
+            if encoded is None and scale.is_scale(layer):
                 is_dense = False
                 scale.forward(job, workspace, parameters, layer, top, tiles)
             if encoded is not None and i == 0:
@@ -642,14 +615,14 @@ def _store_predictions(job, z, stride, first, rows, member):
 
 
 @jit(entry=True)
-def predict(job_address, precision, output_type, thread, sparse, scaled, encoded):
+def predict(job_address, precision, output_type, thread, sparse, encoded):
     """Predict blocks of samples, and write the results to the job's outputs.
 
     These are means over the job's networks, which differ in their parameters only.
 
     output_type : a number of the type of the outputs, float32 or float64; the
         output activation is computed in it.
-    sparse, scaled, encoded : see `train_steps`.
+    sparse, encoded : see `train_steps`.
     """
     control = flush_denormals()
     job = job_at(job_address)
@@ -670,7 +643,7 @@ def predict(job_address, precision, output_type, thread, sparse, scaled, encoded
         for member in range(job.n_members):
             own = advance(parameters, member * job.parameters_size)
             stride = _predict_rows(
-                job, workspace, own, z, first, rows, precision, sparse, scaled, encoded
+                job, workspace, own, z, first, rows, precision, sparse, encoded
             )
             _store_predictions(job, z, stride, first, rows, member)
         piece = next_piece(job, ROWS, thread, n_pieces)

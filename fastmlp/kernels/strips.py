@@ -78,16 +78,16 @@ def _drop(job, step, i, workspace, offset, panel, thread):
 
 
 @jit
-def _backward(job, step, i, workspace, parameters, panel, thread, stored, masks):
+def _backward(job, step, i, workspace, parameters, panel, thread, full):
     """Compute the deltas of a panel of the layer before layer i from those of i."""
     layer, before = layer_of(job, i), layer_of(job, i - 1)
     kept = cast(1, step.rule.scale)
-    if masks is not None:
+    if full is not None:
         keep = inputs_mask(job, step, i)[1]
         kept = cast(keep, kept)
-    dense.backward_panel(layer, before, workspace, parameters, panel, kept, stored)
+    dense.backward_panel(layer, before, workspace, parameters, panel, kept, full)
     deltas = panel_at(workspace, before.deltas, layer.fan_in, panel)
-    if masks is not None:
+    if full is not None:
         if before.activation == RELU_CODE:  # what was dropped is 0, so is its delta
             factor = cast(1.0 / keep, kept)
             for j in range(layer.fan_in * panel.width):
@@ -107,7 +107,7 @@ def _loss_buffers(sizes):
 
 
 @jit
-def _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters):
+def _losses_and_deltas(job, workspace, scratch, panel, step, full):
     """Sample losses of a panel; its raw outputs become the output deltas."""
     like, targets = step.rule.scale, advance(scratch, job.loss_targets)
     layer = layer_of(job, job.n_layers - 1)
@@ -116,7 +116,7 @@ def _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters):
     losses = advance(pointer(job.sample_losses, like), panel.first)
     order = advance(pointer(job.order, 0), step.start + panel.first)
     width, count = panel.width, step.rows - panel.first
-    evaluate(job, z, n_outputs, order, count, width, targets, losses, with_parameters)
+    evaluate(job, z, n_outputs, order, count, width, targets, losses, full)
     clear_units(z, n_outputs, width)
 
 
@@ -127,10 +127,7 @@ def _sample_buffers(sizes):
 
 
 @jit
-def _carry_panel(
-    job, workspace, parameters, scratch, panel, step, thread, stored, masks,
-    with_parameters, scaled,
-):  # fmt: skip
+def _carry_panel(job, workspace, parameters, scratch, panel, step, thread, full):
     """Forward and backward pass of a panel through all layers."""
     layer = layer_of(job, 0)
     a = panel_at(workspace, layer.inputs, layer.fan_in, panel)
@@ -139,15 +136,15 @@ def _carry_panel(
     gather_transposed(job, start, count, panel.width, layer.fan_in, a, samples)
     for i in range(job.n_layers):
         layer = layer_of(job, i)
-        if masks is not None:
+        if full is not None:
             _drop(job, step, i, workspace, layer.inputs, panel, thread)
-        if scaled is not None and i == 0:
+        if full is not None and scale.is_scale(layer):
             scale.forward_panel(layer, workspace, parameters, panel)
         else:
-            dense.forward_panel(layer, workspace, parameters, panel, stored)
-    _losses_and_deltas(job, workspace, scratch, panel, step, with_parameters)
+            dense.forward_panel(layer, workspace, parameters, panel, full)
+    _losses_and_deltas(job, workspace, scratch, panel, step, full)
     for i in range(job.n_layers - 1, 0, -1):
-        _backward(job, step, i, workspace, parameters, panel, thread, stored, masks)
+        _backward(job, step, i, workspace, parameters, panel, thread, full)
 
 
 @jit
@@ -167,10 +164,7 @@ def _strip_buffers(sizes):
 
 
 @jit
-def _carry_strip(
-    job, workspace, model, scratch, step, strip, thread, stored, masks, with_parameters,
-    scaled,
-):  # fmt: skip
+def _carry_strip(job, workspace, model, scratch, step, strip, thread, full):
     """Sum the gradients over a strip of the batch."""
     like = step.rule.scale
     lanes, full_width = vector_lanes(like), panel_width(like)
@@ -184,9 +178,8 @@ def _carry_strip(
         for r in range(0, samples, full_width):
             panel = Panel(r // full_width, width_at(r, samples, like), block + r)
             _carry_panel(
-                job, workspace, model.parameters, scratch, panel, step, thread, stored,
-                masks, with_parameters, scaled,
-            )  # fmt: skip
+                job, workspace, model.parameters, scratch, panel, step, thread, full
+            )
         mode = cast(0 if block == first else ADD, samples)
         for i in range(job.n_layers):
             layer = layer_of(job, i)
@@ -196,19 +189,14 @@ def _carry_strip(
 
 
 @jit
-def strips_phase(
-    job, workspace, model, scratch, step, thread, stored, masks, with_parameters, scaled
-):
+def strips_phase(job, workspace, model, scratch, step, thread, full):
     """Phase 1: forward and backward passes of strips, and their gradients."""
     if thread == 0:
         forget_pieces(job, TILES)
     _, strips = _strips_of(job, step, step.rule.scale)
     strip = next_piece(job, ROWS, thread, strips)
     while strip >= 0:
-        _carry_strip(
-            job, workspace, model, scratch, step, strip, thread, stored, masks,
-            with_parameters, scaled,
-        )  # fmt: skip
+        _carry_strip(job, workspace, model, scratch, step, strip, thread, full)
         strip = next_piece(job, ROWS, thread, strips)
 
 

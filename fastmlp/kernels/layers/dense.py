@@ -192,24 +192,24 @@ def add_products_of_row(a, weights, biases, c, activation):
 
 
 @jit
-def forward(job, workspace, parameters, layer, first_row, tiles, stored):
+def forward(job, workspace, parameters, layer, first_row, tiles, full):
     """C = g(A W + b) for `tiles` tiles of rows; without an activation, C = A W + b.
 
-    stored : True if some layer stores derivatives, else None.
+    full : see `fastmlp.kernels.passes.train_steps`.
     """
     c = outputs_of(job, workspace, layer)
     a, weights = inputs_of(job, workspace, layer), weights_of(parameters, layer)
     biases, activation = advance(parameters, layer.per_output), layer.activation
     add_products(a, weights, biases, c, first_row, tiles, job.depth, activation)
     if activation != 0 and activation != RELU_CODE:
-        activate_outputs(job, workspace, layer, c, first_row, tiles, stored)
+        activate_outputs(job, workspace, layer, c, first_row, tiles, full)
 
 
 @jit
-def activate_outputs(job, workspace, layer, c, first_row, tiles, stored):
+def activate_outputs(job, workspace, layer, c, first_row, tiles, full):
     """C <- g(C) for `tiles` tiles of rows; write g'(C) too if the layer stores that."""
     rows = tiles * tile_rows(c.data)
-    if stored is not None and layer.derivatives >= 0:
+    if full is not None and layer.derivatives >= 0:
         derivatives = derivatives_of(job, workspace, layer)
         _activate_panels_with_derivatives(c, derivatives, first_row, rows, layer)
         return
@@ -268,7 +268,7 @@ def hand_back(job, workspace, transposed, layer, result, first_row, tiles, finis
 
 
 @jit
-def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, stored):
+def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, full):
     """D_before = (D W^T) * g'(A) for `tiles` tiles of rows.
 
     before : the layer before.
@@ -278,7 +278,7 @@ def backward(job, workspace, transposed, layer, before, first_row, tiles, keep, 
     activation, rows = before.activation, tiles * tile_rows(a.data)
     finish = MASK if activation == RELU_CODE else 0
     hand_back(job, workspace, transposed, layer, result, first_row, tiles, finish)
-    if stored is not None and before.derivatives >= 0:
+    if full is not None and before.derivatives >= 0:
         derivatives = derivatives_of(job, workspace, before)
         multiply_panels(result, derivatives, first_row, rows)
     elif activation != 0 and activation != RELU_CODE:
@@ -337,7 +337,7 @@ def transpose_weights(parameters, transposed, layer):
 
 
 @jit
-def forward_panel(layer, workspace, parameters, panel, stored):
+def forward_panel(layer, workspace, parameters, panel, full):
     """C^T = g(W^T A^T + b) for a panel of samples."""
     mr, full_width = tile_rows(workspace), panel_width(workspace)
     fan_in, fan_out, activation = layer.fan_in, layer.fan_out, layer.activation
@@ -355,7 +355,7 @@ def forward_panel(layer, workspace, parameters, panel, stored):
         )  # fmt: skip
     if activation == RELU_CODE or activation == 0:
         return
-    if stored is not None and layer.derivatives >= 0:
+    if full is not None and layer.derivatives >= 0:
         derivatives = panel_at(workspace, layer.derivatives, fan_out, panel)
         activate_with_derivative(activation, c, derivatives, fan_out * panel.width)
         return
@@ -363,7 +363,7 @@ def forward_panel(layer, workspace, parameters, panel, stored):
 
 
 @jit
-def backward_panel(layer, before, workspace, parameters, panel, keep, stored):
+def backward_panel(layer, before, workspace, parameters, panel, keep, full):
     """D_before^T = (W D^T) * g'(A^T) for a panel of samples; see `backward`.
 
     Rows that round the units up to whole vectors are not cleared.
@@ -383,7 +383,7 @@ def backward_panel(layer, before, workspace, parameters, panel, keep, stored):
         a, MASK if activation == RELU_CODE else 0,
     )  # fmt: skip
     count = fan_in * panel.width
-    if stored is not None and before.derivatives >= 0:
+    if full is not None and before.derivatives >= 0:
         derivatives = panel_at(workspace, before.derivatives, fan_in, panel)
         for j in range(count):
             result[j] *= derivatives[j]

@@ -19,7 +19,7 @@ from fastmlp.kernels.layers.layer import Layer, Parameter, inputs_of, outputs_of
 from fastmlp.kernels.panels import panel_at, width_at
 from fastmlp.kernels.simd import advance, panel_width, tile_rows
 
-__all__ = ["Scale", "forward", "forward_panel"]
+__all__ = ["Scale", "forward", "forward_panel", "is_scale"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,12 @@ class Scale(Layer):
         """Scaled inputs, and deltas; the derivatives of the former are the inputs."""
         n = self.n_features
         return {"outputs": n, "deltas": n, "derivatives": "inputs"}
+
+
+@jit
+def is_scale(layer):
+    """Whether a layer is a Scale and not Dense: it has no weights."""
+    return layer.weight_rows == 0
 
 
 @jit
