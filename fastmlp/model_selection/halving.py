@@ -56,7 +56,7 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         are only values, no combination is drawn twice.
     n_candidates : int, default=32
         How many candidates to draw.
-    factor : float, default=4
+    factor : float, default=2
         Above 1: one candidate in so many is trained on, for so many times the epochs.
     min_epochs : int or 'auto', default='auto'
         Epochs after which candidates are first compared, at least. 'auto': a sixteenth
@@ -207,7 +207,7 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         param_distributions,
         *,
         n_candidates=32,
-        factor=4,
+        factor=2,
         min_epochs="auto",
         n_brackets=1,
         time_limit=None,
