@@ -161,6 +161,21 @@ def test_who_has_no_score_does_not_climb():
     assert found.best() is None
 
 
+def test_who_is_sure_to_climb_waits_for_nobody():
+    climbing = threading.Event()
+
+    class Waiting(Climber):
+        def run(self, i, n_epochs):
+            if n_epochs > 2:
+                climbing.set()
+            elif (self.quality, i) == (0, 0):
+                assert climbing.wait(60)
+            yield from super().run(i, n_epochs)
+
+    found, _ = climb([3, 2, 1, 0], [[(4, 2), (2, 5)]], kind=Waiting)
+    assert [r.candidate for r in found.results if r.rung == 1] == [0, 1]
+
+
 def test_time_ends(monkeypatch):
     """In the middle of an epoch; those that got furthest are the best."""
     now = [0]
@@ -547,8 +562,8 @@ def search(**options):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         found = HalvingSearchCV(
-            model.set_params(**options), rates, n_candidates=8, min_epochs=3,
-            refit=False, random_state=0,
+            model.set_params(**options), rates, n_candidates=8, factor=4, min_epochs=3,
+            n_jobs=1, refit=False, random_state=0,
         ).fit(X, y)
     told = [str(w.message) for w in told if "Search" in str(w.message)]
     print(found.n_resources_, found.n_candidates_, told)

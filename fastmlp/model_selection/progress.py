@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import defaultdict
 
 from joblib.logger import short_format_time
 
@@ -113,7 +114,8 @@ class HalvingProgress:
         self._verbose, self._candidates = verbose, candidates
         self._brackets = brackets
         self._started = time.perf_counter()
-        self._scores = []  # of the rung
+        self._scores = defaultdict(list)  # of each rung
+        self._n_expected = {}  # scores of rungs whose candidates are known
         self._best = -math.inf  # of all
         self._line = None
         if shows_progress(verbose):
@@ -140,29 +142,33 @@ class HalvingProgress:
             parameters = sorted(self._candidates[result.candidate].items())
             what = ", ".join(f"{name}={value}" for name, value in parameters)
             print(f"[{result.n_epochs} epochs] {what}; score={result.score:.3f}")
-        rungs = self._brackets[result.bracket]
-        if not self._scores and result.rung == 0:
-            self._n_to_come = rungs[0].n_candidates
-        self._scores.append(result.score)
-        if len(self._scores) == self._n_to_come:
-            self._print_rung(result, rungs)
+        self._scores[result.bracket, result.rung].append(result.score)
+        self._print_rung(result.bracket, result.rung)
 
-    def _print_rung(self, result, rungs):
-        n_brackets, following = len(self._brackets), rungs[result.rung + 1 :]
-        where = f"rung {result.rung + 1} of {len(rungs)}"
-        if n_brackets > 1:
-            where = f"bracket {result.bracket + 1} of {n_brackets}, {where}"
-        scores = [score for score in self._scores if not math.isnan(score)]
+    def _print_rung(self, bracket, number):
+        """A line if a rung is complete, and then perhaps one for the next, and so on.
+
+        Those that were sure to climb may have been scored there before.
+        """
+        rungs, rung = self._brackets[bracket], (bracket, number)
+        every = self._scores[rung]
+        if len(every) != self._n_expected.get(rung, rungs[number].n_candidates):
+            return
+        where = f"rung {number + 1} of {len(rungs)}"
+        if len(self._brackets) > 1:
+            where = f"bracket {bracket + 1} of {len(self._brackets)}, {where}"
+        scores = [score for score in every if not math.isnan(score)]
         best = f"best score {max(scores):.4g}" if scores else "no score"
         seconds = short_format_time(time.perf_counter() - self._started)
         print(
-            f"[{where}] candidates: {len(self._scores)}, epochs: {result.n_epochs}, "
+            f"[{where}] candidates: {len(every)}, epochs: {rungs[number].n_epochs}, "
             f"{best}, {seconds.strip()}",
             flush=True,
         )
-        if following:
-            self._n_to_come = min(following[0].n_candidates, len(scores))
-        self._scores = []
+        if scores and number + 1 < len(rungs):
+            n_expected = min(rungs[number + 1].n_candidates, len(scores))
+            self._n_expected[bracket, number + 1] = n_expected
+            self._print_rung(bracket, number + 1)
 
     def close(self):
         """The search is over."""

@@ -16,6 +16,7 @@ approach to hyperparameter optimization", JMLR 18 (2018).
 import math
 import threading
 import time
+from collections import deque
 from typing import NamedTuple
 
 from fastmlp.engine.pieces import Failure, Pausable, side_by_side
@@ -97,13 +98,68 @@ def plan(n_candidates, n_epochs, *, min_epochs=1, factor=3, n_brackets=1):
     ]
 
 
+class _Stage:
+    """The candidates of a rung: who waits, and who is best of those with a score.
+
+    Who is sure to climb enters the next rung before all others have been scored, so
+    that no thread waits for the last of them.
+
+    Parameters
+    ----------
+    rung : Rung
+    n_kept : int
+        How many climb on.
+
+    Attributes
+    ----------
+    waiting : deque
+        Candidates that have not begun.
+    """
+
+    def __init__(self, rung, n_kept):
+        self.waiting = deque()
+        self._n_kept = n_kept
+        self._n_expected, self._n_ranked = rung.n_candidates, 0
+        self._entered = set()
+        self._kept = []  # results, best first
+
+    def enter(self, candidates):
+        """Candidates that are new here will have to begin."""
+        new = [each for each in candidates if each not in self._entered]
+        self._entered.update(new)
+        self.waiting.extend(new)
+
+    def enter_from(self, below):
+        """The same for those that are sure to climb from the rung below."""
+        self.enter(result.candidate for result in below._sure())
+        if below._n_ranked == below._n_expected:  # some may have had no score
+            self._n_expected = len(self._entered)
+
+    def rank(self, result):
+        """Take note of a result; returns those that cannot climb any more."""
+        self._n_ranked += 1
+        self._kept.append(result)
+        self._kept.sort(key=lambda r: r.merit, reverse=True)
+        dropped = []
+        while self._kept and (
+            len(self._kept) > self._n_kept or math.isnan(self._kept[-1].score)
+        ):
+            dropped.append(self._kept.pop())
+        return dropped
+
+    def _sure(self):
+        """Results that are among the best whatever the scores to come are."""
+        n_to_come = self._n_expected - self._n_ranked
+        return self._kept[: max(0, self._n_kept - n_to_come)]
+
+
 class Halving:
     """Candidates on their way through rungs.
 
-    The results do not depend on the number of threads: at each rung, all that climb to
-    it are trained side by side before any of them climbs on.  A candidate that cannot
-    be among the best of its rung any more is closed at once: no more are paused than
-    are going to climb.
+    The results do not depend on the number of threads: a candidate climbs as soon as it
+    is sure to be among the best of its rung, whatever the scores to come are.  One that
+    cannot be among them any more is closed at once: no more are paused than are going
+    to climb.
 
     Parameters
     ----------
@@ -180,43 +236,49 @@ class Halving:
         return max(scored, key=lambda r: (r.n_epochs, r.merit), default=None)
 
     def _climb_all(self, bracket, rungs, candidates):
-        """All rungs of a bracket; candidates that were best are the first to climb."""
+        """All rungs of a bracket, several candidates side by side."""
         counts = [rung.n_candidates for rung in rungs[1:]] + [0]
-        for rung, n_kept in enumerate(counts):
-            where = bracket, rung, rungs[rung].n_epochs
-            candidates = self._climb(where, candidates, n_kept)
-
-    def _climb(self, where, candidates, n_kept):
-        """Train candidates up to a rung; returns the best of them, best first."""
-        kept = []
+        stages = [_Stage(*each) for each in zip(rungs, counts, strict=True)]
+        stages[0].enter(candidates)
         left = {}  # works of each candidate
         ranking = threading.Lock()
 
-        def finished(candidate):
+        def begin():
+            """(number of a rung, candidate) that may begin now, or None."""
+            with ranking:
+                for number, stage in enumerate([] if self.is_late else stages):
+                    if number > 0:
+                        stage.enter_from(stages[number - 1])
+                    if stage.waiting:
+                        return number, stage.waiting.popleft()
+            return None
+
+        def finished(number, candidate):
             with ranking:
                 left[candidate] -= 1
                 if left[candidate]:
                     return None
                 score = float(self._candidates[candidate].score())
+                where = bracket, number, rungs[number].n_epochs
                 result = Result(*where, candidate, score)
                 self._has_score |= not math.isnan(score)
-                kept.append(result)
-                kept.sort(key=lambda r: r.merit, reverse=True)
-                while len(kept) > n_kept or (kept and math.isnan(kept[-1].score)):
-                    self._candidates[kept.pop().candidate].close()
+                for dropped in stages[number].rank(result):
+                    self._candidates[dropped.candidate].close()
             return result
 
-        def in_time(candidate, work):
+        def in_time(number, candidate, work):
             """A work that is left where it is at the deadline."""
             is_done = yield from Pausable(work).until(self._is_over)
-            return finished(candidate) if is_done else None
+            return finished(number, candidate) if is_done else None
 
-        def works():
-            for candidate in candidates:
-                own = self._candidates[candidate].advance(where[-1])
+        def works(found):
+            while found is not None:
+                number, candidate = found
+                own = self._candidates[candidate].advance(rungs[number].n_epochs)
                 left[candidate] = len(own)
                 for work in own:
-                    yield in_time(candidate, work)
+                    yield in_time(number, candidate, work)
+                found = begin()
 
         def on_result(_, result):
             if isinstance(result, Failure):
@@ -225,8 +287,9 @@ class Halving:
                 self.results.append(result)
                 self._on_result(result)
 
-        side_by_side(works(), self._n_threads, on_result, self._prepare)
-        return [result.candidate for result in kept]
+        # more than once only if at some time it was open who would climb next
+        while (found := begin()) is not None:
+            side_by_side(works(found), self._n_threads, on_result, self._prepare)
 
     def _is_over(self):
         if self._has_score and time.perf_counter() > self._deadline:
