@@ -7,6 +7,7 @@ runs in another thread, for which the main thread waits.
 """
 
 import _thread
+import os
 import sys
 import threading
 from functools import cache
@@ -45,13 +46,24 @@ def new_lock():
     return lock
 
 
+def _is_main_thread():
+    """Whether this is the thread in which signal handlers run.
+
+    After a fork, Python 3.11 still has the number of the parent's main thread.
+    """
+    number = threading.get_native_id()
+    if sys.platform == "linux":
+        return number == os.getpid()
+    return number == threading.main_thread().native_id
+
+
 def undisturbed(function, *arguments):
     """Call a function where no signal handler can raise into it.
 
     Returns what it returns, or raises what it raises. If a handler raised something
     meanwhile, that is raised instead, once the function has returned.
     """
-    if threading.get_native_id() != threading.main_thread().native_id:
+    if not _is_main_thread():
         return function(*arguments)  # signal handlers run in the main thread only
     results, errors, raised = [], [], []  # of the function, and by handlers
     ended = new_lock()

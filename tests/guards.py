@@ -44,7 +44,7 @@ from fastmlp.tables.optimizers import OPTIMIZERS
 DTYPES = (np.float32, np.float64)
 ENDS = (True, False)  # where a buffer is next to a forbidden page: its end, its start
 LAYOUTS = ("C", "F", "reversed", "strided")
-#: By which kernels steps go: "all" is the full one, and everything is asked of it: stored
+#: By which kernels steps go: "all" is the full one, of which all is asked: stored
 #: derivatives, dropout, losses with parameters and, if X is dense, a Scale as the first
 #: layer.  "all encoded" is for an Encoding.
 WAYS = {"tiles": 0, "one strip": 1, "three strips": 3, "sparse": 0, "all tiles": 0,

@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import threading
 import time
 import weakref
 
@@ -256,6 +257,16 @@ def test_a_forked_child_can_fit(tmp_path):
     run(FORK, tmp_path)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_no_handler_disturbs_the_main_thread_of_a_forked_child():
+    """It runs foreign code in another thread, as every main thread does."""
+    child = os.fork()
+    if child == 0:
+        other = native_threads.undisturbed(threading.get_ident)
+        os._exit(1 if other == threading.get_ident() else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 FORK_IN_A_CALLBACK = """
 import os, sys, warnings
 warnings.simplefilter("ignore")
@@ -367,7 +378,7 @@ print(sizes[2], sizes[1])
 def test_threads_are_real_under_gevent(tmp_path):
     """Its greenlets take turns: one that waits in a kernel would wait for ever."""
     pytest.importorskip("gevent")
-    assert run(GEVENT, tmp_path) == "2 1\n"
+    assert run(GEVENT, tmp_path, imports_anew=True) == "2 1\n"
 
 
 COROUTINES = """
