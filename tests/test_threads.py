@@ -194,10 +194,14 @@ thread = threading.Thread(target=disturb, args=(3,))
 thread.start()
 while not done.is_set():
     try:
-        with Team(2) as team:
-            while not done.is_set():
-                team.run(lambda number: None)
-    except KeyboardInterrupt:
+        while not done.is_set():
+            try:
+                with Team(2) as team:
+                    while not done.is_set():
+                        team.run(lambda number: None)
+            except KeyboardInterrupt:
+                caught += 1
+    except KeyboardInterrupt:  # it came before the next `try`
         caught += 1
 while thread.is_alive():
     try:

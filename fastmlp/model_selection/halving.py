@@ -40,8 +40,9 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
     learning rate know the whole length from the start: a candidate that reaches the
     end has the weights of a plain fit, bit by bit.
 
-    By default this takes a sixth of the epochs of `RandomizedSearchCV` with as many
-    candidates, and more than that of its time: each rung is scored.
+    By default this takes a fifth of the epochs of `RandomizedSearchCV` with as many
+    candidates, and more than that of its time: each rung is scored, and what climbs
+    often takes longer.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
     ...     random_state=0,
     ... ).fit(X, y)
     >>> search.n_resources_, search.n_candidates_
-    ([4, 16, 64], [16, 4, 1])
+    ([4, 8, 16, 32, 64], [16, 8, 4, 2, 1])
     >>> bool(search.best_score_ > 0.9)
     True
     """
