@@ -71,14 +71,14 @@ def test_no_kernel_indexes_an_array(is_inner):
 
 
 @numba.njit(error_model="numpy")
-def call_product(vectors, tiles, c, full, segments, jump, tail, length, b, extra, mode,
+def call_product(vectors, rows, c, full, segments, jump, tail, length, b, extra, mode,
                  like):  # fmt: skip
     """`products.product`; c, full, tail, b and extra are addresses."""
     lanes = simd.vector_lanes(like)
     products.product(
-        vectors, tiles, simd.pointer(c, like), simd.pointer(full, like), segments, jump,
+        vectors, rows, simd.pointer(c, like), simd.pointer(full, like), segments, jump,
         simd.pointer(tail, like), (length + lanes - 1) // lanes * lanes, length,
-        simd.pointer(b, like), simd.pointer(extra, like), mode,
+        simd.pointer(b, like), simd.pointer(extra, like), mode, True,
     )  # fmt: skip
 
 
@@ -93,16 +93,17 @@ def sweep_products():
         shape, like = tile_shape(dtype), dtype(0)
         # a narrow panel has tiles as tall as all the vectors of a wide one allow
         counts = {1, 2, 3, shape.vectors, shape.vectors + 1, 2 * shape.vectors + 1}
-        for vectors, tiles, length in product(
-            range(1, shape.vectors + 1), counts, (0, *guards.edges(dtype))
+        heights = {2, *(n * shape.rows for n in counts), shape.rows + 2}
+        for vectors, rows, length in product(
+            range(1, shape.vectors + 1), heights, (0, *guards.edges(dtype))
         ):
-            guards.note((vectors, tiles, length, dtype, at_end))
+            guards.note((vectors, rows, length, dtype, at_end))
             memory = guards.Memory(at_end)
 
             def held(n, memory=memory, dtype=dtype):
                 return address_of(memory.held(np.ones(n, dtype)))
 
-            rows, width = tiles * shape.rows, vectors * shape.lanes
+            width = vectors * shape.lanes
             segments, rest = divmod(length, shape.width)
             full, (start,), jump = memory.buffers([rows * shape.width], dtype, segments)
             a = address_of(full) + int(start) * full.itemsize
@@ -111,7 +112,7 @@ def sweep_products():
             for mode in [*test_simd.MODES.values(), FROM_OUTPUT | MASK]:
                 extra = mask if mode & MASK else bias
                 call_product(
-                    vectors, tiles, c, a, segments, jump, tail, rest, b, extra, mode,
+                    vectors, rows, c, a, segments, jump, tail, rest, b, extra, mode,
                     like,
                 )  # fmt: skip
             biases = held(rows)
@@ -123,6 +124,21 @@ def sweep_products():
                     )
             for mode in (0, ADD):
                 test_simd.call_sum_of_rows(vectors, bias, b, length, mode, like)
+            if rows > 2:
+                continue  # what follows has as many rows as a vector has lanes
+            lanes = shape.lanes
+            full, (start,), jump = memory.buffers(
+                [lanes * shape.width], dtype, segments
+            )
+            a, vectors = (
+                address_of(full) + int(start) * full.itemsize,
+                -(-rest // lanes),
+            )
+            tail = held(lanes * vectors * lanes)
+            b = held(segments * shape.width + vectors * lanes)
+            test_simd.call_sums_over_lanes(
+                held(lanes), a, segments, jump, tail, vectors, b, like, like
+            )
 
 
 def sweep_rows():

@@ -20,7 +20,7 @@ COMPUTED_AND_STORED = (*zip(DTYPES, DTYPES, strict=True), (np.float64, np.float3
 
 @numba.njit(error_model="numpy")
 def multiply_panels(
-    rows, depth, columns, a, b, c, extra, extra_rows, mode, like, stored
+    rows, depth, columns, a, b, c, extra, extra_rows, mode, even, like, stored
 ):
     """All panels of C = A B; arguments from a to extra are addresses.
 
@@ -35,7 +35,7 @@ def multiply_panels(
         width = min(full, (columns - column + lanes - 1) // lanes * lanes)
         products.product(
             width // lanes,
-            rows // simd.tile_rows(like),
+            rows,
             simd.advance(simd.pointer(c, like), column * rows),
             a,
             segments,
@@ -46,6 +46,7 @@ def multiply_panels(
             simd.advance(simd.pointer(b, stored), column * depth),
             simd.advance(simd.pointer(extra, like), column * extra_rows),
             mode,
+            even,
         )
 
 
@@ -58,7 +59,7 @@ def multiply_transposed(
     c = simd.pointer(c, like)
     products.transposed_product(
         columns // lanes,
-        rows // simd.tile_rows(like),
+        rows,
         c,
         simd.pointer(a, stored),
         a_width,
@@ -66,6 +67,7 @@ def multiply_transposed(
         simd.pointer(d, stored),
         simd.pointer(extra, like),
         mode,
+        True,
     )
 
 
@@ -74,13 +76,15 @@ def address(array):
 
 
 def shapes(dtype):
-    """(rows, depth, columns) around the edges of tiles and panels."""
+    """(rows, depth, columns, even) around the edges of tiles and panels."""
     shape = tile_shape(dtype)
+    whole = [tiles * shape.rows for tiles in (1, 2, 3, 5)]
+    rows = [*((n, None) for n in whole), *((n + 2, True) for n in (0, *whole[::2]))]
     edges = [1, shape.lanes, shape.width - 1, shape.width, shape.width + 1]
     edges.append(2 * shape.width + shape.lanes + 1)
     return [
-        (tiles * shape.rows, depth, columns)
-        for tiles in (1, 2, 3, 5)
+        (n, depth, columns, even)
+        for n, even in rows
         for depth in [*edges, 0]
         for columns in edges
     ]
@@ -103,7 +107,7 @@ def test_product_against_numpy(mode, dtype, stored):
     flags = MODES[mode]
     rng = np.random.default_rng(0)
     tolerance = 30 * np.finfo(dtype).eps
-    for rows, depth, columns in shapes(dtype):
+    for rows, depth, columns, even in shapes(dtype):
         a = rng.standard_normal((rows, depth)).astype(stored).astype(dtype)
         b = rng.standard_normal((depth, columns)).astype(stored).astype(dtype)
         c = rng.standard_normal((rows, columns)).astype(dtype)
@@ -124,7 +128,8 @@ def test_product_against_numpy(mode, dtype, stored):
         packed_c = pack(c)
         multiply_panels(
             rows, depth, columns, address(packed_a), address(packed_b),
-            address(packed_c), address(extra), extra_rows, flags, dtype(0), stored(0),
+            address(packed_c), address(extra), extra_rows, flags, even, dtype(0),
+            stored(0),
         )  # fmt: skip
         result, padding = unpack(packed_c, rows, columns)
         scale = 1 + np.abs(a).astype(float) @ np.abs(b)
@@ -140,7 +145,7 @@ def test_product_with_transposed_left_side(dtype, stored):
         for vectors in range(1, shape.vectors + 1):
             width = vectors * shape.lanes
             d = rng.standard_normal((batch, width)).astype(stored)
-            for rows in range(shape.rows, shape.width + 1, shape.rows):
+            for rows in range(2, shape.width + 1, 2):
                 a = rng.standard_normal((batch, rows)).astype(stored)
                 c = np.full((rows, width), np.nan, dtype)
                 expected = a.T.astype(float) @ d.astype(float)
@@ -158,6 +163,40 @@ def test_product_with_transposed_left_side(dtype, stored):
                     np.testing.assert_allclose(
                         c, exact, rtol=0, atol=batch * 20 * np.finfo(dtype).eps
                     )
+
+
+@numba.njit
+def call_sums_over_lanes(output, full, segments, jump, tail, vectors, b, like, stored):
+    products.sums_over_lanes(
+        simd.pointer(output, like),
+        simd.pointer(full, stored),
+        segments,
+        jump,
+        simd.pointer(tail, stored),
+        vectors,
+        simd.pointer(b, stored),
+    )
+
+
+@pytest.mark.parametrize(("dtype", "stored"), COMPUTED_AND_STORED)
+def test_sums_over_lanes(dtype, stored):
+    shape = tile_shape(dtype)
+    rng = np.random.default_rng(0)
+    for segments in (0, 1, 3):
+        for vectors in range(shape.vectors):
+            full = rng.standard_normal((segments, shape.lanes + 5, shape.width))
+            tail = rng.standard_normal((shape.lanes, vectors * shape.lanes))
+            full, tail = full.astype(stored), tail.astype(stored)
+            a = np.hstack([*full[:, : shape.lanes], tail]).astype(float)
+            b = rng.standard_normal(a.shape[1]).astype(stored)
+            sums = np.full(shape.lanes, np.nan, dtype)
+            call_sums_over_lanes(
+                address(sums), address(full), segments, full[0:1].size, address(tail),
+                vectors, address(b), dtype(0), stored(0),
+            )  # fmt: skip
+            np.testing.assert_allclose(
+                sums, a @ b, rtol=0, atol=(1 + len(b)) * 5 * np.finfo(dtype).eps
+            )
 
 
 @numba.njit
@@ -194,14 +233,15 @@ def test_an_element_does_not_depend_on_its_tile(dtype):
     bias = pack(rng.standard_normal((1, columns)).astype(dtype))
     row = rng.standard_normal((1, depth)).astype(dtype)
     seen = set()
-    for place in range(2 * shape.rows):
-        a = rng.standard_normal((2 * shape.rows, depth)).astype(dtype)
+    n_rows = 2 * shape.rows + 2
+    for place in range(n_rows):
+        a = rng.standard_normal((n_rows, depth)).astype(dtype)
         a[place] = row
         packed_a = pack(a)
         c = np.zeros(padded_size(len(a), columns, dtype), dtype)
         multiply_panels(
             len(a), depth, columns, address(packed_a), address(b), address(c),
-            address(bias), 1, FROM_BIAS, dtype(0), dtype(0),
+            address(bias), 1, FROM_BIAS, True, dtype(0), dtype(0),
         )  # fmt: skip
         seen.add(unpack(c, len(a), columns)[0][place].tobytes())
     assert len(seen) == 1
@@ -218,7 +258,7 @@ def test_nan_stays_nan(flags, dtype):
     extra = np.ones_like(c)
     multiply_panels(
         shape.rows, 1, 1, address(a), address(b), address(c), address(extra), 1,
-        flags, dtype(0), dtype(0),
+        flags, None, dtype(0), dtype(0),
     )  # fmt: skip
     assert np.isnan(unpack(c, shape.rows, 1)[0]).all()
 

@@ -21,6 +21,7 @@ __all__ = [
     "clear_units",
     "copy_strided",
     "drop",
+    "even",
     "from_output_major",
     "multiply_panels",
     "panel_at",
@@ -155,6 +156,12 @@ def unit_rows(units, lanes):
 
 
 _unit_rows = jit(unit_rows)
+
+
+@jit
+def even(units):
+    """Rows of a panel of units that products compute; the odd one is zeros."""
+    return (units + 1) // 2 * 2
 
 
 @jit

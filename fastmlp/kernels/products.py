@@ -36,6 +36,7 @@ __all__ = [
     "product",
     "product_of_row",
     "sum_of_rows",
+    "sums_over_lanes",
     "transposed_product",
     "weighted_sum",
 ]
@@ -54,20 +55,20 @@ ADD = 16  # add the values in the output
 _UNROLLED_PRODUCTS = 100
 
 
-def _tile_heights(shape, vectors):
+def _tile_heights(shape, vectors, lowest):
     """Rows of the register tiles for a panel of `vectors` vectors, tallest first.
 
     A narrow panel leaves registers for more rows: with too few accumulators, each
     multiply-add would wait for the one before.  Shorter tiles take the rows that are
-    left over; any multiple of `shape.rows` can be cut into these heights.
+    left over; any multiple of `lowest` can be cut into these heights.
     """
-    heights = [shape.rows]
+    heights = {shape.rows, lowest}
     if vectors < shape.vectors:
         tall = shape.rows * shape.vectors // vectors
         while gcd(tall, shape.rows) < max(1, shape.rows // 2):
             tall -= 1
-        heights = sorted({tall, shape.rows, gcd(tall, shape.rows)}, reverse=True)
-    return heights
+        heights |= {tall, gcd(tall, shape.rows)}
+    return sorted(heights, reverse=True)
 
 
 def _call_tile(
@@ -84,10 +85,13 @@ def _call_tile(
     builder.call(function, [count, *arguments])
 
 
-def _call_tiles(builder, vectors, tiles, scalars, shape, emit, parameters, arguments):
-    """Cover `tiles` tiles of ``shape.rows`` rows with tiles of the right heights.
+def _call_tiles(
+    builder, vectors, rows, lowest, scalars, shape, emit, parameters, arguments
+):
+    """Cover `rows` rows with tiles of the right heights.
 
     vectors : of the panel; each possible number of them has tiles of its own.
+    rows, lowest : see `_tile_heights`.
     scalars : the types of C, A and B.
     emit : emits the LLVM function of a tile, given ``scalars, shape, vectors, rows``,
         the builder, a number of tiles and other `parameters`, which are types.
@@ -96,8 +100,8 @@ def _call_tiles(builder, vectors, tiles, scalars, shape, emit, parameters, argum
 
     def for_width(vectors):
         width = vectors * shape.lanes
-        left, row = builder.mul(tiles, INT(shape.rows)), INT(0)
-        for height in _tile_heights(shape, vectors):
+        left, row = rows, INT(0)
+        for height in _tile_heights(shape, vectors, lowest):
             count = builder.sdiv(left, INT(height))
             _call_tile(
                 builder, scalars, shape, emit, height, vectors, parameters, count,
@@ -116,12 +120,12 @@ def _has(builder, mode, flag):
 
 @intrinsic
 def product(
-    typing_context, vectors, tiles, output, full, segments, jump, tail, tail_width,
-    tail_length, b, extra, mode,
+    typing_context, vectors, rows, output, full, segments, jump, tail, tail_width,
+    tail_length, b, extra, mode, even,
 ):  # fmt: skip
-    """One panel of C = A B: `tiles` tiles of MR rows, `vectors` vectors wide.
+    """One panel of C = A B: `rows` rows, `vectors` vectors wide.
 
-    output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
+    output : panel of C at its first row; `rows` rows, each `vectors` vectors.
     full, segments, jump :
         A's full panels at its first row: element (r, s*NR + j) of A is
         ``full[s*jump + r*NR + j]`` for s < segments, j < NR.
@@ -131,6 +135,8 @@ def product(
     b : panel of B, one row of `vectors` vectors for each column of A.
     extra : row of biases (FROM_BIAS) or the array that masks (MASK).
     mode : sum of the constants above.
+    even : True if there may be any even number of rows; None, for less code, if they
+        fill whole tiles.
 
     Strides, lengths and jumps count elements; nothing needs to be aligned.  Sums run
     over the columns of A in order, one fused multiply-add each, so an element does not
@@ -143,14 +149,15 @@ def product(
     number = types.int64
     signature = types.void(
         number, number, output, full, number, number, full, number, number, b, output,
-        number,
+        number, even,
     )  # fmt: skip
     kinds = output.dtype, full.dtype, b.dtype
+    lowest = shape.rows if even == types.none else 2
 
     def codegen(context, builder, signature, arguments):
         scalars = [context.get_value_type(kind) for kind in kinds]
-        (vectors, tiles, c, full, segments, jump, tail, tail_width, tail_length, b,
-         extra, mode) = arguments  # fmt: skip
+        (vectors, rows, c, full, segments, jump, tail, tail_width, tail_length, b,
+         extra, mode, _) = arguments  # fmt: skip
         has_bias = _has(builder, mode, FROM_BIAS)
         c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
 
@@ -167,7 +174,7 @@ def product(
             ]  # fmt: skip
 
         _call_tiles(
-            builder, vectors, tiles, scalars, shape, _product,
+            builder, vectors, rows, lowest, scalars, shape, _product,
             [c_ptr, a_ptr, INT, INT, a_ptr, INT, INT, b_ptr, c_ptr, INT], arguments_at,
         )  # fmt: skip
         return context.get_dummy_value()
@@ -346,26 +353,30 @@ def _zero_where(memory, predicate, tested, sums):
 
 @intrinsic
 def transposed_product(
-    typing_context, vectors, tiles, output, a, a_width, length, b, extra, mode
+    typing_context, vectors, rows, output, a, a_width, length, b, extra, mode, even
 ):
-    """One panel of C = A^T B: `tiles` tiles of MR rows, `vectors` vectors wide.
+    """One panel of C = A^T B: `rows` rows, `vectors` vectors wide.
 
-    output : panel of C at its first row; MR*tiles rows, each `vectors` vectors.
+    output : panel of C at its first row; `rows` rows, each `vectors` vectors.
     a, a_width, length : element (k, r) of A is ``a[k*a_width + r]``, k < length.
     b : panel of B, `length` rows of `vectors` vectors.
     extra : one number for each row of C to start from (FROM_BIAS).
     mode : sum of FROM_BIAS, RELU and ADD.
 
-    Sums run over k in order, one fused multiply-add each.  On types, see `product`.
+    Sums run over k in order, one fused multiply-add each.  On `even` and on types, see
+    `product`.
     """
     shape = tile_shape(output.dtype)
     number = types.int64
-    signature = types.void(number, number, output, a, number, number, b, output, number)
+    signature = types.void(
+        number, number, output, a, number, number, b, output, number, even
+    )
     kinds = output.dtype, a.dtype, b.dtype
+    lowest = shape.rows if even == types.none else 2
 
     def codegen(context, builder, signature, arguments):
         scalars = [context.get_value_type(kind) for kind in kinds]
-        vectors, tiles, c, a, a_width, length, b, extra, mode = arguments
+        vectors, rows, c, a, a_width, length, b, extra, mode, _ = arguments
         c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
 
         def arguments_at(row, width):
@@ -375,7 +386,7 @@ def transposed_product(
             ]  # fmt: skip
 
         _call_tiles(
-            builder, vectors, tiles, scalars, shape, _transposed_product,
+            builder, vectors, rows, lowest, scalars, shape, _transposed_product,
             [c_ptr, a_ptr, INT, INT, b_ptr, c_ptr, INT], arguments_at,
         )  # fmt: skip
         return context.get_dummy_value()
@@ -422,6 +433,98 @@ def _transposed_product(
         ]
 
     repeat(builder, tiles, [output, a, extra], tile)
+
+
+@intrinsic
+def sums_over_lanes(
+    typing_context, output, full, segments, jump, tail, tail_vectors, b
+):
+    """output[u] = sum over k of a[u, k] b[k], for as many u as a vector has lanes.
+
+    It is for products whose result is narrower than a vector: the lanes hold numbers
+    that are added.
+
+    full, segments, jump :
+        a's full panels at its first row: element (u, s*NR + k) is
+        ``full[s*jump + u*NR + k]`` for s < segments, k < NR.
+    tail, tail_vectors : a's last panel, of so many vectors; none if that is 0.
+    b : for each number of a row of a.
+
+    Each lane sums in order, one fused multiply-add each; then the lanes are added.
+    """
+    shape = tile_shape(output.dtype)
+    number = types.int64
+    signature = types.void(output, full, number, number, full, number, b)
+    kinds = output.dtype, full.dtype, b.dtype
+
+    def codegen(context, builder, signature, arguments):
+        scalars = [context.get_value_type(kind) for kind in kinds]
+        c_ptr, a_ptr, b_ptr = (kind.as_pointer() for kind in scalars)
+        function = function_of(
+            builder.module,
+            f"fastmlp._sums_over_lanes.{'.'.join(map(type_name, scalars))}",
+            [c_ptr, a_ptr, INT, INT, a_ptr, INT, b_ptr],
+            partial(_sums_over_lanes, scalars, shape),
+        )
+        builder.call(function, arguments)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _sums_over_lanes(
+    scalars, shape, builder, output, full, segments, jump, tail, tail_vectors, b
+):
+    """Emit the function of `sums_over_lanes`."""
+    lanes, units = shape.lanes, range(shape.lanes)
+    memory, of_a, of_b = (Vectors(builder, scalars[0], lanes, s) for s in scalars)
+
+    def add_products(a_rows, b, sums):
+        factor = of_b.load(b)
+        return [
+            multiply_add(builder, of_a.load(row), factor, total)
+            for row, total in zip(a_rows, sums, strict=True)
+        ]
+
+    def segment(state):
+        a, b, *sums = state
+        for v in range(shape.vectors):
+            rows = [builder.gep(a, [INT(u * shape.width + v * lanes)]) for u in units]
+            sums = add_products(rows, builder.gep(b, [INT(v * lanes)]), sums)
+        return [builder.gep(a, [jump]), builder.gep(b, [INT(shape.width)]), *sums]
+
+    def tail_step(state):
+        a, b, *sums = state
+        rows = [builder.gep(a, [builder.mul(tail_width, INT(u))]) for u in units]
+        sums = add_products(rows, b, sums)
+        return [builder.gep(a, [INT(lanes)]), builder.gep(b, [INT(lanes)]), *sums]
+
+    tail_width = builder.mul(tail_vectors, INT(lanes))
+    sums = [memory.zero] * lanes
+    _, b, *sums = repeat(builder, segments, [full, b, *sums], segment)
+    _, _, *sums = repeat(builder, tail_vectors, [tail, b, *sums], tail_step)
+    memory.store(_added_lanes(builder, sums, lanes), output)
+
+
+def _added_lanes(builder, vectors, lanes):
+    """A vector whose lane u is the sum of the lanes of ``vectors[u]``."""
+    step = 1
+    while len(vectors) > 1:
+        # lanes in groups of `step`: those of one vector and of the next in turn
+        first = [
+            i if i // step % 2 == 0 else lanes + i - step for i in range(lanes)
+        ]  # fmt: skip
+        second = [i + step for i in first]
+        masks = [
+            ir.Constant(ir.VectorType(ir.IntType(32), lanes), chosen)
+            for chosen in (first, second)
+        ]
+        vectors = [
+            builder.fadd(*(builder.shuffle_vector(x, y, mask) for mask in masks))
+            for x, y in zip(vectors[::2], vectors[1::2], strict=True)
+        ]
+        step *= 2
+    return vectors[0]
 
 
 #: Rows that `sum_of_rows` adds in parallel, so that additions overlap.

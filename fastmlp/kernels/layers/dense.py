@@ -35,6 +35,7 @@ from fastmlp.kernels.layers.layer import (
 )
 from fastmlp.kernels.panels import (
     clear_columns,
+    even,
     multiply_panels,
     panel_at,
     panel_size,
@@ -50,9 +51,17 @@ from fastmlp.kernels.products import (
     product,
     product_of_row,
     sum_of_rows,
+    sums_over_lanes,
     transposed_product,
 )
-from fastmlp.kernels.simd import advance, cast, panel_width, tile_rows, vector_lanes
+from fastmlp.kernels.simd import (
+    advance,
+    cast,
+    copy_row,
+    panel_width,
+    tile_rows,
+    vector_lanes,
+)
 from fastmlp.kernels.transposing import transpose_blocks
 
 __all__ = [
@@ -72,6 +81,10 @@ __all__ = [
     "transpose_weights",
     "weights_of",
 ]
+
+#: Units that fill at most this share of a vector's lanes leave them to the samples when
+#: gradients are summed.
+_SHARE_OF_FEW = 4
 
 #: Rows of a batch that a gradient tile sums before it adds them to memory.
 _GRADIENT_ROWS = 256
@@ -152,12 +165,12 @@ def _multiply(a, b, c, extra, extra_rows, first_row, tiles, depth, start, finish
             width = width_at(column, c.columns, like)
             extra_first = 0 if extra_rows == 1 else first_row
             product(
-                width // lanes, tiles,
+                width // lanes, tiles * tile_rows(c.data),
                 advance(c.data, column * c.rows + first_row * width),
                 block, end - s, a.rows * full_width,
                 tail, tail_width, tail_length if is_last else 0,
                 advance(b.data, column * b.rows + s * full_width * width),
-                advance(extra, column * extra_rows + extra_first * width), mode,
+                advance(extra, column * extra_rows + extra_first * width), mode, None,
             )  # fmt: skip
 
 
@@ -301,10 +314,10 @@ def sum_products(sums, vectors, tiles, a, a_width, d, width, rows):
     """sums = A^T D over the rows of a batch, block by block."""
     for first in range(0, rows, _GRADIENT_ROWS):
         transposed_product(
-            vectors, tiles, sums,
+            vectors, tiles * tile_rows(sums), sums,
             advance(a, first * a_width), a_width, min(_GRADIENT_ROWS, rows - first),
             advance(d, first * width),
-            sums, 0 if first == 0 else ADD,  # no biases: never read
+            sums, 0 if first == 0 else ADD, None,  # no biases: never read
         )  # fmt: skip
 
 
@@ -338,8 +351,8 @@ def transpose_weights(parameters, transposed, layer):
 
 @jit
 def forward_panel(layer, workspace, parameters, panel, full):
-    """C^T = g(W^T A^T + b) for a panel of samples."""
-    mr, full_width = tile_rows(workspace), panel_width(workspace)
+    """C^T = g(W^T A^T + b) for a panel of samples; an odd row is followed by zeros."""
+    full_width = panel_width(workspace)
     fan_in, fan_out, activation = layer.fan_in, layer.fan_out, layer.activation
     a = panel_at(workspace, layer.inputs, fan_in, panel)
     c = panel_at(workspace, layer.outputs, fan_out, panel)
@@ -347,11 +360,11 @@ def forward_panel(layer, workspace, parameters, panel, full):
     for column in range(0, fan_out, full_width):
         transposed_product(
             panel.width // vector_lanes(workspace),
-            (min(full_width, fan_out - column) + mr - 1) // mr,
+            even(min(full_width, fan_out - column)),
             advance(c, column * panel.width),
             advance(parameters, layer.weights + column * layer.weight_rows),
             width_at(column, fan_out, workspace), fan_in, a,
-            advance(parameters, layer.per_output + column), mode,
+            advance(parameters, layer.per_output + column), mode, True,
         )  # fmt: skip
     if activation == RELU_CODE or activation == 0:
         return
@@ -368,7 +381,7 @@ def backward_panel(layer, before, workspace, parameters, panel, keep, full):
 
     Rows that round the units up to whole vectors are not cleared.
     """
-    mr, full_width = tile_rows(workspace), panel_width(workspace)
+    full_width = panel_width(workspace)
     fan_in, fan_out, activation = layer.fan_in, layer.fan_out, before.activation
     a = panel_at(workspace, layer.inputs, fan_in, panel)
     result = panel_at(workspace, before.deltas, fan_in, panel)
@@ -376,11 +389,11 @@ def backward_panel(layer, before, workspace, parameters, panel, keep, full):
     segments = fan_out // full_width
     tail = segments * full_width
     product(
-        panel.width // vector_lanes(workspace), (fan_in + mr - 1) // mr, result,
+        panel.width // vector_lanes(workspace), even(fan_in), result,
         weights, segments, layer.weight_rows * full_width,
         advance(weights, tail * layer.weight_rows), width_at(tail, fan_out, workspace),
         fan_out - tail, panel_at(workspace, layer.deltas, fan_out, panel),
-        a, MASK if activation == RELU_CODE else 0,
+        a, MASK if activation == RELU_CODE else 0, True,
     )  # fmt: skip
     count = fan_in * panel.width
     if full is not None and before.derivatives >= 0:
@@ -413,6 +426,9 @@ def gradient_panels(layer, workspace, transposed_deltas, sums, samples, mode):
     sums : laid out like the parameters.
     mode : 0, or ADD to add to what is there.
     """
+    if _SHARE_OF_FEW * layer.fan_out <= vector_lanes(workspace):
+        _gradient_of_few(layer, workspace, transposed_deltas, sums, samples, mode)
+        return
     full_width, lanes = panel_width(workspace), vector_lanes(workspace)
     n_panels = samples // full_width
     rest = samples - n_panels * full_width
@@ -420,15 +436,65 @@ def gradient_panels(layer, workspace, transposed_deltas, sums, samples, mode):
     fan_in, fan_out = layer.fan_in, layer.fan_out
     a, a_size = advance(workspace, layer.inputs), panel_size(fan_in, workspace)
     d, d_size = advance(workspace, layer.deltas), panel_size(fan_out, workspace)
+    weights, biases = advance(sums, layer.weights), advance(sums, layer.per_output)
+    rows = min(even(fan_in), layer.weight_rows)  # a Scale has no weights
     for column in range(0, fan_out, full_width):
-        vectors = width_at(column, fan_out, workspace) // lanes
+        width = width_at(column, fan_out, workspace)
+        vectors, panel = width // lanes, advance(weights, column * layer.weight_rows)
         _transpose_deltas(d, d_size, column, fan_out, samples, transposed_deltas)
+        if mode == 0:  # rows that round weights up to whole tiles
+            for i in range(rows * width, layer.weight_rows * width):
+                panel[i] = cast(0, panel[0])
         product(
-            vectors, layer.weight_rows // tile_rows(workspace),
-            advance(sums, layer.weights + column * layer.weight_rows),
+            vectors, rows, panel,
             a, n_panels, a_size, advance(a, n_panels * a_size), rest_width, rest,
             transposed_deltas,
-            transposed_deltas, mode,  # no biases, no mask: never read
+            transposed_deltas, mode, True,  # no biases, no mask: never read
         )  # fmt: skip
-        row = advance(sums, layer.per_output + column)
+        row = advance(biases, column)
         sum_of_rows(vectors, row, transposed_deltas, samples, mode)
+
+
+@jit
+def _gradient_of_few(layer, workspace, deltas, sums, samples, mode):
+    """`gradient_panels` of a layer whose units would leave most lanes of a vector idle.
+
+    deltas : room for those of one unit, and for a vector.
+    """
+    full_width, lanes = panel_width(workspace), vector_lanes(workspace)
+    n_panels = samples // full_width
+    first_of_rest = n_panels * full_width
+    rest = samples - first_of_rest
+    rest_width = (rest + lanes - 1) // lanes * lanes
+    fan_in, zero = layer.fan_in, cast(0, workspace[0])
+    n_weights = min(fan_in, layer.weight_rows)  # a Scale has none
+    a, a_size = advance(workspace, layer.inputs), panel_size(fan_in, workspace)
+    d, d_size = advance(workspace, layer.deltas), panel_size(layer.fan_out, workspace)
+    weights, biases = advance(sums, layer.weights), advance(sums, layer.per_output)
+    results = advance(deltas, first_of_rest + rest_width)
+    if mode == 0:
+        for i in range(layer.weight_rows * lanes):
+            weights[i] = zero
+        for j in range(lanes):
+            biases[j] = zero
+    for j in range(layer.fan_out):
+        for p in range(n_panels):
+            row = advance(d, p * d_size + j * full_width)
+            copy_row(advance(deltas, p * full_width), row, full_width)
+        row = advance(d, n_panels * d_size + j * rest_width)
+        copy_row(advance(deltas, first_of_rest), row, rest)
+        for r in range(samples, first_of_rest + rest_width):
+            deltas[r] = zero  # the samples there only fill the vector up
+        total = zero
+        for r in range(samples):
+            total += deltas[r]
+        biases[j] += total
+        for unit in range(0, n_weights, lanes):
+            sums_over_lanes(
+                results,
+                advance(a, unit * full_width), n_panels, a_size,
+                advance(a, n_panels * a_size + unit * rest_width), rest_width // lanes,
+                deltas,
+            )  # fmt: skip
+            for u in range(min(lanes, n_weights - unit)):
+                weights[(unit + u) * lanes + j] += results[u]
