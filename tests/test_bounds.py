@@ -92,8 +92,8 @@ def sweep_products():
     for dtype, at_end in product(guards.DTYPES, guards.ENDS):
         shape, like = tile_shape(dtype), dtype(0)
         # a narrow panel has tiles as tall as all the vectors of a wide one allow
-        counts = {1, 2, 3, shape.vectors, shape.vectors + 1, 2 * shape.vectors + 1}
-        heights = {2, *(n * shape.rows for n in counts), shape.rows + 2}
+        whole = (shape.rows * n for n in (2, 3, 2 * shape.vectors + 1))
+        heights = {2, shape.rows + 2, *whole}
         for vectors, rows, length in product(
             range(1, shape.vectors + 1), heights, (0, *guards.edges(dtype))
         ):
