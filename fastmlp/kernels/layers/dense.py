@@ -82,9 +82,8 @@ __all__ = [
     "weights_of",
 ]
 
-#: Units that fill at most this share of a vector's lanes leave them to the samples when
-#: gradients are summed.
-_SHARE_OF_FEW = 4
+#: A layer has few units if a vector has so many times as many lanes, or more.
+_LANES_OF_FEW = 4
 
 #: Rows of a batch that a gradient tile sums before it adds them to memory.
 _GRADIENT_ROWS = 256
@@ -426,7 +425,7 @@ def gradient_panels(layer, workspace, transposed_deltas, sums, samples, mode):
     sums : laid out like the parameters.
     mode : 0, or ADD to add to what is there.
     """
-    if _SHARE_OF_FEW * layer.fan_out <= vector_lanes(workspace):
+    if _LANES_OF_FEW * layer.fan_out <= vector_lanes(workspace):
         _gradient_of_few(layer, workspace, transposed_deltas, sums, samples, mode)
         return
     full_width, lanes = panel_width(workspace), vector_lanes(workspace)
