@@ -23,6 +23,11 @@ faulthandler.dump_traceback_later({seconds}, exit=True)
 """
 
 
+def rounds(few, many):
+    """Values of a parameter of tests: how often to try something at random."""
+    return [few, pytest.param(many, marks=pytest.mark.long)]
+
+
 def run(
     script, directory, *, seconds=120, environment=(), arguments=(), imports_anew=False
 ):

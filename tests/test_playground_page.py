@@ -32,6 +32,7 @@ DRIVER = shutil.which("chromedriver")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,  # .ci/run installs a browser, its driver and selenium
     pytest.mark.skipif(
         not (BROWSER and DRIVER), reason="chromium or its driver is missing"
     ),
