@@ -124,21 +124,28 @@ def sweep_products():
                     )
             for mode in (0, ADD):
                 test_simd.call_sum_of_rows(vectors, bias, b, length, mode, like)
-            if rows > 2:
-                continue  # what follows has as many rows as a vector has lanes
-            lanes = shape.lanes
-            full, (start,), jump = memory.buffers(
-                [lanes * shape.width], dtype, segments
-            )
-            a, vectors = (
-                address_of(full) + int(start) * full.itemsize,
-                -(-rest // lanes),
-            )
-            tail = held(lanes * vectors * lanes)
-            b = held(segments * shape.width + vectors * lanes)
-            test_simd.call_sums_over_lanes(
-                held(lanes), a, segments, jump, tail, vectors, b, like, like
-            )
+        for length in (0, *guards.edges(dtype)):
+            guards.note(("sums over lanes", length, dtype, at_end))
+            sum_over_lanes(guards.Memory(at_end), length, dtype)
+
+
+def sum_over_lanes(memory, length, dtype):
+    """`products.sums_over_lanes` of that many numbers, in whole vectors."""
+    shape, like = tile_shape(dtype), dtype(0)
+
+    def held(n):
+        return address_of(memory.held(np.ones(n, dtype)))
+
+    segments, rest = divmod(length, shape.width)
+    vectors = round_up(rest, shape.lanes) // shape.lanes
+    n_full = shape.lanes * shape.width
+    full, (start,), jump = memory.buffers([n_full], dtype, segments)
+    a = address_of(full) + int(start) * full.itemsize
+    tail = held(shape.lanes * vectors * shape.lanes)
+    b = held(segments * shape.width + vectors * shape.lanes)
+    test_simd.call_sums_over_lanes(
+        held(shape.lanes), a, segments, jump, tail, vectors, b, like, like
+    )
 
 
 def sweep_rows():
