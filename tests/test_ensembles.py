@@ -582,6 +582,22 @@ def test_members_that_are_left_keep_their_folds():
     assert sorted(model._places) == list(range(6))
 
 
+def test_early_stopping_on_a_part_that_has_no_weight():
+    """As if all of its samples had the same one; an empty part is not used."""
+    weights = np.ones(len(X))
+    halves = np.array_split(np.arange(len(X)), 2)
+    weights[halves[0]] = 0
+    pairs = [halves[::-1], halves]  # (to train on, to hold out)
+    settings = {"early_stopping": True, "n_estimators": 2, "cv": pairs}
+    model = regressor(**settings).fit(X, NUMBERS, np.where(weights, 1.0, 1e-9))
+    assert np.isfinite(model.predict(X)).all()
+    with pytest.raises(ValueError, match="member 2 of 2 .* at least one non-zero"):
+        regressor(**settings).fit(X, NUMBERS, weights)  # nothing to train on
+    settings["cv"] = [(np.arange(len(X)), halves[0]), (np.arange(len(X)), [])]
+    model = regressor(**settings).fit(X, NUMBERS, weights)
+    assert [len(each.validation_scores_) > 0 for each in model.estimators_] == [True] * 2
+
+
 # --- how fits end ---------------------------------------------------------------------
 
 

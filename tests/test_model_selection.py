@@ -373,6 +373,23 @@ def test_results_of_several_networks_are_scikit_learns(name):
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
 
 
+KINDS = [
+    MODEL,
+    TabularMLPClassifier("fast", max_iter=3, n_members=2, random_state=0),
+    MLPEnsembleClassifier((4,), n_estimators=2, max_iter=3, random_state=0),
+]
+
+
+@pytest.mark.parametrize("first", range(3))
+@pytest.mark.usefixtures("only_ours")
+@pytest.mark.filterwarnings("ignore")
+def test_kinds_of_networks_compete_in_a_pipeline(first):
+    kinds = KINDS[first:] + KINDS[:first]
+    ours, theirs = searches(PIPE, {"mlp": kinds}, refit=False)
+    assert_same_results(ours.fit(X, y).cv_results_, theirs.fit(X, y).cv_results_)
+    assert np.isfinite(ours.cv_results_["mean_test_score"]).all()
+
+
 def test_as_many_threads_as_are_asked_for(monkeypatch):
     asked = []
 
@@ -687,6 +704,33 @@ def test_an_interrupt_keeps_what_is_done(tmp_path):
     assert run(INTERRUPTED, tmp_path) == TOLD
 
 
+@pytest.mark.parametrize("when", ["before a fit is done", "no score"])
+def test_an_interrupt_with_nothing_to_choose_from_is_raised(when, monkeypatch):
+    search, _ = searches(MODEL, FEW, scoring=lambda *_: np.nan, error_score=0.0)
+    search.set_params(n_jobs=1)
+    with pytest.warns(UserWarning, match="non-finite"):
+        search.fit(X, y)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    def note(self, candidate, split, result):
+        if candidate == split == 1:
+            interrupt()
+
+    if when == "no score":
+        monkeypatch.setattr(evaluating.Progress, "note", note)
+    else:
+        monkeypatch.setattr(evaluating.Progress, "begin", interrupt)
+    with warnings.catch_warnings(), pytest.raises(KeyboardInterrupt):
+        warnings.simplefilter("ignore")
+        search.fit(X, y)
+    if when == "no score":
+        assert np.isnan(search.cv_results_["mean_test_score"]).all()
+    else:
+        assert not hasattr(search, "cv_results_")  # that of another fit
+
+
 # --- what is told --------------------------------------------------------------------
 
 
@@ -757,6 +801,7 @@ THEIRS = {
     "a pipeline of its own": (OwnPipeline([("mlp", MODEL)]), of_mlp(FEW)),
     "another last step": (with_mlp(model=LogisticRegression()), {"mlp__C": [1, 2]}),
     "one candidate": (PIPE, {"mlp": [MODEL, LogisticRegression()]}),
+    "a checkpoint": (PIPE, {"mlp": [clone(MODEL).set_params(checkpoint="of.npz")]}),
     "steps as a whole": (PIPE, {"steps": [PIPE.steps]}),
 }
 
@@ -771,7 +816,8 @@ def only_theirs(monkeypatch):
 
 @pytest.mark.parametrize("name", THEIRS)
 @pytest.mark.usefixtures("only_theirs")
-def test_anything_else_is_searched_as_before(name):
+def test_anything_else_is_searched_as_before(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     estimator, grid = THEIRS[name]
     ours, theirs = searches(estimator, grid, cv=2, refit=False)
     ours.set_params(n_jobs=None).fit(X, y)
@@ -902,6 +948,24 @@ def test_metadata_is_routed():
             ours, theirs = searches(estimator, grid, return_train_score=True, **options)
             ours.fit(X, y, **given, **more)
             assert_same(ours, theirs.fit(X, y, **given, **more))
+
+
+@pytest.mark.usefixtures("only_ours")
+def test_each_candidate_gets_the_metadata_that_it_asks_for():
+    with sklearn.config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        models = [
+            clone(MODEL)
+            .set_fit_request(sample_weight=asks)
+            .set_score_request(sample_weight=True)
+            for asks in (True, False)
+        ]
+        weights = np.where(y, 100 * WEIGHTS, WEIGHTS)
+        for order in (models, models[::-1]):
+            pipeline = with_mlp(scaler, model=models[0])
+            ours, theirs = searches(pipeline, {"mlp": order}, refit=False)
+            ours.fit(X, y, sample_weight=weights)
+            assert_same(ours, theirs.fit(X, y, sample_weight=weights))
 
 
 @pytest.mark.usefixtures("only_ours")

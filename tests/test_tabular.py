@@ -584,6 +584,45 @@ def test_time_limit_leaves_out_epochs_then_networks(table):
     assert np.isfinite(short.predict(X)).all()
 
 
+def test_a_time_limit_is_planned_for_few_epochs(monkeypatch):
+    """A trial that ends after those few would find that an epoch takes no time."""
+    from fastmlp.training.tabular import TabularFit
+
+    plan, planned = TabularFit._plan_time, []
+
+    def watched(self):
+        yield from plan(self)
+        planned.append((self.n_members, self.recipe.n_epochs))
+
+    monkeypatch.setattr(TabularFit, "_plan_time", watched)
+    X = np.random.default_rng(0).standard_normal((20_000, 4), np.float32)
+    model = TabularMLPRegressor(
+        n_members=4, hidden_layer_sizes=(512, 512), max_iter=1, time_limit=0.3, n_jobs=1
+    ).fit(X, X.sum(axis=1))
+    assert planned == [(1, 1)]
+    assert len(model.members_) == 1
+
+
+def test_networks_that_have_hardly_begun_are_left_out(table, monkeypatch):
+    from fastmlp.training.member import Run
+
+    X, y = table
+    begin, begun = Run.begin, []
+
+    def interrupt(self):
+        begun.append(self)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        begin(self)
+
+    monkeypatch.setattr(Run, "begin", interrupt)
+    model = TabularMLPRegressor(**SMALL | {"n_members": 4}, n_jobs=1)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, y)
+    assert [len(curve) for curve in model.loss_curves_] == [8, 8]
+    assert np.isfinite(model.validation_score_)
+
+
 @pytest.mark.parametrize("tune", [False, True])
 def test_interrupt_keeps_the_best_so_far(tune, table, monkeypatch):
     from fastmlp.training.member import HeldOut
@@ -624,7 +663,7 @@ def test_classes_are_tuned_by_the_brier_score(table, monkeypatch):
     X, y = table
     y, seen = classes_of(y), []
 
-    def watched(predictions, loss, *arguments):
+    def watched(predictions, loss, **how):
         rows = np.arange(len(predictions[0]))
         seen.extend((predictions[0], loss(predictions[0], rows)))
         return np.full(len(predictions), 1 / len(predictions))
@@ -706,6 +745,64 @@ def test_tuning_ends_in_time_or_when_told_to(table, monkeypatch):
         model = TabularMLPRegressor(**settings).fit(X, y)
     assert len(model.leaderboard_["score"]) == 10
     assert np.isfinite(model.predict(X)).all()
+
+
+@pytest.mark.parametrize("scoring", [None, "roc_auc"])
+def test_a_configuration_that_was_cut_does_not_count(scoring, table, monkeypatch):
+    from fastmlp.training.member import Run
+
+    X, y = table
+    begin, begun = Run.begin, []
+
+    def interrupt(self):
+        begun.append(self)
+        if len(begun) == 3 + 4 * 2 + 1:  # the first of those that go on
+            raise KeyboardInterrupt
+        begin(self)
+
+    monkeypatch.setattr(Run, "begin", interrupt)
+    model = TabularMLPClassifier(**TUNED, scoring=scoring, n_jobs=1)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, classes_of(y))
+    assert sorted(model.leaderboard_["n_members"]) == [2, 2, 2, 2, 3]
+    assert np.isfinite(model.leaderboard_["score"]).all()
+    assert np.isfinite(model.validation_score_)
+
+
+def test_an_interrupted_selection_weighs_all_alike(table, monkeypatch):
+    from fastmlp.training import tuning
+
+    X, y = table
+    greedy, deadlines = tuning.greedy_weights, []
+
+    def interrupt(*arguments, deadline):
+        deadlines.append(deadline)
+        if len(deadlines) == 1:
+            raise KeyboardInterrupt
+        return greedy(*arguments, deadline=deadline)
+
+    monkeypatch.setattr(tuning, "greedy_weights", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = TabularMLPRegressor(**TUNED).fit(X, y)
+    assert model.weights_.tolist() == [1 / 3] * 3
+
+
+def test_a_scorer_may_refuse_samples_that_lack_a_class():
+    """Of those drawn to choose an ensemble by, a rare class may be missing."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 3))
+    y = np.repeat([0, 1, 2], [200, 192, 8])
+    model = TabularMLPClassifier(
+        **SMALL | {"tune": 3, "n_members": 8, "max_iter": 2}, scoring="neg_log_loss"
+    ).fit(X, y)
+    assert np.isfinite(model.validation_score_)
+
+
+def test_no_time_to_tune_is_told(table):
+    X, y = table
+    with pytest.warns(UserWarning, match="no other configuration could be trained"):
+        model = TabularMLPRegressor(**TUNED, time_limit=1e-3).fit(X, y)
+    assert model.leaderboard_["weight"] == [1.0]
 
 
 def test_tuning_goes_by_a_validation_set_and_a_scorer(table):

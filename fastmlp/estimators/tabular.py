@@ -190,7 +190,7 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         Class labels, or numbers of the columns of y for several labels at once.
     temperature_ : float
         What outputs of all networks are divided by, so that the log loss of held-out
-        samples is least.
+        samples is least; with `tune`, each of `estimators_` has its own instead.
     oof_decision_function_ : ndarray of shape (n_samples, n_classes)
         Probabilities of the training samples, out of fold: of each, the mean over the
         networks that held it out; NaN if there is none.

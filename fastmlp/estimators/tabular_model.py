@@ -453,6 +453,13 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
             yield from tuning.run()
         if tuning.interrupted:
             _warn("Training interrupted by user.")
+        elif self.time_limit is not None and not any(
+            c.is_complete for c in tuning.candidates[1:]
+        ):
+            _warn(
+                f"tune={self.tune} has no effect: within time_limit={self.time_limit} "
+                "no other configuration could be trained to the end."
+            )
         predictions = np.full_like(predictions, np.nan)
         predictions[known] = tuning.predictions
         return out_of_fold(predictions) | self._of_tuning(tuning, trained, state)

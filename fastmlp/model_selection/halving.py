@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from fastmlp.estimators.perceptron import MultiLayerPerceptron
 from fastmlp.estimators.tabular_model import TabularModel
+from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.model_selection.scikit_learn import (
     BaseSearchCV,
     jobs_of_context,
@@ -40,9 +41,9 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
     learning rate know the whole length from the start: a candidate that reaches the
     end has the weights of a plain fit, bit by bit.
 
-    By default this takes a fifth of the epochs of `RandomizedSearchCV` with as many
-    candidates, and more than that of its time: each rung is scored, and what climbs
-    often takes longer.
+    By default this takes about a fifth of the epochs of `RandomizedSearchCV` with as
+    many candidates. The share of the time differs more: each rung is scored, and what
+    climbs may take longer, or less, than the others.
 
     Parameters
     ----------
@@ -254,9 +255,18 @@ class HalvingSearchCV(ManyAtOnce, BaseSearchCV):
         tasks = tasks_of(evaluate_candidates, candidates)
         if not tasks or tasks[0].y is None:
             raise ValueError("HalvingSearchCV needs y, and a split of the samples")
+        n_jobs, is_foreign = jobs_of_context()
+        if is_foreign:
+            n_jobs = None
+            warnings.warn(
+                "HalvingSearchCV trains in threads of this process: the backend of "
+                "joblib.parallel_config has no effect.",
+                UnusedParameterWarning,
+                stacklevel=2,
+            )
+        n_jobs = n_jobs if self.n_jobs is None else self.n_jobs
         # needs what is compiled
         climbing = undisturbed(import_module, "fastmlp.model_selection.climbing")
-        n_jobs = jobs_of_context()[0] if self.n_jobs is None else self.n_jobs
         halving, outcomes = climbing.climb(
             tasks, candidates, rungs, n_jobs=n_jobs, deadline=deadline, verbose=verbose
         )  # fmt: skip

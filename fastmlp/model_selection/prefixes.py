@@ -16,7 +16,10 @@ _MOST_BYTES = 2**30
 
 
 def setting_of(candidate, last):
-    """What a candidate's parameters say of all steps but the last, as a key.
+    """What a candidate's parameters say of what the last step is given, as a key.
+
+    That depends on all steps before, on the kind of the last, and on the metadata that
+    it asks for.
 
     Parameters
     ----------
@@ -35,6 +38,9 @@ def setting_of(candidate, last):
         if name != last and not name.startswith(last + "__")
     ]
     with suppress(Exception):  # whatever pickling them may raise
+        if last in candidate:
+            model = candidate[last]
+            own.append((type(model), str(model.get_metadata_routing())))
         return joblib.hash(own)
     return object()
 

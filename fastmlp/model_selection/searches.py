@@ -5,6 +5,7 @@ import textwrap
 import warnings
 from importlib import import_module
 
+import numpy as np
 from sklearn import model_selection
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -95,8 +96,8 @@ _TEXTS = {
 
     **Ctrl-C** ends the search and keeps what is done: `cv_results_` has NaN where fits
     are missing, the best of the candidates that are complete is chosen, and refitted,
-    which another Ctrl-C ends. If no candidate is complete, KeyboardInterrupt is
-    raised; `cv_results_` is there all the same.
+    which another Ctrl-C ends. If no candidate is complete, or none of them has a
+    score, KeyboardInterrupt is raised; `cv_results_` is there all the same if a fit is.
 
     **Several networks**: tables and ensembles train theirs one after the other in a
     search, each fit on its own thread, and side by side in the last fit to all samples.
@@ -173,7 +174,11 @@ class ManyAtOnce:
                 if isinstance(self.verbose, _Live):
                     _warn_of_unused("verbose='progress'")
                 return evaluate_candidates(candidates, *arguments, **keywords)
-            results = function(candidates, *arguments, **keywords)
+            try:
+                results = function(candidates, *arguments, **keywords)
+            except KeyboardInterrupt:  # not one fit is done
+                vars(self).pop("cv_results_", None)  # of another search
+                raise
             if evaluations.interrupted:
                 self._end_early(results, evaluations)
             return results
@@ -213,7 +218,7 @@ class ManyAtOnce:
         if type(self.estimator) is Pipeline:
             steps = self.estimator.steps
         name, last = steps[-1]
-        if not _is_ours(last) or getattr(last, "checkpoint", None) is not None:
+        if not _is_ours(last):
             return False
         if any(
             getattr(each, "_skl_callbacks", None)
@@ -236,7 +241,8 @@ class ManyAtOnce:
             f"candidates are complete. cv_results_ has NaN for the {n_missing} fits "
             "that are missing."
         )
-        if n_complete == 0:
+        scores = [v for name, v in results.items() if name.startswith("mean_test_")]
+        if n_complete == 0 or np.isnan(scores).all():
             raise KeyboardInterrupt(done)
         if self.refit:
             done += " The best of these candidates is fitted to all samples now."
@@ -249,9 +255,14 @@ def model_of(estimator):
 
 
 def _is_ours(estimator):
-    """Whether an estimator is one of this package, with the `fit` that it has there."""
-    return isinstance(estimator, FitsInPieces) and issubclass(
-        _origin(estimator, "_pieces_of_fit"), _origin(estimator, "fit")
+    """Whether an estimator is one of this package, with the `fit` that it has there.
+
+    Not if it has a checkpoint: several fits cannot share a file.
+    """
+    return (
+        isinstance(estimator, FitsInPieces)
+        and getattr(estimator, "checkpoint", None) is None
+        and issubclass(_origin(estimator, "_pieces_of_fit"), _origin(estimator, "fit"))
     )
 
 

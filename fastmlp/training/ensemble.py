@@ -133,9 +133,11 @@ class EnsembleFit:
             member.time_limit = max(share, _LEAST_SECONDS)
         rows, held_out = self.part_of(position)
         validation, validation_rows = self.validation, None
-        if self.validates and held_out is not None:
-            validation_rows = held_out
-            validation = None, *self._samples(held_out)
+        if self.validates and held_out is not None and len(held_out):
+            y, weights = self._samples(held_out)
+            if weights is not None and not weights.any():
+                weights = None  # all alike
+            validation_rows, validation = held_out, (None, y, weights)
         yield from member._pieces_of_fit(
             self.X, *self._samples(rows), classes=self.classes, rows=rows,
             validation=validation, validation_rows=validation_rows, checked=self.X,

@@ -305,15 +305,18 @@ class Member:
     def train(self):
         """Train to the end of the recipe, or until there is no more time, in pieces.
 
-        Whatever ends it, the best parameters are there afterwards, `history`, `score`
-        and `seconds`; what only training needs, which for many samples is much, is not.
+        Whatever ends it, the best parameters are there afterwards, `history`, `score`,
+        `seconds`, and `is_complete`, whether it was the end of the recipe; what only
+        training needs, which for many samples is much, is not.
         """
         run = self.run
+        self.is_complete = False
         started = time.perf_counter()
-        run.begin()
         try:
+            run.begin()
             while (yield from run.epoch()):
                 pass
+            self.is_complete = True
         except TimeIsUp:
             run.history.out_of_time = True
         finally:  # which closing this work comes to as well

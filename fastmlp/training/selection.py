@@ -1,6 +1,7 @@
 """Which of several models to average, and how much of each: greedy selection."""
 
 import math
+import time
 
 import numpy as np
 
@@ -16,7 +17,9 @@ _SHARE = 0.75
 _TOLERANCE = 1e-9
 
 
-def greedy_weights(predictions, loss, rows=None, *, n_bags=20, n_rounds=25):
+def greedy_weights(
+    predictions, loss, rows=None, *, n_bags=20, n_rounds=25, deadline=math.inf
+):
     """Weights of models whose mean predicts held-out samples with little loss.
 
     In each round of a selection, the model is added whose addition makes the loss of
@@ -40,6 +43,9 @@ def greedy_weights(predictions, loss, rows=None, *, n_bags=20, n_rounds=25):
         replacement; 1 for one among all models, by all samples.
     n_rounds : int, default=25
         Of each selection.
+    deadline : float, default=inf
+        By ``time.perf_counter``: after it, no selection begins, and those that are done
+        count.
 
     Returns
     -------
@@ -59,9 +65,12 @@ def greedy_weights(predictions, loss, rows=None, *, n_bags=20, n_rounds=25):
         models = np.array([each[::step] for each in predictions], np.float64)
     else:
         models, samples = _completed(predictions, rows)
-    weights, is_better = np.zeros(n_models), False
+    weights, is_better, n_done = np.zeros(n_models), False, 0
     rng = np.random.RandomState(0)
     for _ in range(n_bags if len(samples) else 0):
+        if time.perf_counter() > deadline:
+            break
+        n_done += 1
         among, drawn = np.arange(n_models), slice(None)
         if n_bags > 1:
             among = rng.permutation(n_models)[: math.ceil(_SHARE * n_models)]
@@ -69,7 +78,7 @@ def greedy_weights(predictions, loss, rows=None, *, n_bags=20, n_rounds=25):
         found = _selected(models[among][:, drawn], loss, samples[drawn], n_rounds)
         is_better |= found is not None
         weights[among] += 1 / len(among) if found is None else found
-    return weights / n_bags if is_better else np.full(n_models, 1 / n_models)
+    return weights / n_done if is_better else np.full(n_models, 1 / n_models)
 
 
 def _selected(models, loss, samples, n_rounds):

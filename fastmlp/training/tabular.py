@@ -1,6 +1,7 @@
 """The members of a model for tables: what each trains on, and all their trainings."""
 
 import math
+import sys
 import time
 from dataclasses import dataclass, replace
 
@@ -178,8 +179,17 @@ class TabularFit:
 
     @property
     def members(self):
-        """Those that have been trained, in the order of `held_out`."""
-        return [self._ended[position] for position in sorted(self._ended)]
+        """Those that have been trained, in the order of `held_out`.
+
+        Not those that were cut, by Ctrl-C or the deadline, before half of the epochs
+        that another one has.
+        """
+        return [self._ended[position] for position in self._positions()]
+
+    def _positions(self):
+        epochs = {i: len(m.history.loss_curve) for i, m in self._ended.items()}
+        least = max(epochs.values(), default=0) / 2
+        return sorted(position for position, n in epochs.items() if n >= least)
 
     def outputs_of_held_out(self):
         """List of (raw outputs, indices of the samples) of members that have any.
@@ -187,8 +197,8 @@ class TabularFit:
         Instead of indices, there is None for the validation set.
         """
         return [
-            (member.held_out.outputs, samples)
-            for member, samples in zip(self.members, self.held_out, strict=False)
+            (member.held_out.outputs, self.held_out[position])
+            for position, member in zip(self._positions(), self.members, strict=True)
             if member.held_out is not None and member.held_out.outputs is not None
         ]
 
@@ -287,6 +297,7 @@ class TabularFit:
         n_threads = 1 if self.is_one_of_many else self.n_threads // self._at_a_time
         trial = self._member((), 0, rows, n_threads)
         trial.run.deadline = math.inf
+        trial.run.max_iter = sys.maxsize  # a few epochs may take less than the trial
         trial.run.begin()
         epochs = 0
         yield from trial.run.epoch()  # which compiles kernels, or loads them

@@ -26,6 +26,8 @@ class Candidate:
     Parameters
     ----------
     fit : fastmlp.training.tabular.TabularFit
+    is_base : bool, default=False
+        Whether it is what tuning starts from, which counts as it is.
 
     Attributes
     ----------
@@ -42,6 +44,7 @@ class Candidate:
     """
 
     fit: TabularFit
+    is_base: bool = False
     score: float = math.nan
     n_members: int = 0
     seconds: float = 0.0
@@ -49,8 +52,8 @@ class Candidate:
     weight: float = 0.0
 
     def note(self):
-        """Take note of members that have ended; the rest may follow."""
-        members = [m for m in self.fit.members if not m.history.out_of_time]
+        """Take note of members that are trained to the end; the rest may follow."""
+        members = [m for m in self.fit.members if m.is_complete or self.is_base]
         self.n_members = len(members)
         self.seconds = sum(member.seconds for member in self.fit.members)
         if members:
@@ -135,7 +138,7 @@ class Tuning:
 
         In pieces: see `fastmlp.engine.pieces`.
         """
-        self.candidates = [Candidate(self.base)]
+        self.candidates = [Candidate(self.base, is_base=True)]
         self.candidates[0].note()
         try:
             while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
@@ -147,7 +150,13 @@ class Tuning:
             self.interrupted = True
         for candidate in self.candidates:
             candidate.note()
-        self._weigh()
+        try:
+            self._weigh(self.deadline)
+        except KeyboardInterrupt:
+            if self.base.is_one_of_many:
+                raise
+            self.interrupted = True
+            self._weigh(-math.inf)
 
     def _compete(self, n):
         """A batch of so many; returns whether there was time for all of it."""
@@ -190,18 +199,25 @@ class Tuning:
         members = sum(len(c.fit.members) * _cost(c.fit) for c in self.candidates)
         return sum(m.seconds for c in self.candidates for m in c.fit.members) / members
 
-    def _weigh(self):
+    def _weigh(self, deadline):
         complete = [c for c in self.candidates if c.is_complete]
         if not complete:  # of the base, all that there is
             complete = self.candidates[:1]
         every = [self.predict_held_out(candidate.fit) for candidate in complete]
-        loss = self.loss or (lambda *means: -self.score(*means))
-        weights = greedy_weights(every, loss)
+        loss = self.loss or self._negative_score
+        weights = greedy_weights(every, loss, deadline=deadline)
         for candidate, weight in zip(complete, weights, strict=True):
             candidate.weight = float(weight)
         self.predictions = sum(w * each for w, each in zip(weights, every, strict=True))
         samples = np.arange(len(self.predictions))
         self.score_of_ensemble = self.score(self.predictions, samples)
+
+    def _negative_score(self, means, samples):
+        """NaN if there is none: of samples that lack a class, some scorers say no."""
+        try:
+            return -self.score(means, samples)
+        except ValueError:
+            return math.nan
 
 
 def _n_kept(n):
