@@ -174,5 +174,13 @@ def of_tables(output, columns=None, **parameters):
     return estimator(**{**SMALL, **parameters}).fit(frame, y)
 
 
+#: What networks may be told of numbers.
+NUMBERS = {
+    "cosines": {},
+    "piecewise": {"numeric_embedding": "piecewise"},
+    "by themselves": {"numeric_embedding": None},
+    "quantiles": {"numeric_scaling": "quantile"},
+}
+
 #: Parameters that make a mean of three configurations.
 TUNED = {"tune": 2, "n_members": 1}

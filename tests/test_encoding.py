@@ -26,7 +26,8 @@ from fastmlp.tables.encodings import (
     Column,
     encode,
     levels_of,
-    smooth_clip,
+    quantile_knots,
+    scaled,
 )
 from fastmlp.training.lbfgs import minimize_loss
 
@@ -53,11 +54,22 @@ def one_hot(n_levels):
     return Column(ONE_HOT, n_levels=n_levels, values=values)
 
 
+def by_quantiles(n_knots, **form):
+    x = np.random.default_rng(n_knots).standard_cauchy(n_knots).astype("f")
+    return Column(NUMBER, knots=quantile_knots(x), **form)
+
+
 #: Some without numbers, or without tables; inputs that straddle panels of any width.
 TABLES = {
     "all kinds": COLUMNS,
     "a number": (Column(NUMBER),),
     "numbers": tuple(Column(NUMBER, 0.1 * i, 1.0, i % 2 > 0) for i in range(9)),
+    "quantiles": (
+        by_quantiles(2),
+        by_quantiles(7, has_missing=True, is_piecewise=True),
+        by_quantiles(300),
+        by_quantiles(1),
+    ),
     "flags": (Column(FLAG),) * 3,
     "a one-hot code": (one_hot(130),),
     "categories": (one_hot(1), Column(EMBEDDING, n_levels=1), one_hot(2), one_hot(30)),
@@ -195,8 +207,7 @@ def gradient_of_columns(columns, X, d, network, cosines):
     for column, x, n in zip(columns, X.T, first.counts, strict=True):
         of_column, place = d[:, place : place + n], place + n
         if column.kind == NUMBER and first.n_cosines:
-            z = smooth_clip(column.scale * (x - column.center))
-            z = np.where(np.isnan(z), 0, z)[:, None]
+            z = scaled(column, x)[:, None]
             own = cosines.reshape(-1, first.n_cosines + 3, N_FREQUENCIES)[number]
             frequencies, phases, v = own[0], own[1], own[2:-1]
             of_cosines = of_column[:, 1 : 1 + first.n_cosines]

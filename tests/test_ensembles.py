@@ -595,7 +595,9 @@ def test_early_stopping_on_a_part_that_has_no_weight():
         regressor(**settings).fit(X, NUMBERS, weights)  # nothing to train on
     settings["cv"] = [(np.arange(len(X)), halves[0]), (np.arange(len(X)), [])]
     model = regressor(**settings).fit(X, NUMBERS, weights)
-    assert [len(each.validation_scores_) > 0 for each in model.estimators_] == [True] * 2
+    assert [len(each.validation_scores_) > 0 for each in model.estimators_] == [
+        True
+    ] * 2
 
 
 # --- how fits end ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from exchanged import (
+    NUMBERS,
     OUTPUTS,
     SMALL,
     TABLES,
@@ -247,10 +248,10 @@ def test_ensembles(output, precision):
 # --- tables ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("embedding", ["cosines", "piecewise", None])
+@pytest.mark.parametrize("numbers", NUMBERS)
 @pytest.mark.parametrize("output", TABLES)
-def test_tables_with_columns_of_all_kinds(output, embedding):
-    model = of_tables(output, numeric_embedding=embedding)
+def test_tables_with_columns_of_all_kinds(output, numbers):
+    model = of_tables(output, **NUMBERS[numbers])
     session = assert_same(model, new_rows())
     dropped = {c.name for c in model.columns_ if not c.positions}
     assert dropped == {"constant", "key"}

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from exchanged import (
+    NUMBERS,
     OUTPUTS,
     SMALL,
     TABLES,
@@ -114,10 +115,10 @@ def test_the_module_is_trained_and_the_model_is_not():
     assert abs(module[0].weight.detach().numpy().T - before).max() > 1e-3
 
 
-@pytest.mark.parametrize("embedding", ["cosines", "piecewise", None])
+@pytest.mark.parametrize("numbers", NUMBERS)
 @pytest.mark.parametrize("output", TABLES)
-def test_tables_with_columns_of_all_kinds(output, embedding):
-    model = of_tables(output, numeric_embedding=embedding)
+def test_tables_with_columns_of_all_kinds(output, numbers):
+    model = of_tables(output, **NUMBERS[numbers])
     module = fastmlp.to_torch(model)
     matrix = module.encode(new_rows())
     assert matrix.dtype == torch.float32

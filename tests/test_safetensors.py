@@ -344,7 +344,8 @@ def models_to_damage():
     yield network("classes"), X
     yield network("scaled numbers", "float64"), X
     yield of_tables("labels"), table()
-    yield of_tables("a number", numeric_embedding="piecewise"), table()
+    both = {"numeric_embedding": "piecewise", "numeric_scaling": "quantile"}
+    yield of_tables("a number", **both), table()
     yield ensemble("classes"), X
     yield of_tables("a number", **TUNED), table()
 

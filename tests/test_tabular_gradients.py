@@ -113,6 +113,7 @@ CASES = {
     "quantiles": (TabularMLPRegressor, {"loss": "quantile", "quantile": [0.2, 0.7]}),
     "exponential": (TabularMLPRegressor, {"loss": "gamma"}),
     "ramps": (TabularMLPRegressor, {"numeric_embedding": "piecewise"}),
+    "by ranks": (TabularMLPRegressor, {"numeric_scaling": "quantile"}),
     "tuned": (TabularMLPRegressor, {"tune": 2}),
 }
 

@@ -51,9 +51,14 @@ _TEXTS = {
     activation : str, default=None
         Activation function of the hidden layers, such as 'selu', 'mish' or 'relu'. Each
         unit has a parameter that turns it from the function to the identity.
+    numeric_scaling : {'robust', 'quantile'} or None, default=None
+        How numbers are scaled: by their median and quartiles, and smoothly clipped, or
+        by their ranks, so that they are normally distributed. None for 'robust', or,
+        with `tune`, for either.
     numeric_embedding : {'cosines', 'piecewise'} or None, default='cosines'
         What else enters the networks for each number, beside itself: a few trainable
-        functions of it, made of cosines, or linear between quantiles; or nothing.
+        functions of it, made of cosines, or linear between quantiles; or nothing. With
+        `tune` and 'cosines', some configurations have the others.
     n_members : int, default=None
         Networks whose predictions are averaged. Each is trained on 7/8 of the samples,
         and validated on the rest, which is another eighth each time.
@@ -238,8 +243,8 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
     def __init__(
         self, preset="default", *, categorical_features="from_dtype", loss="log_loss",
         focal_gamma=2.0, label_smoothing=None, class_weight=None, scoring=None,
-        hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
-        n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
+        hidden_layer_sizes=None, activation=None, numeric_scaling=None,
+        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
         dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip
@@ -495,8 +500,8 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
     def __init__(
         self, preset="default", *, categorical_features="from_dtype",
         loss="squared_error", huber_delta=1.0, quantile=0.5, scoring=None,
-        hidden_layer_sizes=None, activation=None, numeric_embedding="cosines",
-        n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
+        hidden_layer_sizes=None, activation=None, numeric_scaling=None,
+        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
         dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
         random_state=None, verbose=False,
     ):  # fmt: skip

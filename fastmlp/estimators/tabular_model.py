@@ -8,6 +8,7 @@ import math
 import warnings
 from contextlib import closing
 from dataclasses import replace
+from functools import cache
 from numbers import Integral, Real
 from weakref import WeakKeyDictionary
 
@@ -39,6 +40,7 @@ from fastmlp.tables.encodings import (
     NUMBER,
     ONE_HOT,
     Column,
+    quantile_knots,
     smooth_clip,
 )
 from fastmlp.tables.losses import LOSSES, OUTPUT_ACTIVATIONS
@@ -50,6 +52,9 @@ __all__ = ["TabularModel"]
 #: Ensembles of fitted estimators that are not in use; not stored in the estimators, for
 #: they hold addresses in this process.
 _idle = WeakKeyDictionary()
+
+#: Rows that quantiles are found by, at most.
+_ROWS_FOR_KNOTS = 50_000
 
 #: Configurations that ``tune=True`` draws.
 _N_TUNED = 27
@@ -71,8 +76,11 @@ def _one_hot_values(shares):
     return np.array(values)
 
 
-def _columns_for(columns, Z, one_hot_levels, is_piecewise):
-    """What the network's first layer is told of each column of the matrix Z."""
+def _columns_for(columns, Z, recipe, knots_of):
+    """What the network's first layer is told of each column of the matrix Z.
+
+    knots_of : function of the number of a column.
+    """
     told = []
     for j, kind in enumerate(columns.kinds_):
         levels = int(columns.levels_[j])
@@ -85,10 +93,11 @@ def _columns_for(columns, Z, one_hot_levels, is_piecewise):
                     center=float(columns.center_[j]),
                     scale=float(columns.scale_[j]),
                     has_missing=bool(columns.has_missing_[j]),
-                    is_piecewise=is_piecewise,
+                    is_piecewise=recipe.embedding == "piecewise",
+                    knots=knots_of(j) if recipe.scaling == "quantile" else None,
                 )
             )
-        elif levels - 1 <= one_hot_levels:
+        elif levels - 1 <= recipe.one_hot_levels:
             counts = np.bincount(Z[:, j].astype(int), minlength=levels)[1:levels]
             values = _one_hot_values(counts / len(Z))
             told.append(Column(ONE_HOT, n_levels=levels, values=values))
@@ -128,6 +137,7 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
     _fields = {
         "hidden_layer_sizes": "widths",
         "activation": "activation",
+        "numeric_scaling": "scaling",
         "max_iter": "n_epochs",
         "batch_size": "batch_size",
         "learning_rate_init": "rate",
@@ -140,6 +150,7 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "hidden_layer_sizes": ["array-like", None],
         "activation": [StrOptions(ACTIVATIONS.keys()), None],
+        "numeric_scaling": [StrOptions({"robust", "quantile"}), None],
         "numeric_embedding": [StrOptions({"cosines", "piecewise"}), None],
         "n_members": [Interval(Integral, 1, None, closed="left"), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), None],
@@ -321,6 +332,8 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
                 )
         if self.numeric_embedding is None or n_numbers > recipe.most_columns:
             given["n_cosines"] = 0
+        if self.numeric_embedding == "piecewise":
+            given["embedding"] = "piecewise"
         chosen = {name: value for name, value in given.items() if value is not None}
         n_members = self.n_members or members_for(preset.n_members, n_samples)
         return replace(for_samples(recipe, n_samples), **chosen), n_members
@@ -336,8 +349,12 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
         columns = state["_columns"]
         n_numbers = int((columns.kinds_ == NUMBER).sum())
         recipe, n_members = self._recipe(len(Z), n_numbers)
-        is_piecewise = self.numeric_embedding == "piecewise"
-        encoded = _columns_for(columns, Z, recipe.one_hot_levels, is_piecewise)
+
+        @cache
+        def knots_of(j):
+            return quantile_knots(Z[:: 1 + len(Z) // _ROWS_FOR_KNOTS, j])
+
+        encoded = _columns_for(columns, Z, recipe, knots_of)
         targets = self._targets(y, state, recipe)
         X_val, y_val, weight_val = validation
         val_targets = None if X_val is None else self._targets(y_val, state, recipe)
@@ -419,12 +436,14 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
         rng = np.random.default_rng(fit.random_state.randint(2**31))
         given = self._fields.items()
         fixed = {field for name, field in given if getattr(self, name) is not None}
+        if self.numeric_embedding == "piecewise":
+            fixed.add("embedding")
 
         def draw():
             other = draw_recipe(fit.recipe, rng, fixed, self._classifies)
             if self.numeric_embedding is None or n_numbers > recipe.most_columns:
                 other = replace(other, n_cosines=0)
-            return other, _columns_for(columns, Z, other.one_hot_levels, is_piecewise)
+            return other, _columns_for(columns, Z, other, knots_of)
 
         predictions = held_out(fit)
         if predictions is None:

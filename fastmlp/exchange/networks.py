@@ -46,6 +46,9 @@ ESTIMATORS = (
 )  # fmt: skip
 
 
+#: A number of float32.
+_MOST_INVERSE = 3e38
+
 #: Parameter of `fastmlp.register_activation` -> what it is for, and a function of what.
 _PROGRAMS = {
     "torch": ("PyTorch", "tensors, by functions of torch"),
@@ -83,6 +86,11 @@ class Encoder(NamedTuple):
     numbers : ndarray of shape (n_numbers,), int64
         Columns of numbers; the next two are what is done with them.
     center, scale : ndarray of shape (n_numbers,)
+    knots, inverse_widths, steps : ndarray of shape (n_numbers, n_knots - 1)
+        Instead, if there are any: numbers between which they are linear, one over the
+        distance to the next one, and what is added until there.
+    at_first : ndarray of shape (n_numbers,)
+        What they are up to the first of these.
     with_missing : ndarray of int64
         Those of them that tell whether they are missing.
     flags : ndarray of int64
@@ -107,6 +115,10 @@ class Encoder(NamedTuple):
     numbers: np.ndarray
     center: np.ndarray
     scale: np.ndarray
+    knots: np.ndarray
+    inverse_widths: np.ndarray
+    steps: np.ndarray
+    at_first: np.ndarray
     with_missing: np.ndarray
     flags: np.ndarray
     hot: np.ndarray
@@ -346,6 +358,7 @@ def _encoder_of(columns, recipe, cosines, tables):
         numbers=np.array(numbers, np.int64),
         center=np.array([columns[j].center for j in numbers]),
         scale=np.array([columns[j].scale for j in numbers]),
+        **_steps_of([columns[j].knots for j in numbers]),
         with_missing=np.array(missing, np.int64),
         flags=np.array(flags, np.int64),
         hot=np.array([j for j, _ in hot], np.int64),
@@ -369,6 +382,38 @@ def _encoder_of(columns, recipe, cosines, tables):
     return encoder._replace(**singles), np.array(order)
 
 
+def _steps_of(knots):
+    """The fields of an Encoder that tell of the knots of columns, or of none."""
+    n_steps = max((len(each) - 1 for each in knots if each is not None), default=0)
+    x, steps = np.zeros((2, len(knots), n_steps))
+    inverse_widths = np.ones((len(knots), n_steps))
+    at_first = np.zeros(len(knots))
+    for i, each in enumerate(knots):
+        if each is not None:
+            numbers, z = np.transpose(each)
+            n = len(numbers) - 1
+            x[i, :n], steps[i, :n], at_first[i] = numbers[:-1], np.diff(z), z[0]
+            inverse_widths[i, :n] = np.minimum(1 / np.diff(numbers), _MOST_INVERSE)
+    return {
+        "knots": x, "inverse_widths": inverse_widths, "steps": steps,
+        "at_first": at_first,
+    }  # fmt: skip
+
+
+def _scaled(xp, encoder, x):
+    """The numbers of columns as networks take them; 0 if they are missing."""
+    n_numbers, n_steps = encoder.steps.shape
+    if n_steps:
+        above = x.reshape(-1, n_numbers, 1) - encoder.knots
+        shares = xp.clip(above * encoder.inverse_widths, 0.0, 1.0)
+        z = xp.einsum("rnk,nk->rn", shares, encoder.steps) + encoder.at_first
+        return xp.where(xp.isnan(x), 0.0, z)
+    z = encoder.scale * (x - encoder.center)
+    z = xp.clip(xp.where(xp.isnan(z), 0.0, z), -MOST, MOST)
+    third = z / 3
+    return z / xp.sqrt(third * third + 1)
+
+
 def _encode(xp, encoder, X):
     """Inputs of the networks: (those that are the same for all, those that are not).
 
@@ -377,10 +422,7 @@ def _encode(xp, encoder, X):
     shared, own = [], []
     if len(encoder.numbers):
         x = X[:, encoder.numbers]
-        z = encoder.scale * (x - encoder.center)
-        z = xp.clip(xp.where(xp.isnan(z), 0.0, z), -MOST, MOST)
-        third = z / 3
-        z = z / xp.sqrt(third * third + 1)
+        z = _scaled(xp, encoder, x)
         shared.append(z)
         if len(encoder.with_missing):
             is_missing = xp.isnan(x[:, encoder.with_missing])

@@ -136,11 +136,21 @@ def _checked(value, kind, what):
     return value
 
 
+def _has_default(cls, name):
+    defaults = getattr(cls, "_field_defaults", None)  # of a named tuple
+    return hasattr(cls, name) if defaults is None else name in defaults
+
+
 def _record(cls, values):
-    """A named tuple or dataclass, of values of the types that its fields have."""
+    """A named tuple or dataclass, of values of the types that its fields have.
+
+    Fields that have a default may be missing, as in files of a version without them.
+    """
     expect(isinstance(values, dict), f"there is no {cls.__name__}")
     kinds = cls.__annotations__
-    expect(values.keys() == kinds.keys(), f"a {cls.__name__} has other fields")
+    needed = {name for name in kinds if not _has_default(cls, name)}
+    has_all = needed <= values.keys() <= kinds.keys()
+    expect(has_all, f"a {cls.__name__} has other fields")
     for name, value in values.items():
         _checked(value, kinds[name], name)
     return cls(**values)
@@ -188,6 +198,8 @@ def _recipe(plain):
     for width in (*recipe.widths, recipe.n_embedded):
         expect(_checked(width, int, "a width") > 0, "a layer has no units")
     expect_one_of(recipe.activation, tuple(ACTIVATIONS))
+    expect_one_of(recipe.scaling, ("robust", "quantile"))
+    expect_one_of(recipe.embedding, ("cosines", "piecewise"))
     expect_one_of(recipe.rate_shape, tuple(SHAPES))
     expect_one_of(recipe.strength_shape, tuple(SHAPES))
     return recipe
@@ -202,6 +214,8 @@ def _told(encoded, columns):
         expect(fits, "the network has columns of other kinds")
         if column.values is not None:
             shape_of_numbers(column.values)
+        if column.knots is not None:
+            shape_of_numbers(column.knots)
     return tuple(told)
 
 

@@ -60,6 +60,11 @@ class Recipe:
         Name of a row of `fastmlp.tables.activations`.
     is_parametric : bool
         Whether each unit has a parameter between the function and the identity.
+    scaling : {'robust', 'quantile'}
+        How numbers are scaled: by median and quartiles, and smoothly clipped; or so
+        that they are normally distributed.
+    embedding : {'cosines', 'piecewise'}
+        What the embeddings of numbers are made of.
     n_cosines : int
         Numbers of the embedding of each number, beside the number.
     most_columns : int
@@ -93,6 +98,8 @@ class Recipe:
     widths: tuple = (256, 256, 256)
     activation: str = "selu"
     is_parametric: bool = True
+    scaling: str = "robust"
+    embedding: str = "cosines"
     n_cosines: int = 3
     most_columns: int = 128
     one_hot_levels: int = 9

@@ -70,6 +70,19 @@ _SPACE_ROWS = (
         ),
     ),
     Setting(
+        "scaling",
+        "how numbers are scaled",
+        "by the median and quartiles (`robust`), or to a normal distribution "
+        "(`quantile`)",
+        _one_of("robust", "quantile", weights=(0.7, 0.3)),
+    ),
+    Setting(
+        "embedding",
+        "what the embedding of each number is made of",
+        "cosines, or linear between quantiles (`piecewise`)",
+        _one_of("cosines", "piecewise", weights=(0.7, 0.3)),
+    ),
+    Setting(
         "n_cosines",
         "numbers of the embedding of each number",
         "0, 3 or 7",

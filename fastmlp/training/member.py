@@ -12,7 +12,7 @@ from fastmlp.engine.options import StepOptions
 from fastmlp.kernels.layers.dense import Dense
 from fastmlp.kernels.layers.encoding import Encoding
 from fastmlp.tables.activations import ACTIVATIONS
-from fastmlp.tables.encodings import N_FREQUENCIES, NUMBER, encode, smooth_clip
+from fastmlp.tables.encodings import N_FREQUENCIES, NUMBER, encode, scaled
 from fastmlp.tables.recipes import SHAPES
 from fastmlp.training.events import Events
 from fastmlp.training.optimizer import Optimizer
@@ -139,7 +139,7 @@ def _set_ramps(cosines, columns, X):
     for own, j in zip(cosines, numbers, strict=True):
         column, x = columns[j], X[:, j].astype(np.float64)
         if column.is_piecewise:
-            z = smooth_clip(column.scale * (x[~np.isnan(x)] - column.center))
+            z = scaled(column, x[~np.isnan(x)])
             own[:] = 0
             if len(z):
                 own[:2] = _ramps_between(z)

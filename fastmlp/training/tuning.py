@@ -84,8 +84,8 @@ class Tuning:
         From means of such predictions for some samples, and indices of these samples,
         to a score, to be high.
     loss : callable, default=None
-        Like `score`, but to be low: what the ensemble is selected by. None for the
-        negative score.
+        Like `score`, but to be low: what configurations are compared by, and the
+        ensemble is selected by. None for the negative score.
     deadline : float, default=inf
         By ``time.perf_counter``.
     network_ends : callable, default=None
@@ -167,10 +167,18 @@ class Tuning:
         for candidate in batch:
             candidate.note()
         scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
-        scored.sort(key=lambda candidate: -candidate.score)
+        scored.sort(key=self._loss_of)
         kept = scored[: _n_kept(n)]
         rest = range(first, self.base.n_members)
         return (yield from self._train(kept, rest)) and in_time
+
+    def _loss_of(self, candidate):
+        """What a candidate is compared by, to be low."""
+        if self.loss is None:
+            return -candidate.score
+        predictions = self.predict_held_out(candidate.fit)
+        known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
+        return self.loss(predictions[known], known)
 
     def _train(self, candidates, positions):
         """Train members of the candidates; returns whether there was time for all."""

@@ -14,7 +14,8 @@ respect to the inputs of the network:
                 dT[k] = sum of the rows of D s where x = k
 
 If a column `is_piecewise`, ramps z f + p, cut off at 0 and 1, take the place of the
-cosines. They stand between quantiles, and are not trained.
+cosines. They stand between quantiles, and are not trained. If it has `knots`, z is
+linear between them.
 
 A piece of the gradient is a column: one thread sums it over the whole batch, block by
 block.  Numbers in the lanes of a vector are rows here, not units.
@@ -75,7 +76,8 @@ _INTEGERS = (
     "has_missing",
     "is_piecewise",
     "n_levels",
-    "values",  # address of two float64 for each input, see tables.encodings.Column
+    "n_knots",  # 0 without
+    "values",  # address of `values` or `knots`, see tables.encodings.Column
     "parameters",  # where its own parameters are among all
     "n_parameters",
 )
@@ -122,6 +124,8 @@ class Encoding(Layer):
                     f"values of a column have shape {np.shape(column.values)}, "
                     f"expected {(n, 2)}"
                 )
+            if column.knots is not None:
+                _check_knots(column.knots)
         if self.fan_out == 0:
             raise ValueError("an Encoding needs columns that give inputs to a network")
 
@@ -184,12 +188,23 @@ class Encoding(Layer):
             record["n_levels"] = column.n_levels
             record["center"], record["scale"] = column.center, column.scale
             record["parameters"], record["n_parameters"] = places[field], count
-            if column.kind == ONE_HOT:
-                kept.append(np.array(column.values, np.float64, order="C"))
+            pairs = column.values if column.kind == ONE_HOT else column.knots
+            if pairs is not None:
+                kept.append(np.array(pairs, np.float64, order="C"))
                 record["values"] = address_of(kept[-1])
+            record["n_knots"] = 0 if column.knots is None else len(column.knots)
             places[field] += count
             first += n
         return records, kept
+
+
+def _check_knots(knots):
+    """Raise an error unless kernels can look numbers up in knots."""
+    shape = np.shape(knots)
+    if len(shape) != 2 or shape[0] < 2 or shape[1] != 2:
+        raise ValueError(f"knots of a column have shape {shape}, expected (n, 2)")
+    if not (np.isfinite(knots).all() and (np.diff(knots, axis=0)[:, 0] > 0).all()):
+        raise ValueError("knots of a column are not ascending numbers")
 
 
 def encoding_buffers(sizes):
@@ -274,8 +289,30 @@ def scale_numbers(job, workspace, values, layer, first_row, rows):
 
 
 @jit
+def _between_knots(number, knots, n_knots):
+    """z of a number, linear between knots; NaN stays NaN."""
+    lowest, highest = cast(knots[0], number), cast(knots[2 * n_knots - 2], number)
+    number = lowest if number < lowest else number
+    number = highest if number > highest else number
+    below, n = 0, n_knots - 1  # the knot below is one of n from here on
+    while n > 1:
+        half = n // 2
+        below += half if cast(knots[2 * (below + half)], number) <= number else 0
+        n -= half
+    pair = advance(knots, 2 * below)
+    x, z = cast(pair[0], number), cast(pair[1], number)
+    share = (number - x) / (cast(pair[2], number) - x)
+    return z + share * (cast(pair[3], number) - z)
+
+
+@jit
 def _scale(column, x, step, rows, z):
     """Implement `scale_numbers` for some rows of a column."""
+    if column.n_knots > 0:
+        knots = pointer(column.values, 0.0)
+        for r in range(rows):
+            x[r * step] = _between_knots(x[r * step], knots, column.n_knots)
+        return
     center, scale = cast(column.center, x[0]), cast(column.scale, x[0])
     for r in range(rows):
         z[r] = scale * (x[r * step] - center)
