@@ -591,13 +591,11 @@ def test_early_stopping_on_a_part_that_has_no_weight():
     settings = {"early_stopping": True, "n_estimators": 2, "cv": pairs}
     model = regressor(**settings).fit(X, NUMBERS, np.where(weights, 1.0, 1e-9))
     assert np.isfinite(model.predict(X)).all()
-    with pytest.raises(ValueError, match="member 2 of 2 .* at least one non-zero"):
+    with pytest.raises(ValueError, match=r"member 2 of 2 .* at least one non-zero"):
         regressor(**settings).fit(X, NUMBERS, weights)  # nothing to train on
     settings["cv"] = [(np.arange(len(X)), halves[0]), (np.arange(len(X)), [])]
     model = regressor(**settings).fit(X, NUMBERS, weights)
-    assert [len(each.validation_scores_) > 0 for each in model.estimators_] == [
-        True
-    ] * 2
+    assert all(each.validation_scores_ for each in model.estimators_)
 
 
 # --- how fits end ---------------------------------------------------------------------

@@ -244,9 +244,9 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         self, preset="default", *, categorical_features="from_dtype", loss="log_loss",
         focal_gamma=2.0, label_smoothing=None, class_weight=None, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_scaling=None,
-        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
-        random_state=None, verbose=False,
+        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None,
+        learning_rate_init=None, dropout=None, weight_decay=None, tune=False,
+        time_limit=None, n_jobs=None, random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())
 
@@ -501,9 +501,9 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         self, preset="default", *, categorical_features="from_dtype",
         loss="squared_error", huber_delta=1.0, quantile=0.5, scoring=None,
         hidden_layer_sizes=None, activation=None, numeric_scaling=None,
-        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None, learning_rate_init=None,
-        dropout=None, weight_decay=None, tune=False, time_limit=None, n_jobs=None,
-        random_state=None, verbose=False,
+        numeric_embedding="cosines", n_members=None, max_iter=None, batch_size=None,
+        learning_rate_init=None, dropout=None, weight_decay=None, tune=False,
+        time_limit=None, n_jobs=None, random_state=None, verbose=False,
     ):  # fmt: skip
         self._store(locals())
 

@@ -131,7 +131,7 @@ def scaled(column, x):
 
 
 def _slope_of_scaled(column, x):
-    """The derivative of z by x, at a knot the mean of both sides; of NaN, any number."""
+    """The derivative of z by x; at a knot the mean of both sides, of NaN any number."""
     if column.knots is not None:
         numbers, z = np.transpose(column.knots)
         slopes = np.concatenate([[0], np.diff(z) / np.diff(numbers), [0]])

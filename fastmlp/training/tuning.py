@@ -15,8 +15,9 @@ __all__ = ["Candidate", "Tuning"]
 #: and of how many one then trains all members.
 _BATCH, _FIRST_MEMBERS, _KEPT = 9, 2, 3
 
-#: What a member may take, of the time that others have taken for such work.
-_CAUTION = 1.3
+#: What a member may take, of the time that others have taken for such work; and what
+#: all members of a batch may.
+_CAUTION, _CAUTION_FOR_BATCH = 1.3, 1.1
 
 
 @dataclass
@@ -159,8 +160,12 @@ class Tuning:
             self._weigh(-math.inf)
 
     def _compete(self, n):
-        """A batch of so many; returns whether there was time for all of it."""
+        """A batch of so many; returns whether there may be time for another one."""
         batch = [Candidate(self.base.like(*self.draw())) for _ in range(n)]
+        while batch and not self._is_time_for(batch):
+            batch.pop()
+        if not batch:
+            return False
         self.candidates += batch
         first = min(_FIRST_MEMBERS, self.base.n_members)
         in_time = yield from self._train(batch, range(first))
@@ -168,9 +173,18 @@ class Tuning:
             candidate.note()
         scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
         scored.sort(key=self._loss_of)
-        kept = scored[: _n_kept(n)]
+        kept = scored[: _n_kept(len(batch))]
         rest = range(first, self.base.n_members)
         return (yield from self._train(kept, rest)) and in_time
+
+    def _is_time_for(self, batch):
+        """Whether the best of a batch are likely to be done before the deadline."""
+        first = min(_FIRST_MEMBERS, self.base.n_members)
+        rest = (self.base.n_members - first) * _n_kept(len(batch)) / len(batch)
+        cost = sum(_cost(candidate.fit) for candidate in batch) * (first + rest)
+        n_threads = 1 if self.base.is_one_of_many else self.base.n_threads
+        expected = _CAUTION_FOR_BATCH * self._seconds_per_cost() * cost / n_threads
+        return time.perf_counter() + expected < self.deadline
 
     def _loss_of(self, candidate):
         """What a candidate is compared by, to be low."""
