@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from sklearn.metrics import accuracy_score, log_loss, r2_score, roc_auc_score
@@ -16,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from fastmlp import TabularMLPClassifier, TabularMLPRegressor
 from fastmlp.exceptions import UnusedParameterWarning
+from fastmlp.tables.encodings import quantile_knots, smooth_clip
 from fastmlp.tables.recipes import PRESETS
 from fastmlp.tables.search_space import draw_recipe
 from fastmlp.training.tabular import temperature_of
@@ -703,6 +705,73 @@ def test_tuning_weighs_what_it_has_tried(cls, table):
     np.testing.assert_array_equal(getattr(again, method)(X), found)
 
 
+@pytest.mark.parametrize("settings", [SMALL, TUNED])
+@pytest.mark.parametrize("cls", BOTH)
+def test_the_spread_between_networks(settings, cls, table):
+    X, y = table
+    y = classes_of(y) if cls is TabularMLPClassifier else y
+    model = cls(**settings | {"n_members": 3}).fit(X, y)
+    method = "predict_proba" if cls is TabularMLPClassifier else "predict"
+    mean, std = getattr(model, method)(X, return_std=True)
+    np.testing.assert_array_equal(mean, getattr(model, method)(X))
+    parts = [(1.0, model)]
+    if "tune" in settings:
+        parts = zip(model.weights_, model.estimators_, strict=True)
+    weights, single = [], []
+    for weight, part in parts:
+        for network in part.members_:
+            alone = pickle.loads(pickle.dumps(part))
+            alone.members_ = [network]
+            weights.append(weight)
+            single.append(getattr(alone, method)(X))
+    center = np.average(single, axis=0, weights=weights)
+    expected = np.sqrt(np.average((single - center) ** 2, axis=0, weights=weights))
+    np.testing.assert_allclose(std, expected, rtol=1e-6, atol=1e-9 * abs(mean).max())
+    assert std.max() > 0
+
+
+def test_one_class_has_no_spread(table):
+    X, _ = table
+    model = TabularMLPClassifier(**SMALL).fit(X, ["dear"] * len(X))
+    _, std = model.predict_proba(X, return_std=True)
+    assert std.shape == (len(X), 1)
+    assert (std == 0).all()
+
+
+def test_numbers_are_scaled_by_ranks():
+    """What grows with a number may grow in any way: ranks are the same."""
+    rng = np.random.default_rng(0)
+    X = rng.choice(rng.standard_normal(60), (500, 3)).astype(np.float32)
+    X[::9, 2] = np.nan
+    y = X[:, 0] - X[:, 1]
+    settings = SMALL | {"numeric_scaling": "quantile", "max_iter": 40}
+    found = [
+        TabularMLPRegressor(**settings).fit(form, y).predict(form)
+        for form in (X, np.exp(X), 1e3 * X**3)
+    ]
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-3)
+    assert r2_score(y, found[2]) > 0.9
+
+
+def test_knots_are_at_numbers_of_the_column():
+    x = np.array([3.0, np.nan, 1.0, 1.0, 1.0, 2.0], np.float32)
+    numbers, z = quantile_knots(x).T
+    assert numbers.tolist() == [1, 2, 3]
+    # the middle ranks of five, by the normal distribution in units of its quartiles
+    exact = norm.ppf([0.3, 0.7, 0.9]) / (2 * norm.ppf(0.75))
+    np.testing.assert_allclose(z, smooth_clip(exact))
+    many = quantile_knots(np.random.default_rng(0).standard_cauchy(5000))
+    assert len(many) <= 64
+    assert (np.diff(many, axis=0) > 0).all()
+    huge = quantile_knots(np.array([-np.inf, 0, 3e38, np.inf], np.float32))
+    assert np.isfinite(huge.astype(np.float32)).all()
+    for x in ([], [np.nan], [7.0, 7.0], [-3e37]):
+        (low, z_low), (high, z_high) = quantile_knots(np.array(x, np.float32))
+        assert np.float32(low) < np.float32(high)
+        assert z_low == z_high == 0
+
+
 def test_tuning_gives_the_same_bits_for_any_number_of_threads(table):
     X, y = table
     found = [TabularMLPRegressor(**TUNED, n_jobs=n).fit(X, y) for n in (1, 2, 3)]
@@ -796,6 +865,28 @@ def test_a_scorer_may_refuse_samples_that_lack_a_class():
         **SMALL | {"tune": 3, "n_members": 8, "max_iter": 2}, scoring="neg_log_loss"
     ).fit(X, y)
     assert np.isfinite(model.validation_score_)
+
+
+def test_a_batch_is_as_large_as_there_is_time_for(monkeypatch):
+    from fastmlp.training import tuning
+
+    limit, sizes, train = 1000.0, [], tuning.Tuning._train
+
+    def seconds_per_cost(self):
+        """Twelve networks take some more than the limit."""
+        return limit / (12 * tuning._CAUTION_FOR_BATCH * tuning._cost(self.base))
+
+    def watched(self, candidates, positions):
+        sizes.append((len(candidates), len(positions)))
+        return train(self, candidates, positions)
+
+    monkeypatch.setattr(tuning.Tuning, "_seconds_per_cost", seconds_per_cost)
+    monkeypatch.setattr(tuning.Tuning, "_train", watched)
+    X = np.random.default_rng(0).standard_normal((100, 2))
+    settings = TUNED | {"tune": 9, "time_limit": limit, "n_jobs": 1}
+    TabularMLPRegressor(**settings, numeric_embedding=None).fit(X, X[:, 0])
+    # two networks each, then the third of a third: 8 + 2 networks, not 10 + 2
+    assert sizes == [(4, 2), (2, 1), (4, 2), (2, 1), (1, 2), (1, 1)]
 
 
 def test_no_time_to_tune_is_told(table):

@@ -9,10 +9,34 @@ from scipy.sparse import issparse
 from fastmlp.data.samples import compressed_rows, entries_of
 from fastmlp.data.scaling import Scaling
 
-__all__ = ["Moments", "joined", "merged"]
+__all__ = ["Moments", "Spread", "joined", "merged"]
 
 #: Rows that are converted to float64 together.
 _ROWS_AT_ONCE = 4096
+
+
+class Spread:
+    """How far arrays that come one after the other differ, element by element.
+
+    References
+    ----------
+    West, "Updating mean and variance estimates: an improved method", Communications of
+    the ACM 22 (1979): what an update adds is never below 0.
+    """
+
+    def __init__(self):
+        self._weight = self._mean = self._squares = 0.0
+
+    def add(self, array, weight=1.0):
+        """Take note of an array."""
+        self._weight += weight
+        difference = array - self._mean
+        self._mean = self._mean + weight / self._weight * difference
+        self._squares = self._squares + weight * difference * (array - self._mean)
+
+    def deviation(self):
+        """The standard deviation of the arrays so far."""
+        return np.sqrt(self._squares / self._weight)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from fastmlp.data.columns import in_columns
+from fastmlp.data.moments import Spread
 from fastmlp.data.samples import compressed_rows
 from fastmlp.data.scaling import Scaling, Standardization
 from fastmlp.data.targets import labels_of
@@ -431,22 +432,17 @@ class _Ensemble(NetworkEstimator):
         X = self._plain(X)
         X = compressed_rows(X) if issparse(X) else X
         weights = self._relative_weights()
-        total, so_far, mean, spread = 0.0, 0.0, 0.0, 0.0
+        total, spread = 0.0, Spread()
         for member, weight in zip(self.estimators_, weights, strict=True):
             outputs = member._outputs_of_checked(X, self.n_jobs, np.float64)
             total = total + weight * outputs
-            if with_spread:  # by West's updates: what they add is never below 0
-                so_far += weight
-                difference = outputs - mean
-                mean = mean + weight / so_far * difference
-                spread = spread + weight * difference * (outputs - mean)
+            if with_spread:
+                spread.add(outputs, weight)
         dtype_of_outputs = lazily("estimators.prediction").dtype_of_outputs
         dtype = dtype_of_outputs(X.dtype, self.estimators_[0].coefs_[0].dtype)
-        n = weights.sum()
         with np.errstate(over="ignore", invalid="ignore"):
-            if with_spread:
-                spread = np.sqrt(spread / n).astype(dtype)
-            return (total / n).astype(dtype), spread if with_spread else None
+            mean = (total / weights.sum()).astype(dtype)
+            return mean, spread.deviation().astype(dtype) if with_spread else None
 
     def _derivatives(self, X, columns, of):
         """`input_gradients` of checked X, with an axis of outputs: the mean."""

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from fastmlp.data.cells import is_missing
 from fastmlp.data.targets import Targets, number_targets
@@ -378,24 +378,26 @@ class TabularMLPClassifier(ClassifierMixin, TabularModel):
         probabilities = outputs.astype(np.float32, copy=False)
         return {"oof_decision_function_": probabilities, "oof_score_": score}
 
-    def predict_proba(self, X):
+    def predict_proba(self, X, return_std=False):
         """Predict the probability of each class.
 
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
             Or a source of `fastmlp.sources`: then an iterator of these is returned.
+        return_std : bool, default=False
+            Whether to return the standard deviation of the networks' probabilities,
+            too. It takes a few times as long.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_classes)
+        probabilities : ndarray of shape (n_samples, n_classes)
             Columns in the order of ``classes_``; of several labels at once, the
             probability of each.
+        std : ndarray of shape (n_samples, n_classes)
+            Only with `return_std`. How much the networks disagree.
         """
-        check_is_fitted(self)
-        if is_source(X):
-            return self._for_source(X, self.predict_proba)
-        return self._finish(self._columns.transform(X))
+        return self._predictions_of(X, self.predict_proba, return_std)
 
     def _finish(self, Z):
         """Probabilities for the matrix that `Columns` make of a table."""
@@ -557,23 +559,26 @@ class TabularMLPRegressor(RegressorMixin, TabularModel):
         numbers = outputs * self._scale + self._center
         return self._scale * ((numbers > self._lowest) & (numbers < self._highest))
 
-    def predict(self, X):
+    def predict(self, X, return_std=False):
         """Predict numbers.
 
         Parameters
         ----------
         X : data frame, array-like or sparse matrix of shape (n_samples, n_features)
             Or a source of `fastmlp.sources`: then an iterator of these is returned.
+        return_std : bool, default=False
+            Whether to return the standard deviation of the networks' predictions, too.
+            It takes a few times as long.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             Within the range of the targets in fit.
+        std : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Only with `return_std`. How much the networks disagree: not how far the
+            targets are from the predictions.
         """
-        check_is_fitted(self)
-        if is_source(X):
-            return self._for_source(X, self.predict)
-        return self._finish(self._columns.transform(X))
+        return self._predictions_of(X, self.predict, return_std)
 
     def _finish(self, Z):
         """Numbers for the matrix that `Columns` make of a table."""

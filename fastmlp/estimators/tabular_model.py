@@ -8,7 +8,7 @@ import math
 import warnings
 from contextlib import closing
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from numbers import Integral, Real
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 )
 
 from fastmlp.data.columns import Columns
+from fastmlp.data.moments import Spread
 from fastmlp.estimators.in_pieces import FitsInPieces
 from fastmlp.estimators.settings import StoresParameters
 from fastmlp.estimators.streaming import is_source
@@ -581,6 +582,19 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
 
     # --- prediction ---------------------------------------------------------------
 
+    def _predictions_of(self, X, method, return_std):
+        """What a method gives for X, and with `return_std` how far networks differ."""
+        check_is_fitted(self)
+        if is_source(X):
+            return self._for_source(X, partial(method, return_std=return_std))
+        Z = self._columns.transform(X)
+        predictions = self._finish(Z)
+        if not return_std:
+            return predictions
+        if not self.members_:  # one class
+            return predictions, np.zeros_like(predictions)
+        return predictions, self._spread_of(Z)
+
     def _for_source(self, source, method):
         """An iterator of what a method gives for the rows of a source."""
         check_is_fitted(self)
@@ -598,6 +612,19 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
         outputs = ensemble(Z, self.n_jobs)
         idle.append(ensemble)
         return outputs
+
+    def _spread_of(self, Z):
+        """How far the predictions of the networks differ: their standard deviation."""
+        spread = Spread()
+        parts = [(1.0, self)]
+        if hasattr(self, "estimators_"):
+            parts = zip(self.weights_, self.estimators_, strict=True)
+        for weight, model in parts:
+            for network in model.members_:
+                single = bare_copy(model)
+                single.members_ = [network]
+                spread.add(single._finish(Z), weight / len(model.members_))
+        return spread.deviation()
 
     def _ensemble(self):
         recipe = self._recipe_used
