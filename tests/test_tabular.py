@@ -653,7 +653,7 @@ def test_a_progress_line_is_shown(table, capsys):
         TabularMLPRegressor(**SMALL, verbose=verbose).fit(X, y)
         assert "16/16" in capsys.readouterr().err
     TabularMLPRegressor(**TUNED, verbose=True).fit(X, y)
-    assert "10/10" in capsys.readouterr().err  # networks of four configurations
+    assert "14/14" in capsys.readouterr().err  # of four configurations
 
 
 # --- tuning -----------------------------------------------------------------------
@@ -686,6 +686,7 @@ def test_tuning_weighs_what_it_has_tried(cls, table):
     board = pd.DataFrame(model.leaderboard_)
     assert len(board) == 5
     assert sorted(board["n_members"]) == [2, 2, 3, 3, 3]
+    assert sorted(board["n_epochs"]) == [4, 4, 8, 8, 8]
     assert set(board["widths"]) == {(8,)}  # as it was given
     assert board["decay"].nunique() == 5
     assert (board["weight"] > 0).sum() == len(model.estimators_)
@@ -812,7 +813,7 @@ def test_tuning_ends_in_time_or_when_told_to(table, monkeypatch):
     monkeypatch.setattr(tuning.Tuning, "_train", interrupted)
     with pytest.warns(UserWarning, match="interrupted"):
         model = TabularMLPRegressor(**settings).fit(X, y)
-    assert len(model.leaderboard_["score"]) == 10
+    assert len(model.leaderboard_["score"]) == 13
     assert np.isfinite(model.predict(X)).all()
 
 
@@ -876,17 +877,18 @@ def test_a_batch_is_as_large_as_there_is_time_for(monkeypatch):
         """Twelve networks take some more than the limit."""
         return limit / (12 * tuning._CAUTION_FOR_BATCH * tuning._cost(self.base))
 
-    def watched(self, candidates, positions):
+    def watched(self, candidates, positions, *epochs):
         sizes.append((len(candidates), len(positions)))
-        return train(self, candidates, positions)
+        return train(self, candidates, positions, *epochs)
 
     monkeypatch.setattr(tuning.Tuning, "_seconds_per_cost", seconds_per_cost)
     monkeypatch.setattr(tuning.Tuning, "_train", watched)
     X = np.random.default_rng(0).standard_normal((100, 2))
     settings = TUNED | {"tune": 9, "time_limit": limit, "n_jobs": 1}
     TabularMLPRegressor(**settings, numeric_embedding=None).fit(X, X[:, 0])
-    # two networks each, then the third of a third: 8 + 2 networks, not 10 + 2
-    assert sizes == [(4, 2), (2, 1), (4, 2), (2, 1), (1, 2), (1, 1)]
+    # two networks each for half of the epochs, those of a half of them to the end, and
+    # the third of a third: 6 + 3 + 2 networks, and not 7 + 4 + 3
+    assert sizes == [(6, 2), (3, 2), (2, 1), (3, 2), (2, 2), (1, 1)]
 
 
 def test_no_time_to_tune_is_told(table):

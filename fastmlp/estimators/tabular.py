@@ -76,7 +76,7 @@ _TEXTS = {
         The largest decoupled weight decay, lowered likewise.
     tune : bool or int, default=False
         Number of further configurations to try, drawn at random around the preset; True
-        means 27. The better ones are averaged, with weights that are best for held-out
+        means 24. The better ones are averaged, with weights that are best for held-out
         samples. What parameters give is not tuned. See also `time_limit`.
     time_limit : float, default=None
         Seconds that fit should take at most. It trains fewer epochs, or fewer networks,

@@ -58,7 +58,7 @@ _idle = WeakKeyDictionary()
 _ROWS_FOR_KNOTS = 50_000
 
 #: Configurations that ``tune=True`` draws.
-_N_TUNED = 27
+_N_TUNED = 24
 
 #: Held-out samples that are scored together.
 _ROWS_AT_ONCE = 16_384
@@ -465,8 +465,8 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
             deadline=fit.deadline,
         )  # fmt: skip
         if progress.listeners:
-            line = lazily("training.progress").TuningProgress(tuning.n_networks)
-            tuning.network_ends = line.network_ends
+            line = lazily("training.progress").TuningProgress(tuning.n_trainings)
+            tuning.training_ends = line.training_ends
             with closing(line):
                 yield from tuning.run()
         else:
@@ -495,7 +495,9 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
             estimators.append(estimator)
         tried = [c for c in tuning.candidates if c.n_members]
         # those without a score have diverged
-        tried.sort(key=lambda c: (-c.n_members, math.isnan(c.score), -c.score))
+        tried.sort(
+            key=lambda c: (-c.n_members, -c.n_epochs, math.isnan(c.score), -c.score)
+        )
         return {
             "estimators_": estimators,
             "weights_": np.array([candidate.weight for candidate in chosen]),
@@ -503,6 +505,7 @@ class TabularModel(FitsInPieces, DifferentiableTables, StoresParameters, BaseEst
                 "weight": [c.weight for c in tried],
                 "score": [c.score for c in tried],
                 "n_members": [c.n_members for c in tried],
+                "n_epochs": [c.n_epochs for c in tried],
                 "seconds": [c.seconds for c in tried],
                 **{
                     name: [getattr(c.fit.recipe, name) for c in tried] for name in SPACE

@@ -301,28 +301,42 @@ class Member:
             n_threads=n_threads, validation=self.held_out, deadline=deadline,
             events=events or Events(),
         )  # fmt: skip
+        self.history, self.score = self.run.history, self.run.stopping.best
+        self.seconds, self.is_complete = 0.0, False
 
-    def train(self):
+    def train(self, n_epochs=math.inf):
         """Train to the end of the recipe, or until there is no more time, in pieces.
 
-        Whatever ends it, the best parameters are there afterwards, `history`, `score`,
-        `seconds`, and `is_complete`, whether it was the end of the recipe; what only
-        training needs, which for many samples is much, is not.
+        Or up to the end of an epoch: another call goes on from there.  Whatever ends
+        it, the best parameters are there afterwards, `history`, `score`, `seconds`,
+        and `is_complete`, whether it was the end of the recipe; what only training
+        needs, which for many samples is much, is not.
         """
-        run = self.run
-        self.is_complete = False
+        if self.run is None:
+            return
         started = time.perf_counter()
+        is_paused = False
         try:
-            run.begin()
-            while (yield from run.epoch()):
-                pass
-            self.is_complete = True
+            if not self.history.loss_curve:
+                self.run.begin()
+            while not is_paused:
+                if not (yield from self.run.epoch()):
+                    self.is_complete = True
+                    break
+                is_paused = len(self.history.loss_curve) >= n_epochs
         except TimeIsUp:
-            run.history.out_of_time = True
+            self.history.out_of_time = True
         finally:  # which closing this work comes to as well
-            self.history, self.score = run.end(), run.stopping.best
-            self.seconds = time.perf_counter() - started
-            del self.run
+            self.score = self.run.stopping.best
+            self.seconds += time.perf_counter() - started
+            if not is_paused:
+                self.end()
+
+    def end(self):
+        """Forget what only training needs, if that is still there."""
+        if self.run is not None:
+            self.run.end()
+            self.run = None
             if self.held_out is not None:
                 self.held_out.release()
 

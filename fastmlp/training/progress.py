@@ -341,21 +341,21 @@ class MembersProgress:
 
 
 class TuningProgress:
-    """One live line: networks of all configurations, best score, time left.
+    """One live line: trainings of all configurations, best score, time left.
 
     Parameters
     ----------
-    n_networks : int
-        At most.
+    n_trainings : int
+        Of networks, or parts of that, at most.
     """
 
-    def __init__(self, n_networks):
+    def __init__(self, n_trainings):
         from tqdm.auto import tqdm
 
-        self._line = tqdm(total=n_networks, unit="network", leave=True)
+        self._line = tqdm(total=n_trainings, unit="training", leave=True)
 
-    def network_ends(self, best_score):
-        """Tell of a network that has been trained."""
+    def training_ends(self, best_score):
+        """Tell of one of them."""
         self._line.set_postfix({"best score": f"{best_score:.4g}"}, refresh=False)
         self._line.update()
 

@@ -169,6 +169,11 @@ class TabularFit:
         else:
             side_by_side(works, self.n_threads, on_result)
 
+    def close(self):
+        """Forget what only training needs of members that are paused."""
+        for member in self._begun.values():
+            member.end()
+
     def like(self, recipe, columns):
         """Networks of another recipe, none trained yet: samples are held out alike."""
         other = replace(self, recipe=recipe, columns=columns, events=None)
@@ -179,15 +184,15 @@ class TabularFit:
 
     @property
     def members(self):
-        """Those that have been trained, in the order of `held_out`.
+        """Those that have been trained, or are paused, in the order of `held_out`.
 
         Not those that were cut, by Ctrl-C or the deadline, before half of the epochs
         that another one has.
         """
-        return [self._ended[position] for position in self._positions()]
+        return [self._begun[position] for position in self._positions()]
 
     def _positions(self):
-        epochs = {i: len(m.history.loss_curve) for i, m in self._ended.items()}
+        epochs = {i: len(m.history.loss_curve) for i, m in self._begun.items()}
         least = max(epochs.values(), default=0) / 2
         return sorted(position for position, n in epochs.items() if n >= least)
 
@@ -225,21 +230,26 @@ class TabularFit:
             return sum(predictions) / len(outputs)
         return mean_of_held_out(predictions, samples, len(self.X))
 
-    def works(self, positions):
-        """Trainings of some members, in pieces: see `fastmlp.engine.pieces`."""
-        return map(self._work, positions)
+    def works(self, positions, n_epochs=math.inf):
+        """Trainings of some members, in pieces: see `fastmlp.engine.pieces`.
 
-    def _work(self, position):
-        member = self._member(self.held_out[position], self._seeds[position])
+        Up to the end of an epoch, if there is one given: then they can go on later.
+        """
+        return (self._work(position, n_epochs) for position in positions)
+
+    def _work(self, position, n_epochs):
+        member = self._begun.get(position)
+        if member is None:
+            member = self._member(self.held_out[position], self._seeds[position])
         try:
-            yield from member.train()
+            yield from member.train(n_epochs)
         finally:
-            self._ended[position] = member  # whatever has ended it
+            self._begun[position] = member  # whatever has ended it
 
     def _draw_seeds(self):
         seeds = self.random_state.randint(2**31, size=self.n_members)
         self._seeds = list(map(int, seeds))
-        self._ended = {}
+        self._begun = {}
 
     def _parts(self):
         """What each member is not trained on."""

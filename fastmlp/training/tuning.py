@@ -11,9 +11,12 @@ from fastmlp.training.tabular import TabularFit
 
 __all__ = ["Candidate", "Tuning"]
 
-#: Configurations that compete with each other, the members that each trains for that,
-#: and of how many one then trains all members.
-_BATCH, _FIRST_MEMBERS, _KEPT = 9, 2, 3
+#: Configurations that compete with each other, and the members that each trains for
+#: that: all of them up to a share of the epochs, at which the learning rate of
+#: "coslog4" comes down to 0; then one in `_FINALISTS` to the end.  One in `_WINNERS`
+#: trains all members.
+_BATCH, _FIRST_MEMBERS = 12, 2
+_FIRST_SHARE, _FINALISTS, _WINNERS = 7 / 15, 2, 3
 
 #: What a member may take, of the time that others have taken for such work; and what
 #: all members of a batch may.
@@ -27,15 +30,14 @@ class Candidate:
     Parameters
     ----------
     fit : fastmlp.training.tabular.TabularFit
-    is_base : bool, default=False
-        Whether it is what tuning starts from, which counts as it is.
 
     Attributes
     ----------
     score : float
         On held-out samples, in the mean over its members.
-    n_members : int
-        That were trained.
+    n_members, n_epochs : int
+        That were trained, and up to which epoch: those that were trained to the end, if
+        there are any.
     seconds : float
         That they took, of all threads together.
     is_complete : bool
@@ -45,31 +47,34 @@ class Candidate:
     """
 
     fit: TabularFit
-    is_base: bool = False
     score: float = math.nan
     n_members: int = 0
+    n_epochs: int = 0
     seconds: float = 0.0
     is_complete: bool = False
     weight: float = 0.0
 
     def note(self):
-        """Take note of members that are trained to the end; the rest may follow."""
-        members = [m for m in self.fit.members if m.is_complete or self.is_base]
+        """Take note of the members so far; others may follow."""
+        complete = [m for m in self.fit.members if m.is_complete]
+        members = complete or self.fit.members
         self.n_members = len(members)
+        self.n_epochs = max((len(m.history.loss_curve) for m in members), default=0)
         self.seconds = sum(member.seconds for member in self.fit.members)
         if members:
             self.score = float(np.mean([member.score for member in members]))
         finite = all(member.network.is_finite() for member in members)
-        self.is_complete = finite and len(members) == self.fit.n_members
+        self.is_complete = finite and len(complete) == self.fit.n_members
 
 
 @dataclass
 class Tuning:
-    """Successive halving of random configurations, with networks as the resource.
+    """Successive halving of random configurations: first over epochs, then networks.
 
     In each batch, all configurations train a few networks, each validated on a fold of
-    its own; the best ones train those of the other folds, too.  Of all that have, a
-    greedy selection makes an ensemble.
+    its own, for some of the epochs; the better ones to the end; and the best of these
+    those of the other folds, too.  Of all that have, a greedy selection makes an
+    ensemble.
 
     Parameters
     ----------
@@ -89,9 +94,9 @@ class Tuning:
         ensemble is selected by. None for the negative score.
     deadline : float, default=inf
         By ``time.perf_counter``.
-    network_ends : callable, default=None
-        Called after the training of each network, with the best score of a
-        configuration so far.
+    training_ends : callable, default=None
+        Called after the training of each network, or a part of it, with the best score
+        of a configuration so far.
 
     Attributes
     ----------
@@ -120,26 +125,37 @@ class Tuning:
     score: object
     loss: object = None
     deadline: float = math.inf
-    network_ends: object = None
+    training_ends: object = None
     interrupted: bool = False
     candidates: list = field(default_factory=list)
 
     @property
-    def n_networks(self):
-        """That are trained if there is time for all."""
-        first = min(_FIRST_MEMBERS, self.base.n_members)
+    def n_trainings(self):
+        """Trainings of networks, or parts of them, if there is time for all."""
         batches = [_BATCH] * (self.n_candidates // _BATCH)
         batches.append(self.n_candidates % _BATCH)
         return sum(
-            n * first + _n_kept(n) * (self.base.n_members - first) for n in batches
+            self._n_first * (n + _one_in(_FINALISTS, n))
+            + self._n_rest * _one_in(_WINNERS, n)
+            for n in batches
         )
+
+    @property
+    def _n_first(self):
+        """Members by which candidates are compared."""
+        return min(_FIRST_MEMBERS, self.base.n_members)
+
+    @property
+    def _n_rest(self):
+        """All others."""
+        return self.base.n_members - self._n_first
 
     def run(self):
         """Try all candidates, or as many as there is time for, and weigh them.
 
         In pieces: see `fastmlp.engine.pieces`.
         """
-        self.candidates = [Candidate(self.base, is_base=True)]
+        self.candidates = [Candidate(self.base)]
         self.candidates[0].note()
         try:
             while (n := 1 + self.n_candidates - len(self.candidates)) > 0:
@@ -149,6 +165,9 @@ class Tuning:
             if self.base.is_one_of_many:
                 raise
             self.interrupted = True
+        finally:
+            for candidate in self.candidates:
+                candidate.fit.close()
         for candidate in self.candidates:
             candidate.note()
         try:
@@ -167,42 +186,54 @@ class Tuning:
         if not batch:
             return False
         self.candidates += batch
-        first = min(_FIRST_MEMBERS, self.base.n_members)
-        in_time = yield from self._train(batch, range(first))
-        for candidate in batch:
-            candidate.note()
-        scored = [c for c in batch if math.isfinite(c.score)]  # others have diverged
-        scored.sort(key=self._loss_of)
-        kept = scored[: _n_kept(len(batch))]
-        rest = range(first, self.base.n_members)
-        return (yield from self._train(kept, rest)) and in_time
+        first = range(self._n_first)
+        rest = range(self._n_first, self.base.n_members)
+        in_time = yield from self._train(batch, first, _first_epochs(self.base))
+        finalists = self._best(batch, _one_in(_FINALISTS, len(batch)))
+        in_time &= yield from self._train(finalists, first)
+        winners = self._best(finalists, _one_in(_WINNERS, len(batch)))
+        return (yield from self._train(winners, rest)) and in_time
+
+    def _best(self, candidates, n):
+        """The best candidates, which go on; the others, and what diverged, do not."""
+        losses = {i: self._loss_of(each) for i, each in enumerate(candidates)}
+        finite = [i for i, loss in losses.items() if math.isfinite(loss)]
+        chosen = sorted(finite, key=losses.get)[:n]
+        for i in losses.keys() - set(chosen):
+            candidates[i].fit.close()
+        return [candidates[i] for i in chosen]
+
+    def _loss_of(self, candidate):
+        """What a candidate is compared by, to be low; NaN if there is nothing."""
+        candidate.note()
+        if self.loss is None:
+            return -candidate.score
+        predictions = self.predict_held_out(candidate.fit)
+        if predictions is None:
+            return math.nan
+        known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
+        return self.loss(predictions[known], known) if len(known) else math.nan
 
     def _is_time_for(self, batch):
         """Whether the best of a batch are likely to be done before the deadline."""
-        first = min(_FIRST_MEMBERS, self.base.n_members)
-        rest = (self.base.n_members - first) * _n_kept(len(batch)) / len(batch)
-        cost = sum(_cost(candidate.fit) for candidate in batch) * (first + rest)
+        n = len(batch)
+        share = _first_epochs(self.base) / self.base.recipe.n_epochs
+        compared = n * share + _one_in(_FINALISTS, n) * (1 - share)
+        members = self._n_first * compared + self._n_rest * _one_in(_WINNERS, n)
+        cost = sum(_cost(candidate.fit) for candidate in batch) / n * members
         n_threads = 1 if self.base.is_one_of_many else self.base.n_threads
         expected = _CAUTION_FOR_BATCH * self._seconds_per_cost() * cost / n_threads
         return time.perf_counter() + expected < self.deadline
 
-    def _loss_of(self, candidate):
-        """What a candidate is compared by, to be low."""
-        if self.loss is None:
-            return -candidate.score
-        predictions = self.predict_held_out(candidate.fit)
-        known = np.flatnonzero(~np.isnan(predictions).any(axis=1))
-        return self.loss(predictions[known], known)
-
-    def _train(self, candidates, positions):
-        """Train members of the candidates; returns whether there was time for all."""
+    def _train(self, candidates, positions, n_epochs=math.inf):
+        """Train members, up to an epoch; returns whether there was time for all."""
         seconds = self._seconds_per_cost()
         in_time = True
 
         def works():
             nonlocal in_time
             for candidate in candidates:
-                for work in candidate.fit.works(positions):
+                for work in candidate.fit.works(positions, n_epochs):
                     expected = _CAUTION * seconds * _cost(candidate.fit)
                     if time.perf_counter() + expected > self.deadline:
                         in_time = False
@@ -213,13 +244,18 @@ class Tuning:
         return in_time
 
     def _tell(self):
-        if self.network_ends is not None:
+        if self.training_ends is not None:
             scores = [c.score for c in self.candidates if math.isfinite(c.score)]
-            self.network_ends(max(scores, default=math.nan))
+            self.training_ends(max(scores, default=math.nan))
 
     def _seconds_per_cost(self):
-        members = sum(len(c.fit.members) * _cost(c.fit) for c in self.candidates)
-        return sum(m.seconds for c in self.candidates for m in c.fit.members) / members
+        spent = [
+            (member.seconds, len(member.history.loss_curve) * candidate.fit.n_weights)
+            for candidate in self.candidates
+            for member in candidate.fit.members
+        ]
+        seconds, costs = map(sum, zip(*spent, strict=True))
+        return seconds / max(1, costs)
 
     def _weigh(self, deadline):
         complete = [c for c in self.candidates if c.is_complete]
@@ -242,9 +278,14 @@ class Tuning:
             return math.nan
 
 
-def _n_kept(n):
-    """Of so many candidates, those that train all members."""
-    return math.ceil(n / _KEPT)
+def _one_in(share, n):
+    """One in so many of n candidates, and at least one."""
+    return math.ceil(n / share)
+
+
+def _first_epochs(fit):
+    """Up to which epoch candidates are trained to be compared for the first time."""
+    return max(1, round(_FIRST_SHARE * fit.recipe.n_epochs))
 
 
 def _cost(fit):
