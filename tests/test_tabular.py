@@ -891,6 +891,22 @@ def test_a_batch_is_as_large_as_there_is_time_for(monkeypatch):
     assert sizes == [(6, 2), (3, 2), (2, 1), (3, 2), (2, 2), (1, 1)]
 
 
+def test_a_configuration_that_was_paused_is_that_of_its_own_fit(table, monkeypatch):
+    from fastmlp.training import tuning
+
+    X, y = table
+    found = []
+    for share in (0.1, 0.5, 1.0):
+        monkeypatch.setattr(tuning, "_FIRST_SHARE", share)
+        found.append(TabularMLPRegressor(**TUNED | {"tune": 1}).fit(X, y))
+        board = found[-1].leaderboard_
+        assert board["n_epochs"] == [8, 8]
+    assert found[0].weights_.min() > 0
+    for other in found[1:]:
+        assert other.leaderboard_["score"] == found[0].leaderboard_["score"]
+        np.testing.assert_array_equal(other.predict(X), found[0].predict(X))
+
+
 def test_no_time_to_tune_is_told(table):
     X, y = table
     with pytest.warns(UserWarning, match="no other configuration could be trained"):

@@ -58,7 +58,7 @@ _SPACE_ROWS = (
             (128, 128),
             (256, 256),
             (128, 128, 128),
-            weights=(0.1, 0.4, 0.25, 0.25),
+            weights=(0.15, 0.4, 0.15, 0.3),
         ),
     ),
     Setting(
@@ -91,8 +91,8 @@ _SPACE_ROWS = (
     Setting(
         "spread",
         "standard deviation of the first frequencies of that embedding",
-        "log-uniform from 0.05 to 10",
-        _log_uniform(0.05, 10.0),
+        "log-uniform from 0.05 to 3",
+        _log_uniform(0.05, 3.0),
     ),
     Setting(
         "rate",
@@ -116,7 +116,7 @@ _SPACE_ROWS = (
         "smoothing",
         "of labels",
         "0 or 0.1; of classes only",
-        _one_of(0.0, 0.1),
+        _one_of(0.0, 0.1, weights=(0.3, 0.7)),
         of_classes_only=True,
     ),
     Setting(

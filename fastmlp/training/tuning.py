@@ -17,6 +17,7 @@ __all__ = ["Candidate", "Tuning"]
 #: trains all members.
 _BATCH, _FIRST_MEMBERS = 12, 2
 _FIRST_SHARE, _FINALISTS, _WINNERS = 7 / 15, 2, 3
+_MOST_SAMPLES_TO_PAUSE = 100_000
 
 #: What a member may take, of the time that others have taken for such work; and what
 #: all members of a batch may.
@@ -217,7 +218,7 @@ class Tuning:
     def _is_time_for(self, batch):
         """Whether the best of a batch are likely to be done before the deadline."""
         n = len(batch)
-        share = _first_epochs(self.base) / self.base.recipe.n_epochs
+        share = min(1.0, _first_epochs(self.base) / self.base.recipe.n_epochs)
         compared = n * share + _one_in(_FINALISTS, n) * (1 - share)
         members = self._n_first * compared + self._n_rest * _one_in(_WINNERS, n)
         cost = sum(_cost(candidate.fit) for candidate in batch) / n * members
@@ -284,7 +285,12 @@ def _one_in(share, n):
 
 
 def _first_epochs(fit):
-    """Up to which epoch candidates are trained to be compared for the first time."""
+    """Up to which epoch candidates are trained to be compared for the first time.
+
+    For many samples to the end: each network that is paused has a list of them.
+    """
+    if len(fit.X) > _MOST_SAMPLES_TO_PAUSE:
+        return math.inf
     return max(1, round(_FIRST_SHARE * fit.recipe.n_epochs))
 
 
