@@ -5,11 +5,13 @@ import threading
 import time
 from types import SimpleNamespace
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
+from joblib.parallel import ThreadingBackend
 from processes import run
 from scipy.stats import loguniform
 from sklearn.base import clone
@@ -25,6 +27,7 @@ from fastmlp import (
     MLPRegressor,
     TabularMLPClassifier,
 )
+from fastmlp.exceptions import UnusedParameterWarning
 from fastmlp.model_selection import HalvingSearchCV
 from fastmlp.training import halving
 from fastmlp.training.halving import Halving, Rung, plan
@@ -497,6 +500,14 @@ def test_scores_that_are_nan():
         (network(time_limit=9), {}, "time_limit of HalvingSearchCV"),
         (network(checkpoint="x.npz"), {}, "no checkpoint"),
         (
+            make_pipeline(FunctionTransformer(), network()),
+            {
+                "distributions": {"mlpclassifier": [network(checkpoint="x.npz")]},
+                "n_candidates": 1,
+            },
+            "no checkpoint",
+        ),
+        (
             TabularMLPClassifier(),
             {"distributions": {"dropout": [0.1]}, "n_candidates": 1},
             r"TabularMLPClassifier\(tune=N\)",
@@ -516,6 +527,21 @@ def test_scores_that_are_nan():
 def test_what_is_refused(model, options, message):
     with pytest.raises(ValueError, match=message):
         search(model, **options)
+
+
+class Elsewhere(ThreadingBackend):
+    """A backend that joblib does not come with."""
+
+
+def test_a_backend_of_others_has_no_effect():
+    joblib.register_parallel_backend("elsewhere", Elsewhere)
+    message = "joblib.parallel_config has no effect"
+    with (
+        joblib.parallel_config("elsewhere", n_jobs=3),
+        pytest.warns(UnusedParameterWarning, match=message),
+    ):
+        found = search(network())
+    assert rows(found) == rows(search(network()))
 
 
 def test_a_time_limit_gives_the_best_so_far():
