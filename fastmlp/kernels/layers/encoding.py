@@ -289,29 +289,61 @@ def scale_numbers(job, workspace, values, layer, first_row, rows):
 
 
 @jit
-def _between_knots(number, knots, n_knots):
-    """z of a number, linear between knots; NaN stays NaN."""
-    lowest, highest = cast(knots[0], number), cast(knots[2 * n_knots - 2], number)
-    number = lowest if number < lowest else number
-    number = highest if number > highest else number
-    below, n = 0, n_knots - 1  # the knot below is one of n from here on
+def _knot_below(number, knots, n_knots):
+    """The last knot but one that is not above a number, or the first."""
+    below, n = 0, n_knots - 1  # it is one of n from here on
     while n > 1:
         half = n // 2
         below += half if cast(knots[2 * (below + half)], number) <= number else 0
         n -= half
-    pair = advance(knots, 2 * below)
+    return below
+
+
+@jit
+def _count_knots_below(z, knots, n_knots, rows, counts):
+    """`_knot_below` of many numbers: all knots are counted, with rows in the lanes."""
+    zero, one = cast(0, z[0]), cast(1, z[0])
+    for r in range(rows):
+        counts[r] = zero
+    for k in range(1, n_knots - 1):
+        knot = cast(knots[2 * k], zero)
+        for r in range(rows):
+            counts[r] += one if knot <= z[r] else zero
+
+
+@jit
+def _between_knots(number, pair):
+    """z of a number, linear between the knot at `pair` and the next; NaN stays NaN."""
     x, z = cast(pair[0], number), cast(pair[1], number)
     share = (number - x) / (cast(pair[2], number) - x)
     return z + share * (cast(pair[3], number) - z)
 
 
 @jit
+def _scale_by_knots(column, x, step, rows, z):
+    """Implement `_scale` for a column that has knots."""
+    knots, n, counts = pointer(column.values, 0.0), column.n_knots, advance(z, _ROWS)
+    lowest, highest = cast(knots[0], x[0]), cast(knots[2 * n - 2], x[0])
+    for r in range(rows):
+        number = x[r * step]
+        number = lowest if number < lowest else number
+        z[r] = highest if number > highest else number
+    if rows < _FEW_ROWS:
+        for r in range(rows):
+            below = _knot_below(z[r], knots, n)
+            x[r * step] = _between_knots(z[r], advance(knots, 2 * below))
+        return
+    _count_knots_below(z, knots, n, rows, counts)
+    for r in range(rows):
+        below = np.int64(counts[r])
+        x[r * step] = _between_knots(z[r], advance(knots, 2 * below))
+
+
+@jit
 def _scale(column, x, step, rows, z):
     """Implement `scale_numbers` for some rows of a column."""
     if column.n_knots > 0:
-        knots = pointer(column.values, 0.0)
-        for r in range(rows):
-            x[r * step] = _between_knots(x[r * step], knots, column.n_knots)
+        _scale_by_knots(column, x, step, rows, z)
         return
     center, scale = cast(column.center, x[0]), cast(column.scale, x[0])
     for r in range(rows):
