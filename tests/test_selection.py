@@ -131,6 +131,16 @@ def test_bad_models_are_left_out():
     assert weights[3:].sum() < 0.05
 
 
+def test_no_selection_begins_after_the_deadline(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(selection.time, "perf_counter", lambda: next(clock))
+    models = noisy(0.1) + noisy(1.0)
+    few = greedy_weights(models, error, deadline=2)
+    assert next(clock) == 4  # three selections were done, and count alike
+    assert few.sum() == pytest.approx(1)
+    assert greedy_weights(models, error, deadline=-1).tolist() == [0.5, 0.5]
+
+
 def test_a_selection_that_is_no_better_is_none():
     """As of equal models, and of those of one cross-validation: nothing compares."""
     uniform = pytest.approx([0.2] * 5)
