@@ -201,10 +201,11 @@ class TabularFit:
 
         Instead of indices, there is None for the validation set.
         """
+        found = [(self._begun[i].held_out, self.held_out[i]) for i in self._positions()]
         return [
-            (member.held_out.outputs, self.held_out[position])
-            for position, member in zip(self._positions(), self.members, strict=True)
-            if member.held_out is not None and member.held_out.outputs is not None
+            (own.outputs, samples)
+            for own, samples in found
+            if own is not None and own.outputs is not None
         ]
 
     def predict_held_out(self, predictions_of):

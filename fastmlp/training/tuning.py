@@ -17,6 +17,8 @@ __all__ = ["Candidate", "Tuning"]
 #: trains all members.
 _BATCH, _FIRST_MEMBERS = 12, 2
 _FIRST_SHARE, _FINALISTS, _WINNERS = 7 / 15, 2, 3
+
+#: Samples beyond which no network is paused.
 _MOST_SAMPLES_TO_PAUSE = 100_000
 
 #: What a member may take, of the time that others have taken for such work; and what
@@ -197,12 +199,11 @@ class Tuning:
 
     def _best(self, candidates, n):
         """The best candidates, which go on; the others, and what diverged, do not."""
-        losses = {i: self._loss_of(each) for i, each in enumerate(candidates)}
-        finite = [i for i, loss in losses.items() if math.isfinite(loss)]
-        chosen = sorted(finite, key=losses.get)[:n]
-        for i in losses.keys() - set(chosen):
+        losses = np.array([self._loss_of(candidate) for candidate in candidates])
+        ranked = [i for i in losses.argsort(kind="stable") if np.isfinite(losses[i])]
+        for i in set(range(len(candidates))).difference(ranked[:n]):
             candidates[i].fit.close()
-        return [candidates[i] for i in chosen]
+        return [candidates[i] for i in ranked[:n]]
 
     def _loss_of(self, candidate):
         """What a candidate is compared by, to be low; NaN if there is nothing."""
